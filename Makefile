@@ -1,0 +1,52 @@
+# Needs Python 3.11+ and make, nothing else: the first target that needs it builds .venv from uv.lock.
+# CONSENT_PYTHON names the interpreter to build on.
+CONSENT_PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+TOOLS := .tools
+UV := $(TOOLS)/bin/uv
+# Workers for the tests: two cores are the reference machine.
+TEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench serve clean
+
+help: ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
+
+setup: $(READY) ## Build .venv from the lock file
+
+$(UV):
+	$(CONSENT_PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.11'
+
+$(READY): $(UV) pyproject.toml sdk/python/pyproject.toml uv.lock
+	$(UV) sync --quiet --frozen --all-packages --all-extras --python $(CONSENT_PYTHON)
+	@touch $@
+
+demo: $(READY) ## Run the main job on real shop data, on SQLite
+	$(BIN)/consent demo --check
+
+test: $(READY) ## Run every test on SQLite and PostgreSQL
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+
+check: $(READY) ## Lint, format check, types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY) ## Print the performance figures as JSON and as a table (QUICK=1 for under five minutes)
+	$(BIN)/python -m tests.benchmarks
+
+serve: $(READY) ## Serve on http://127.0.0.1:8000 with SQLite in ./.consent
+	$(BIN)/consent serve
+
+clean: ## Remove what was built
+	rm -rf $(VENV) $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Consent Toolkit: explicit, revocable choices kept as evidence that anyone can verify."""

@@ -1,0 +1,1 @@
+"""What consent means: pure values and functions, standard library only, time as an argument."""

@@ -1,0 +1,189 @@
+"""Every error the toolkit raises. The names state the fact; nothing here knows HTTP.
+
+ConsentToolkitError
+├── InvalidInput                  the caller's data is wrong; nothing was stored
+│   ├── InvalidDuration
+│   ├── InvalidNotice             carries a list of NoticeProblem
+│   ├── InvalidDecision           the decision contradicts its notice or its clock
+│   │   ├── UnknownPurpose
+│   │   ├── ClockOutOfBounds
+│   │   └── NoticeSuperseded
+│   ├── InvalidSubject
+│   └── NotCanonical              a value has no canonical JSON form
+├── NotFound
+│   ├── UnknownNotice
+│   ├── UnknownEntry
+│   └── UnknownTenant
+├── Conflict
+│   ├── IdempotencyKeyReused
+│   ├── TenantExists
+│   └── LinkRefused
+├── AccessDenied
+│   ├── Unauthenticated
+│   └── Forbidden
+├── Unavailable                   try again later; carries retry_after seconds
+│   ├── QueueFull
+│   └── ShuttingDown
+├── EvidenceError                 evidence does not verify
+│   ├── InvalidProof
+│   ├── InvalidNote
+│   ├── InvalidEntry
+│   └── LedgerCorrupt             carries the first bad index
+└── ConfigurationError            the operator has to act
+    ├── WrongKey
+    └── SchemaMismatch
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ConsentToolkitError(Exception):
+    """Base of every error of this package."""
+
+
+class InvalidInput(ConsentToolkitError):
+    """The caller's data is wrong; nothing was stored."""
+
+
+class InvalidDuration(InvalidInput):
+    """Not an ISO 8601 duration without fractions."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"Not an ISO 8601 duration such as P6M: {text[:32]!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeProblem:
+    """One thing to mend in a notice: where it is (a JSON-path-like string) and what to do."""
+
+    path: str
+    message: str
+
+
+class InvalidNotice(InvalidInput):
+    """A notice that must not be published; `problems` says everything there is to mend."""
+
+    def __init__(self, problems: Sequence[NoticeProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in self.problems))
+
+
+class InvalidDecision(InvalidInput):
+    """The decision contradicts its notice or carries something that cannot be recorded."""
+
+
+class UnknownPurpose(InvalidDecision):
+    """A choice names a purpose that its notice does not have."""
+
+
+class ClockOutOfBounds(InvalidDecision):
+    """The subject's clock is too far from ours to be evidence of anything."""
+
+
+class NoticeSuperseded(InvalidDecision):
+    """The decision was made under a notice that was replaced too long ago."""
+
+
+class InvalidSubject(InvalidInput):
+    """The subject's identifier is missing, empty, too long or badly encoded."""
+
+
+class NotCanonical(InvalidInput):
+    """A value that has no canonical JSON form (RFC 8785 in the subset we sign)."""
+
+
+class NotFound(ConsentToolkitError):
+    """What was asked for does not exist, or not for this caller."""
+
+
+class UnknownNotice(NotFound):
+    """No notice with this digest was published by this tenant."""
+
+
+class UnknownEntry(NotFound):
+    """The ledger has no such entry, or not for this caller."""
+
+
+class UnknownTenant(NotFound):
+    """No tenant of this name."""
+
+
+class Conflict(ConsentToolkitError):
+    """The request contradicts what is stored."""
+
+
+class IdempotencyKeyReused(Conflict):
+    """The idempotency key was used before with another body."""
+
+
+class TenantExists(Conflict):
+    """A tenant of this name exists."""
+
+
+class LinkRefused(Conflict):
+    """The two subjects cannot be linked."""
+
+
+class AccessDenied(ConsentToolkitError):
+    """The caller may not do this."""
+
+
+class Unauthenticated(AccessDenied):
+    """No credential, or one that is unknown, revoked, expired or tampered with."""
+
+
+class Forbidden(AccessDenied):
+    """The credential is good, but not for this."""
+
+
+class Unavailable(ConsentToolkitError):
+    """The service cannot answer now; try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class QueueFull(Unavailable):
+    """More decisions are waiting than may wait."""
+
+
+class ShuttingDown(Unavailable):
+    """The service drains its queue and takes nothing new."""
+
+
+class EvidenceError(ConsentToolkitError):
+    """Evidence does not verify."""
+
+
+class InvalidProof(EvidenceError):
+    """An inclusion or consistency proof does not lead to the root."""
+
+
+class InvalidNote(EvidenceError):
+    """A signed note is malformed or no trusted key signed it."""
+
+
+class InvalidEntry(EvidenceError):
+    """Leaf bytes or a record are not what an encoder of ours writes."""
+
+
+class LedgerCorrupt(EvidenceError):
+    """The stored ledger contradicts itself; `index` is the first bad entry."""
+
+    def __init__(self, message: str, *, index: int) -> None:
+        self.index = index
+        super().__init__(message)
+
+
+class ConfigurationError(ConsentToolkitError):
+    """The operator has to act before the service can run."""
+
+
+class WrongKey(ConfigurationError):
+    """A key file does not belong to this database, or others can read it."""
+
+
+class SchemaMismatch(ConfigurationError):
+    """The database's schema is newer than this program, or was never made."""

@@ -1,0 +1,1 @@
+"""How a decision becomes evidence: canonical bytes, Merkle log, notes and proofs, without I/O."""

@@ -1,0 +1,1 @@
+"""Gate personalization features on live, explicit consent: no answer means no."""
