@@ -29,8 +29,10 @@ ConsentToolkitError
 │   ├── InvalidNote
 │   ├── InvalidEntry
 │   └── LedgerCorrupt             carries the first bad index
+├── SealBroken                    sealed bytes do not open under this key, here
 └── ConfigurationError            the operator has to act
     ├── WrongKey
+    ├── KeyFileMissing
     └── SchemaMismatch
 """
 
@@ -177,12 +179,20 @@ class LedgerCorrupt(EvidenceError):
         super().__init__(message)
 
 
+class SealBroken(ConsentToolkitError):
+    """Sealed bytes were truncated, changed, swapped or sealed under another key."""
+
+
 class ConfigurationError(ConsentToolkitError):
     """The operator has to act before the service can run."""
 
 
 class WrongKey(ConfigurationError):
     """A key file does not belong to this database, or others can read it."""
+
+
+class KeyFileMissing(ConfigurationError):
+    """There is no key file where the settings say."""
 
 
 class SchemaMismatch(ConfigurationError):

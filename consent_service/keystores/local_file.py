@@ -1,0 +1,228 @@
+"""Root keys in one local file that only its owner can read: the default keystore.
+
+    {"format": "consent-keys/1", "current": "<key id>", "keys": {"<key id>": "<secret, base64>", …}}
+
+A key id is derived from its secret, so a damaged file shows when it is opened. New keys are wrapped under
+the current root key; the others stay readable until they are destroyed.
+"""
+
+import base64
+import binascii
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from consent_service.errors import KeyFileMissing, SealBroken, WrongKey
+from consent_service.vault.seal import SECRET_SIZE, SealingKey, open_sealed, seal, sealed_key_id
+
+_FORMAT = "consent-keys/1"
+_OWNER_ONLY = 0o600
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class LocalFileKeystore:
+    """Root keys of a local key file; wrap and unwrap take `context` as additional authenticated data.
+
+    Safe for several threads and for several processes on one file: a key that another process added is
+    read when it is first met.
+    """
+
+    def __init__(self, path: Path, keys: "_Keys") -> None:
+        self._path = path
+        self._keys = keys
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path | str, *, create: bool) -> "LocalFileKeystore":
+        """Open the key file at `path`; with `create`, make it (mode 0600) when there is none.
+
+        Raises `KeyFileMissing`, and `WrongKey` when others than its owner may read it or it is damaged.
+        """
+        path = Path(path)
+        if create and not path.exists():
+            _create(path)
+        return cls(path, _read(path))
+
+    def wrap(self, key: bytes, *, context: bytes) -> bytes:
+        """Return `key` sealed under the current root key and bound to `context`."""
+        return seal(self._keys.current, key, context)
+
+    def unwrap(self, wrapped: bytes, *, context: bytes) -> bytes:
+        """Return the key that `wrap` was given; raise `WrongKey` when this file's keys do not open it."""
+        try:
+            return open_sealed(self._root_key(wrapped), wrapped, context)
+        except SealBroken:
+            raise WrongKey(
+                f"{self._path} does not open a key of this database: restore the key file that belongs to it."
+            ) from None
+
+    @property
+    def current(self) -> str:
+        """The version under which `wrap` wraps now."""
+        return self._keys.current.id.hex()
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Every root-key version in the file, oldest first."""
+        return tuple(self._keys.by_id)
+
+    @staticmethod
+    def version_of(wrapped: bytes) -> str:
+        """Return the root-key version that `wrapped` names; raise `WrongKey` when it names none."""
+        try:
+            return sealed_key_id(wrapped).hex()
+        except SealBroken:
+            raise WrongKey("A wrapped key in the database is damaged: restore it from a backup.") from None
+
+    def rotate(self) -> str:
+        """Add a root key, make it current and return its version; older versions still unwrap."""
+        return self._change(_Keys.with_new_current).current.id.hex()
+
+    def destroy(self, version: str) -> None:
+        """Destroy a root key for ever, with all that only it opens; the current one raises `WrongKey`.
+
+        Destroying what is already gone does nothing: a rotation that was killed is run again.
+        """
+        self._change(lambda keys: keys.without(version))
+
+    def _root_key(self, wrapped: bytes) -> SealingKey:
+        version = self.version_of(wrapped)
+        if version not in self._keys.by_id:
+            with self._lock:
+                self._keys = _read(self._path)
+        if version not in self._keys.by_id:
+            raise WrongKey(
+                f"{self._path} lacks root key {version}: restore the key file that belongs to this database."
+            )
+        return self._keys.by_id[version]
+
+    def _change(self, change: "Callable[[_Keys], _Keys]") -> "_Keys":
+        with self._lock, _locked(self._path):
+            keys = change(_read(self._path))
+            _write(self._path, keys)
+            self._keys = keys
+            return keys
+
+
+class _Keys:
+    """What a key file holds; never changed, only replaced."""
+
+    __slots__ = ("by_id", "current")
+
+    def __init__(self, by_id: dict[str, SealingKey], current: SealingKey) -> None:
+        self.by_id = by_id
+        self.current = current
+
+    @classmethod
+    def generate(cls) -> "_Keys":
+        key = SealingKey.generate()
+        return cls({key.id.hex(): key}, key)
+
+    def with_new_current(self) -> "_Keys":
+        key = SealingKey.generate()
+        return _Keys({**self.by_id, key.id.hex(): key}, key)
+
+    def without(self, version: str) -> "_Keys":
+        if version == self.current.id.hex():
+            raise WrongKey("The current root key is in use: rotate before destroying it.")
+        return _Keys({other: key for other, key in self.by_id.items() if other != version}, self.current)
+
+    def encode(self) -> bytes:
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "current": self.current.id.hex(),
+                "keys": {
+                    version: base64.b64encode(key.secret).decode() for version, key in self.by_id.items()
+                },
+            },
+            indent=2,
+        ).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "_Keys":
+        """Raise `ValueError`, `KeyError`, `TypeError` or `AttributeError` when `data` is not a key file."""
+        document = json.loads(data)
+        if document["format"] != _FORMAT:
+            raise ValueError("another format")
+        by_id: dict[str, SealingKey] = {}
+        for version, text in document["keys"].items():
+            secret = base64.b64decode(text, validate=True)
+            if len(secret) != SECRET_SIZE or SealingKey(secret).id.hex() != version:
+                raise ValueError("a secret that is not its id's")
+            by_id[version] = SealingKey(secret)
+        return cls(by_id, by_id[document["current"]])
+
+
+def _read(path: Path) -> _Keys:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise KeyFileMissing(
+            f"There is no key file at {path}: restore it, or start on an empty database."
+        ) from None
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if mode & _OTHERS:
+            raise WrongKey(f"{path} can be read by others (mode {mode & 0o777:04o}): run chmod 600 on it.")
+        data = file.read()
+    try:
+        return _Keys.decode(data)
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        raise WrongKey(f"{path} is damaged or not a key file: restore it.") from None
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(path):
+        if not path.exists():  # else another process was first: its keys are the keys
+            _write(path, _Keys.generate())
+
+
+def _write(path: Path, keys: _Keys) -> None:
+    """Write a complete file under another name and move it: nobody ever meets half a key file.
+
+    The folder is locked. What a killed process left under that name is removed: it may hold a key that
+    was destroyed since.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ONLY)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(keys.encode())
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(path)
+
+
+def _flush_folder(path: Path) -> None:
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some file systems have no durable folders
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder's advisory lock, so that two rotations of one file do not lose a key."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

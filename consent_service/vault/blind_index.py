@@ -1,0 +1,47 @@
+"""Find a subject without storing what the shop calls it: keyed hashes of external ids.
+
+The exact UTF-8 bytes are hashed: no Unicode normalisation, no case folding, no trimming. Two spellings
+are two subjects, because only the shop knows whether they are one (ADR 0031).
+"""
+
+import base64
+import hmac
+
+from cryptography.exceptions import InvalidKey
+
+from consent_service.domain.subject import SubjectRef
+from consent_service.errors import InvalidSubject
+
+KEY_SIZE = 32
+"""Bytes of a blind-index key; each tenant has its own."""
+
+_LOOKUP = b"consent/v1/blind-index\x00"
+_REFERENCE = b"consent/v1/subject-ref\x00"
+_REFERENCE_SIZE = 18
+
+
+def blind_index(key: bytes, external_id: str) -> bytes:
+    """Return the 32 bytes under which the subject's row is found (HMAC-SHA256).
+
+    Raises `InvalidSubject` for an id without UTF-8 form and `InvalidKey` for a key that is not 32 bytes.
+    """
+    return _keyed_hash(key, _LOOKUP, external_id)
+
+
+def subject_ref(key: bytes, external_id: str) -> SubjectRef:
+    """Return the opaque reference shown instead of the id: `s_` and 24 URL-safe characters (144 bits).
+
+    It says nothing without the key, and knowing it does not give the blind index. Raises as `blind_index`.
+    """
+    digest = _keyed_hash(key, _REFERENCE, external_id)[:_REFERENCE_SIZE]
+    return SubjectRef("s_" + base64.urlsafe_b64encode(digest).decode("ascii"))
+
+
+def _keyed_hash(key: bytes, label: bytes, external_id: str) -> bytes:
+    if len(key) != KEY_SIZE:
+        raise InvalidKey("A blind-index key is 32 bytes.")
+    try:
+        message = label + external_id.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidSubject("The subject's identifier holds a character that has no UTF-8 form.") from None
+    return hmac.digest(key, message, "sha256")
