@@ -3,7 +3,7 @@
 import calendar
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from consent_service.errors import InvalidDuration
 
@@ -13,6 +13,8 @@ _FORM = re.compile(
     re.ASCII,
 )
 _MONTHS_PER_YEAR = 12
+# Four years in a row hold every month length and the leap day.
+_STARTS = tuple(datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(4 * 365 + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,11 @@ class Duration:
             text=text,
         )
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether this is no time at all."""
+        return self.months == 0 and not self.exact
+
     def after(self, moment: datetime) -> datetime:
         """Return the moment this long after `moment`: months first, the day clipped to the month's last.
 
@@ -51,3 +58,12 @@ class Duration:
         year, month = moment.year + month // _MONTHS_PER_YEAR, month % _MONTHS_PER_YEAR + 1
         day = min(moment.day, calendar.monthrange(year, month)[1])
         return moment.replace(year=year, month=month, day=day) + self.exact
+
+    def at_most(self, other: "Duration") -> bool:
+        """Say whether this span ends no later than `other`, whichever day both begin.
+
+        P1M is at most P31D, and P28D at most P1M; P30D and P1M are neither at most the other.
+        """
+        if self.exact == other.exact:
+            return self.months <= other.months
+        return all(self.after(start) <= other.after(start) for start in _STARTS)

@@ -20,12 +20,34 @@ Texts = Mapping[str, str]
 """The same text in every declared language: BCP 47 language tag to text."""
 
 
+CONSENT_MODE_SIGNALS = (
+    "ad_storage",
+    "ad_user_data",
+    "ad_personalization",
+    "analytics_storage",
+    "functionality_storage",
+    "personalization_storage",
+    "security_storage",
+)
+"""The consent types of Google Consent Mode (support.google.com/analytics/answer/12334711)."""
+
+
 class Origin(StrEnum):
-    """Where data of a category comes from, as the shopper is told."""
+    """Where data of a category comes from, as the shopper is told; each reaches wider than the one before."""
 
     TOLD = "told"
     OBSERVED = "observed"
     PARTNER = "partner"
+
+
+class RecipientRole(StrEnum):
+    """What a recipient is in the sense of GDPR Art. 4(7) to 4(10), Art. 26 and Art. 28(4)."""
+
+    PROCESSOR = "processor"
+    SUB_PROCESSOR = "sub_processor"
+    CONTROLLER = "controller"
+    JOINT_CONTROLLER = "joint_controller"
+    THIRD_PARTY = "third_party"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
