@@ -9,6 +9,7 @@ ConsentToolkitError
 │   │   ├── ClockOutOfBounds
 │   │   └── NoticeSuperseded
 │   ├── InvalidSubject
+│   ├── InvalidProfile            attributes that cannot be stored
 │   └── NotCanonical              a value has no canonical JSON form
 ├── NotFound
 │   ├── UnknownNotice
@@ -17,12 +18,15 @@ ConsentToolkitError
 ├── Conflict
 │   ├── IdempotencyKeyReused
 │   ├── TenantExists
-│   └── LinkRefused
+│   ├── LinkRefused
+│   └── NoLiveGrant               carries the categories that nobody granted
 ├── AccessDenied
 │   ├── Unauthenticated
 │   └── Forbidden
+│       └── PurposeClosed         carries the gate's reason
 ├── Unavailable                   try again later; carries retry_after seconds
 │   ├── QueueFull
+│   ├── KeystoreUnavailable
 │   └── ShuttingDown
 ├── EvidenceError                 evidence does not verify
 │   ├── InvalidProof
@@ -33,6 +37,7 @@ ConsentToolkitError
 └── ConfigurationError            the operator has to act
     ├── WrongKey
     ├── KeyFileMissing
+    ├── ExtraNotInstalled         carries the name of the extra
     └── SchemaMismatch
 """
 
@@ -91,6 +96,10 @@ class InvalidSubject(InvalidInput):
     """The subject's identifier is missing, empty, too long or badly encoded."""
 
 
+class InvalidProfile(InvalidInput):
+    """A profile's attributes are malformed, too long, or of a category that no notice has."""
+
+
 class NotCanonical(InvalidInput):
     """A value that has no canonical JSON form (RFC 8785 in the subset we sign)."""
 
@@ -127,6 +136,14 @@ class LinkRefused(Conflict):
     """The two subjects cannot be linked."""
 
 
+class NoLiveGrant(Conflict):
+    """Data of `categories` may not be stored: the subject granted no purpose that uses them."""
+
+    def __init__(self, categories: Sequence[str]) -> None:
+        self.categories = tuple(categories)
+        super().__init__(f"No live grant covers: {', '.join(self.categories)}. Nothing was stored.")
+
+
 class AccessDenied(ConsentToolkitError):
     """The caller may not do this."""
 
@@ -139,6 +156,15 @@ class Forbidden(AccessDenied):
     """The credential is good, but not for this."""
 
 
+class PurposeClosed(Forbidden):
+    """The subject's data may not be read for this purpose now; `reason` is the gate's."""
+
+    def __init__(self, purpose: str, reason: str) -> None:
+        self.purpose = purpose
+        self.reason = reason
+        super().__init__(f"The gate of purpose {purpose} is closed: {reason}.")
+
+
 class Unavailable(ConsentToolkitError):
     """The service cannot answer now; try again after `retry_after` seconds."""
 
@@ -149,6 +175,10 @@ class Unavailable(ConsentToolkitError):
 
 class QueueFull(Unavailable):
     """More decisions are waiting than may wait."""
+
+
+class KeystoreUnavailable(Unavailable):
+    """The keystore that holds the root keys does not answer."""
 
 
 class ShuttingDown(Unavailable):
@@ -193,6 +223,14 @@ class WrongKey(ConfigurationError):
 
 class KeyFileMissing(ConfigurationError):
     """There is no key file where the settings say."""
+
+
+class ExtraNotInstalled(ConfigurationError):
+    """The settings ask for something that an optional dependency brings; `extra` is its name."""
+
+    def __init__(self, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"This needs an optional dependency: pip install 'consent-service[{extra}]'.")
 
 
 class SchemaMismatch(ConfigurationError):

@@ -1,0 +1,97 @@
+"""A tenant's keys, from the tenant key down to the category keys that seal a subject's values.
+
+    value <- category key (one per subject and category) <- tenant key (one per epoch) <- root key (keystore)
+
+A category key is wrapped once for each purpose that was granted it. The last wrap takes the key along.
+"""
+
+import hmac
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.errors import SealBroken
+from consent_service.vault.places import grant_place, subject_key_place
+from consent_service.vault.seal import SealingKey, open_sealed, seal, sealed_key_id
+
+WRAPS_PER_TENANT_KEY = 2**28
+"""Wraps after which a tenant key is replaced, whatever its age.
+
+Random 96-bit nonces allow 2**32 seals under one key (NIST SP 800-38D, section 8.3).
+"""
+
+_FIELD_TAG = b"consent/v1/field-tag\x00"
+_FIELD_TAG_SIZE = 16
+
+
+class TenantKeyring:
+    """The versions of one tenant's key that still live; the newest wraps, every one unwraps.
+
+    Immutable, and safe to share between threads. Unwrapping raises `SealBroken` for bytes that were changed,
+    belong to another place, or name a key of an epoch that is over.
+    """
+
+    __slots__ = ("_by_id", "_current", "tenant", "version")
+
+    def __init__(self, tenant: str, keys: Mapping[int, SealingKey]) -> None:
+        self.tenant = tenant
+        self.version = max(keys)
+        self._current = keys[self.version]
+        self._by_id = {key.id: (version, key) for version, key in keys.items()}
+
+    def __repr__(self) -> str:
+        versions = sorted(version for version, _ in self._by_id.values())
+        return f"TenantKeyring(tenant={self.tenant!r}, versions={versions})"
+
+    def wrap_for_purpose(
+        self, secret: bytes, *, subject: str, category: CategoryKey, purpose: PurposeKey
+    ) -> bytes:
+        """Return a category key's secret wrapped so that only this purpose's row gives it back."""
+        place = grant_place(
+            tenant=self.tenant, subject=subject, category=category, purpose=purpose, version=self.version
+        )
+        return seal(self._current, secret, place)
+
+    def unwrap_for_purpose(
+        self, wrapped: bytes, *, subject: str, category: CategoryKey, purpose: PurposeKey
+    ) -> bytes:
+        """Return the category key's secret."""
+        version, key = self._key_of(wrapped)
+        place = grant_place(
+            tenant=self.tenant, subject=subject, category=category, purpose=purpose, version=version
+        )
+        return open_sealed(key, wrapped, place)
+
+    def wrap_subject_key(self, secret: bytes, *, subject: str) -> bytes:
+        """Return the secret of a subject's own key, wrapped."""
+        place = subject_key_place(tenant=self.tenant, subject=subject, version=self.version)
+        return seal(self._current, secret, place)
+
+    def unwrap_subject_key(self, wrapped: bytes, *, subject: str) -> SealingKey:
+        """Return a subject's own key."""
+        version, key = self._key_of(wrapped)
+        place = subject_key_place(tenant=self.tenant, subject=subject, version=version)
+        return SealingKey(open_sealed(key, wrapped, place))
+
+    def version_of(self, wrapped: bytes) -> int:
+        """Return the version of the tenant key that `wrapped` names."""
+        return self._key_of(wrapped)[0]
+
+    def _key_of(self, wrapped: bytes) -> tuple[int, SealingKey]:
+        found = self._by_id.get(sealed_key_id(wrapped))
+        if found is None:
+            raise SealBroken("The wrapped key names a tenant key that is not this tenant's, or is destroyed.")
+        return found
+
+
+def epoch_is_over(*, began_at: datetime, wraps: int, length: timedelta, now: datetime) -> bool:
+    """Say whether a tenant key has to be replaced: by its age, or by the number of its wraps."""
+    return now - began_at >= length or wraps >= WRAPS_PER_TENANT_KEY
+
+
+def field_tag(secret: bytes, field: str) -> bytes:
+    """Return the 16 bytes under which a field's row is found: the name itself is sealed with the value.
+
+    `secret` is the category key's, so that equal field names of two subjects have nothing in common.
+    """
+    return hmac.digest(secret, _FIELD_TAG + field.encode(), "sha256")[:_FIELD_TAG_SIZE]

@@ -1,0 +1,40 @@
+"""Profile values as bytes: JSON with the field's name inside, padded so that a length says little."""
+
+import json
+
+from consent_service.errors import InvalidProfile, SealBroken
+
+MAX_VALUE_SIZE = 64 * 1024
+"""Bytes of one value's JSON."""
+
+_BLOCK = 64
+
+ProfileValue = None | bool | int | float | str | list["ProfileValue"] | dict[str, "ProfileValue"]
+"""What a field of a profile may hold: any JSON value."""
+
+
+def encode_value(field: str, value: ProfileValue) -> bytes:
+    """Return `{"field": …, "value": …}` followed by spaces up to a multiple of 64 bytes.
+
+    Raises `InvalidProfile` for a value of more than `MAX_VALUE_SIZE` bytes, and for what is not JSON (NaN).
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError):
+        raise InvalidProfile(
+            "A value has no JSON form: send null, true, numbers, strings, lists and objects."
+        ) from None
+    if len(text) > MAX_VALUE_SIZE:
+        raise InvalidProfile(f"A value is longer than {MAX_VALUE_SIZE} bytes of JSON: store it in parts.")
+    data = b'{"field":' + json.dumps(field).encode() + b',"value":' + text + b"}"
+    return data + b" " * (-len(data) % _BLOCK)
+
+
+def decode_value(data: bytes) -> tuple[str, ProfileValue]:
+    """Return field and value of what `encode_value` gave; raise `SealBroken` for anything else."""
+    try:
+        document = json.loads(data)
+        field, value = document["field"], document["value"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SealBroken("The opened bytes are not a profile value.") from None
+    return field, value
