@@ -14,6 +14,7 @@ ConsentToolkitError
 ├── NotFound
 │   ├── UnknownNotice
 │   ├── UnknownEntry
+│   ├── UnknownTile
 │   └── UnknownTenant
 ├── Conflict
 │   ├── IdempotencyKeyReused
@@ -114,6 +115,10 @@ class UnknownNotice(NotFound):
 
 class UnknownEntry(NotFound):
     """The ledger has no such entry, or not for this caller."""
+
+
+class UnknownTile(NotFound):
+    """A path names no tile or entry bundle of this log."""
 
 
 class UnknownTenant(NotFound):
