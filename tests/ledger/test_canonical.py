@@ -73,7 +73,7 @@ def test_enum_members_are_written_as_their_values() -> None:
         {"\udfff": 1},
         {"\ud83d\U0001f600": 1},
         {"a set"},
-        object(),
+        object,
     ],
     ids=lambda value: repr(value)[:30] if not isinstance(value, int) else f"about 2^{value.bit_length()}",
 )
