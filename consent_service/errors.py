@@ -63,10 +63,20 @@ class InvalidDuration(InvalidInput):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeProblem:
-    """One thing to mend in a notice: where it is (a JSON-path-like string) and what to do."""
+    """One thing to mend in a notice: where it is (a JSON-path-like string) and what to do.
+
+    An empty path is the whole document; `line` counts from 1 where the notice was read from a file.
+    """
 
     path: str
     message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.path or "the notice"
+        return (
+            f"{where}: {self.message}" if self.line is None else f"line {self.line}, {where}: {self.message}"
+        )
 
 
 class InvalidNotice(InvalidInput):
@@ -74,7 +84,7 @@ class InvalidNotice(InvalidInput):
 
     def __init__(self, problems: Sequence[NoticeProblem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in self.problems))
+        super().__init__("; ".join(str(problem) for problem in self.problems))
 
 
 class InvalidDecision(InvalidInput):

@@ -74,10 +74,10 @@ class Findings:
     def __init__(self) -> None:
         self.problems: list[NoticeProblem] = []
 
-    def add(self, path: str, message: str) -> None:
+    def add(self, path: str, message: str, line: int | None = None) -> None:
         """Note one problem."""
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(NoticeProblem(path=path, message=message))
+            self.problems.append(NoticeProblem(path=path, message=message, line=line))
 
     def mapping(self, value: object, path: str) -> Mapping[object, object]:
         """Return a mapping, or an empty one when `value` is none."""
