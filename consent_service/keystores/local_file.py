@@ -84,12 +84,12 @@ class LocalFileKeystore:
         """Add a root key, make it current and return its version; older versions still unwrap."""
         return self._change(_Keys.with_new_current).current.id.hex()
 
-    def destroy(self, version: str) -> None:
-        """Destroy a root key for ever, with all that only it opens; the current one raises `WrongKey`.
+    def destroy_before(self, version: str) -> None:
+        """Destroy every root key older than `version` for ever; raise `WrongKey` when that is not there."""
+        self._change(lambda keys: keys.from_version(version))
 
-        Destroying what is already gone does nothing: a rotation that was killed is run again.
-        """
-        self._change(lambda keys: keys.without(version))
+    def close(self) -> None:
+        """Do nothing: the file is read whole and closed at once."""
 
     def _root_key(self, wrapped: bytes) -> SealingKey:
         version = self.version_of(wrapped)
@@ -128,10 +128,12 @@ class _Keys:
         key = SealingKey.generate()
         return _Keys({**self.by_id, key.id.hex(): key}, key)
 
-    def without(self, version: str) -> "_Keys":
-        if version == self.current.id.hex():
-            raise WrongKey("The current root key is in use: rotate before destroying it.")
-        return _Keys({other: key for other, key in self.by_id.items() if other != version}, self.current)
+    def from_version(self, version: str) -> "_Keys":
+        """Return these keys without those before `version`: the file keeps them oldest first."""
+        if version not in self.by_id:
+            raise WrongKey(f"The key file has no root key {version}: nothing was destroyed.")
+        kept = list(self.by_id)[list(self.by_id).index(version) :]
+        return _Keys({kept_version: self.by_id[kept_version] for kept_version in kept}, self.current)
 
     def encode(self) -> bytes:
         return json.dumps(
@@ -226,3 +228,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def open_location(location: str, *, secret: str, create: bool) -> LocalFileKeystore:  # noqa: ARG001 - a file has none
+    """Open a path, or `file:` and a path."""
+    return LocalFileKeystore.open(location.removeprefix("file:"), create=create)

@@ -137,22 +137,26 @@ def test_a_destroyed_version_opens_nothing_any_more(tmp_path: Path) -> None:
     keystore = LocalFileKeystore.open(path, create=False)
     old = keystore.wrap(b"old", context=CONTEXT)
     secret = json.loads(path.read_text())["keys"][keystore.current]
-    keystore.rotate()
+    version = keystore.rotate()
 
-    keystore.destroy(keystore.version_of(old))
-    keystore.destroy(keystore.version_of(old))
+    keystore.destroy_before(version)
+    keystore.destroy_before(version)
 
     with pytest.raises(WrongKey, match="lacks root key"):
         keystore.unwrap(old, context=CONTEXT)
     assert secret not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
+    assert keystore.versions == (version,)
 
 
-def test_the_current_version_cannot_be_destroyed(tmp_path: Path) -> None:
+def test_destroying_before_an_unknown_version_destroys_nothing(tmp_path: Path) -> None:
     keystore = LocalFileKeystore.open(a_key_file(tmp_path), create=False)
+    keystore.rotate()
 
-    with pytest.raises(WrongKey, match="rotate before"):
-        keystore.destroy(keystore.current)
+    with pytest.raises(WrongKey, match="nothing was destroyed"):
+        keystore.destroy_before("00" * 16)
+
+    assert len(keystore.versions) == 2
 
 
 def test_processes_that_start_at_once_agree_on_one_file(tmp_path: Path) -> None:
