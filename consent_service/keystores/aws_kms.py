@@ -155,17 +155,17 @@ class AwsKmsKeystore:
         """Return the versions before `version`, newest first, as far back as KMS still knows them."""
         older: list[str] = []
         try:
-            while version not in older:
-                tags = self._client.list_resource_tags(KeyId=version)["Tags"]
-                before = [tag["TagValue"] for tag in tags if tag["TagKey"] == _PREVIOUS]
-                if not before:
-                    break
-                version = before[0]
-                older.append(version)
+            while (before := self._version_before(version)) and before not in older:
+                older.append(before)
+                version = before
         except (ClientError, BotoCoreError) as error:
             if _code(error) != "NotFoundException":
                 raise _fact(error) from None
         return older
+
+    def _version_before(self, version: str) -> str:
+        tags = self._client.list_resource_tags(KeyId=version)["Tags"]
+        return next((tag["TagValue"] for tag in tags if tag["TagKey"] == _PREVIOUS), "")
 
 
 def open_location(location: str, *, secret: str, create: bool) -> AwsKmsKeystore:  # noqa: ARG001 - boto3 finds its own
