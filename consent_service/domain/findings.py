@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final, TypeGuard
 
-from consent_service.errors import NoticeProblem
+from consent_service.errors import InvalidNotice, NoticeProblem
 
 MISSING: Final = object()
 """Stands for a field whose absence was reported already; every reader passes over it in silence."""
 
 MAX_PROBLEMS: Final = 200
-"""After so many problems the rest of the document is no longer worth reading."""
+"""After so many problems the rest of the document is not read: what a bad document costs is bounded."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHOWN = 40
@@ -75,9 +75,10 @@ class Findings:
         self.problems: list[NoticeProblem] = []
 
     def add(self, path: str, message: str, line: int | None = None) -> None:
-        """Note one problem."""
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(NoticeProblem(path=path, message=message, line=line))
+        """Note one problem; raise `InvalidNotice` when there are as many as anybody mends at once."""
+        self.problems.append(NoticeProblem(path=path, message=message, line=line))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise InvalidNotice(self.problems)
 
     def mapping(self, value: object, path: str) -> Mapping[object, object]:
         """Return a mapping, or an empty one when `value` is none."""

@@ -56,6 +56,8 @@ MOST_RECIPIENTS: Final = 500
 MOST_PURPOSES: Final = 100
 
 _KEY = re.compile(r"[a-z0-9_.-]{1,64}")
+# Keys of the right characters that would mean something else in a URL path or to JavaScript.
+_RESERVED_KEYS = frozenset({".", "..", "__proto__", "constructor"})
 _MONTHS_AT_MOST = LONGEST_RETENTION.months
 
 _NOTICE = ("notice", "languages", "controller", "title", "introduction", "categories", "purposes")
@@ -156,7 +158,11 @@ class _Form:
         self.declared[path] = tuple(key for key in given if isinstance(key, str))
         items: dict[str, _Item] = {}
         for key, item in given.items():
-            if not isinstance(key, str) or not _KEY.fullmatch(key):
+            if key in _RESERVED_KEYS:
+                self.findings.add(
+                    at(path, key), f"{shown(key)} means something else in a URL or a browser; rename it."
+                )
+            elif not isinstance(key, str) or not _KEY.fullmatch(key):
                 self.findings.add(
                     at(path, key),
                     f"{shown(key)} cannot be a key; use 1 to 64 of the characters a-z 0-9 _ . - "

@@ -30,7 +30,7 @@ _EMAIL = re.compile(
 )
 _MAX_EMAIL = 254
 _TELEPHONE = re.compile(r"tel:\+[0-9](-?[0-9]){4,14}")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+")
+_HOST = re.compile(r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.|$))+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _URL_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 _MAX_URL = 2000
 _COUNTRY = re.compile(r"[A-Z]{2}")

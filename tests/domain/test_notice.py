@@ -13,7 +13,7 @@ from consent_service.domain.purpose import CONSENT_MODE_SIGNALS, Origin, Recipie
 from consent_service.errors import InvalidNotice
 from tests.builders import REMOVED, a_notice, a_notice_document
 
-KEYS = st.text(ascii_lowercase + "0123456789_.-", min_size=1, max_size=20)
+KEYS = st.text(ascii_lowercase + "0123456789_.-", max_size=20).map(lambda text: f"k{text}")
 WORDS = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=40).map(
     lambda text: f"A {text}"
 )

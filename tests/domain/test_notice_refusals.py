@@ -231,6 +231,8 @@ DURATION = "must be an ISO 8601 duration such as P6M"
         ("controller.contact", "tel:0123", "a tel:+… number"),
         ("controller.url", "http://shop.example", "must be an absolute https:// address"),
         ("controller.url", "javascript:alert(1)", "must be an absolute https:// address"),
+        ("controller.url", "https://shop..example", "must be an absolute https:// address"),
+        ("controller.url", "https://-shop.example", "must be an absolute https:// address"),
         ("controller.url", "https://", "must be an absolute https:// address"),
         ("controller.url", "https://user:secret@shop.example", "must be an absolute https:// address"),
         ("controller.url", "https://shop.example:port", "must be an absolute https:// address"),
@@ -372,6 +374,17 @@ def test_a_purpose_key_that_cannot_stand_in_a_url_is_refused(key: str, path: str
     (problem,) = refusal.value.problems
     assert problem.path == path
     assert "cannot be a key; use 1 to 64 of the characters a-z 0-9 _ . -" in problem.message
+
+
+@pytest.mark.parametrize("key", [".", "..", "__proto__", "constructor"])
+@pytest.mark.parametrize("section", ["purposes", "categories", "recipients"])
+def test_a_key_that_means_something_else_to_a_url_or_a_browser_is_refused(section: str, key: str) -> None:
+    values = a_notice_document()[section]
+    assert isinstance(values, dict)
+
+    problems = refused({section: {**values, key: next(iter(values.values()))}})
+
+    assert "means something else in a URL or a browser; rename it." in str(problems)
 
 
 def test_special_category_data_is_marked_as_such() -> None:
