@@ -1,0 +1,140 @@
+"""Send one request, get one answer or `Unreachable`: over httpx2, which is imported when first needed."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from consent_sdk.errors import ConfigurationError
+from consent_sdk.protocol import Answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from logging import LogRecord
+
+    import httpx2
+
+    from consent_sdk.protocol import Request
+
+
+class Unreachable(Exception):
+    """No complete answer: refused, reset, timed out, cut, or not HTTP. Says what kind, never where or who."""
+
+
+class Endpoint:
+    """Where the service is and what proves who we are; its repr shows neither."""
+
+    __slots__ = ("_api_key", "url")
+
+    def __init__(self, url: str, api_key: str) -> None:
+        if not str(url).startswith(("http://", "https://")):
+            raise ConfigurationError("The service's URL must begin with http:// or https://.")
+        if not api_key or not api_key.isascii() or not api_key.isprintable():
+            raise ConfigurationError("An API key (ck_...) is needed: consent key create --role backend.")
+        self.url = url.rstrip("/")
+        self._api_key = api_key
+
+    def headers(self, request: Request) -> list[tuple[str, str]]:
+        """Return the request's headers with the credential."""
+        return [*request.headers, ("Authorization", f"Bearer {self._api_key}"), ("User-Agent", "consent-sdk")]
+
+    def keep_out_of_logs(self) -> None:
+        """Let no log line of httpx2 carry the service's URL."""
+        import logging  # noqa: PLC0415  # too slow to import with the package
+
+        logger = logging.getLogger("httpx2")
+        if not any(isinstance(known, _NoAddress) and known.url == self.url for known in logger.filters):
+            logger.addFilter(_NoAddress(self.url))
+
+    def __repr__(self) -> str:
+        return "<Endpoint>"
+
+
+class _NoAddress:
+    """A log filter: httpx2 writes a line with the URL per request, and an address is nobody's business."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def filter(self, record: LogRecord) -> bool:
+        """Return whether the record may pass."""
+        return not any(str(detail).startswith(self.url) for detail in record.args or ())
+
+
+class HttpTransport:
+    """Blocking; one connection pool, made at the first request; any thread may use it."""
+
+    def __init__(self, endpoint: Endpoint, transport: httpx2.BaseTransport | None = None) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._client: httpx2.Client | None = None
+        self._lock = Lock()
+
+    def send(self, request: Request, *, timeout: float) -> Answer:
+        """Return the answer, read to its end within `timeout` seconds a step, or raise `Unreachable`."""
+        import httpx2  # noqa: PLC0415  # imported when the client starts
+
+        try:
+            response = self._http().request(
+                request.method,
+                self._endpoint.url + request.path,
+                headers=self._endpoint.headers(request),
+                content=request.content or None,
+                timeout=timeout,
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, RuntimeError) as error:
+            raise Unreachable(type(error).__name__) from None
+        return Answer(response.status_code, _lower(response.headers), response.content)
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _http(self) -> httpx2.Client:
+        import httpx2  # noqa: PLC0415  # imported when the client starts
+
+        with self._lock:
+            if self._client is None:
+                self._endpoint.keep_out_of_logs()
+                self._client = httpx2.Client(transport=self._transport, follow_redirects=False)
+            return self._client
+
+
+class AsyncHttpTransport:
+    """As `HttpTransport`, for one event loop."""
+
+    def __init__(self, endpoint: Endpoint, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._client: httpx2.AsyncClient | None = None
+
+    async def send(self, request: Request, *, timeout: float) -> Answer:  # noqa: ASYNC109  # httpx2's
+        """Return the answer, read to its end within `timeout` seconds a step, or raise `Unreachable`."""
+        import httpx2  # noqa: PLC0415  # imported when the client starts
+
+        if self._client is None:
+            self._endpoint.keep_out_of_logs()
+            self._client = httpx2.AsyncClient(transport=self._transport, follow_redirects=False)
+        try:
+            response = await self._client.request(
+                request.method,
+                self._endpoint.url + request.path,
+                headers=self._endpoint.headers(request),
+                content=request.content or None,
+                timeout=timeout,
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, RuntimeError) as error:
+            raise Unreachable(type(error).__name__) from None
+        return Answer(response.status_code, _lower(response.headers), response.content)
+
+    async def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+
+def _lower(headers: httpx2.Headers) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

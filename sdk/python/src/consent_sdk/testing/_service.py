@@ -1,0 +1,155 @@
+"""A consent service in memory: it takes the SDK's requests and gives the documented answers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from consent_sdk._transport import Unreachable
+from consent_sdk.protocol import Answer, Request, encode_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from consent_sdk.testing._clock import SettableClock
+
+_VALIDITY_S = 180 * 86_400
+_GIVEN = frozenset({"given", "renewed"})
+_JSON = {"content-type": "application/json"}
+
+
+class ServiceInMemory:
+    """Holds decisions and answers about them; `down` makes it unreachable."""
+
+    def __init__(self, clock: SettableClock, purposes: Iterable[str] | None) -> None:
+        self.down = False
+        self._clock = clock
+        self._purposes = None if purposes is None else frozenset(purposes)
+        self._decisions: dict[str, list[dict[str, object]]] = {}
+        self._consents: dict[str, dict[str, dict[str, object]]] = {}
+        self._answered: dict[str, Answer] = {}
+        self._head = 0
+        self._lock = Lock()
+
+    def send(self, request: Request, *, timeout: float) -> Answer:  # noqa: ARG002  # memory needs no time
+        """Answer as the service documents, or raise `Unreachable` while it is down."""
+        if self.down:
+            raise Unreachable("down")
+        headers = {name.lower(): value for name, value in request.headers}
+        subject = headers.get("consent-subject", "")
+        route = (request.method, request.path.partition("?")[0])
+        if route == ("POST", "/v1/gate"):
+            return self._gate(subject, json.loads(request.content)["purposes"])
+        if route == ("GET", "/v1/consents"):
+            return _answer(200, {"consents": self._standing(subject), "head": self._head})
+        if route == ("GET", "/v1/decisions"):
+            return _answer(200, {"decisions": self._decisions.get(subject, [])})
+        if route == ("POST", "/v1/decisions"):
+            return self._decide(subject, json.loads(request.content), headers.get("idempotency-key", ""))
+        return _problem(404, "not-found", "The fake service has no such route.")
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def record(self, subject: str, choices: Mapping[str, str]) -> int:
+        """Store a decision made now and return its index."""
+        body = {
+            "notice": "0" * 64,
+            "choices": dict(choices),
+            "method": "save",
+            "source": "fake",
+            "language": "en",
+        }
+        return self._record(encode_subject(subject), {**body, "decided_at": self._now()})
+
+    def _decide(self, subject: str, body: dict[str, object], key: str) -> Answer:
+        if key in self._answered:
+            return self._answered[key]
+        choices = body["choices"]
+        if not isinstance(choices, dict) or not set(choices.values()) <= {"granted", "denied"}:
+            return _problem(422, "invalid-request", "A choice is granted or denied.")
+        if unknown := [purpose for purpose in choices if not self._knows(purpose)]:
+            return _problem(400, "unknown-purpose", f"The notice has no purpose {unknown[0]}.")
+        index = self._record(subject, body)
+        standing = self._standing(subject)
+        answer = _answer(
+            201,
+            {
+                "index": index,
+                "recorded_at": self._now(),
+                "consents": {purpose: standing[purpose] for purpose in choices},
+                "links": {"receipt": f"/v1/receipts/{index}"},
+            },
+        )
+        if key:
+            self._answered[key] = answer
+        return answer
+
+    def _record(self, subject: str, body: Mapping[str, object]) -> int:
+        choices = body["choices"]
+        assert isinstance(choices, dict)  # noqa: S101  # both callers made it
+        with self._lock:
+            index, self._head = self._head, self._head + 1
+            standing = self._consents.setdefault(subject, {})
+            for purpose, choice in choices.items():
+                before = standing.get(purpose, {}).get("status") in _GIVEN
+                granted = choice == "granted"
+                status = (
+                    ("renewed" if before else "given") if granted else "withdrawn" if before else "refused"
+                )
+                standing[purpose] = {
+                    "status": status,
+                    "purpose_version": 1,
+                    "since": self._now(),
+                    "valid_until": _moment(self._clock.time() + _VALIDITY_S),
+                    "index": index,
+                }
+            decided = {purpose: standing[purpose] for purpose in choices}
+            entry = {"index": index, "recorded_at": self._now(), **body, "consents": decided}
+            self._decisions.setdefault(subject, []).append(entry)
+        return index
+
+    def _gate(self, subject: str, purposes: list[str]) -> Answer:
+        verdicts = {purpose: self._verdict(subject, purpose) for purpose in purposes}
+        return _answer(200, {"subject": f"s_{subject}", "verdicts": verdicts, "head": self._head})
+
+    def _verdict(self, subject: str, purpose: str) -> dict[str, object]:
+        consent = self._standing(subject).get(purpose)
+        if not self._knows(purpose):
+            reason = "purpose_unknown"
+        elif consent is None:
+            reason = "never_asked"
+        else:
+            reason = "granted" if consent["status"] in _GIVEN else str(consent["status"])
+        rest = {name: consent[name] for name in ("valid_until", "index")} if consent else {}
+        return {"allowed": reason == "granted", "reason": reason, "valid_until": None, "index": None, **rest}
+
+    def _standing(self, subject: str) -> dict[str, dict[str, object]]:
+        now = self._now()
+        return {
+            purpose: {**consent, "status": "expired"}
+            if consent["status"] in _GIVEN and str(consent["valid_until"]) <= now
+            else consent
+            for purpose, consent in self._consents.get(subject, {}).items()
+        }
+
+    def _knows(self, purpose: str) -> bool:
+        return self._purposes is None or purpose in self._purposes
+
+    def _now(self) -> str:
+        return _moment(self._clock.time())
+
+
+def _moment(epoch: float) -> str:
+    return datetime.fromtimestamp(int(epoch), UTC).isoformat().replace("+00:00", "Z")
+
+
+def _answer(status: int, body: object) -> Answer:
+    return Answer(status, _JSON, json.dumps(body).encode())
+
+
+def _problem(status: int, slug: str, detail: str) -> Answer:
+    body = {"type": f"/problems/{slug}", "title": slug, "status": status, "detail": detail}
+    return Answer(status, {"content-type": "application/problem+json"}, json.dumps(body).encode())
