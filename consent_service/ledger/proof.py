@@ -1,4 +1,4 @@
-"""Proofs that travel (C2SP tlog-proof): inclusion proof and signed checkpoint it leads to, as one text.
+"""Proofs that travel (C2SP tlog-proof): inclusion proof and signed checkpoint in one text.
 
 Whoever holds a leaf, such a proof and the log's public key can check them on a machine without a network.
 """
