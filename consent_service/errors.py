@@ -28,7 +28,8 @@ ConsentToolkitError
 ├── Unavailable                   try again later; carries retry_after seconds
 │   ├── QueueFull
 │   ├── KeystoreUnavailable
-│   └── ShuttingDown
+│   ├── ShuttingDown
+│   └── DatabaseUnavailable
 ├── EvidenceError                 evidence does not verify
 │   ├── InvalidProof
 │   ├── InvalidNote
@@ -198,6 +199,13 @@ class KeystoreUnavailable(Unavailable):
 
 class ShuttingDown(Unavailable):
     """The service drains its queue and takes nothing new."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer, refuses to write, or a lock was not to be had in time."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"The database is not available now ({cause}); try again.", retry_after=2)
 
 
 class EvidenceError(ConsentToolkitError):

@@ -105,6 +105,11 @@ class Frontier:
         return cls(size, [data[start : start + HASH_SIZE] for start in range(0, len(data), HASH_SIZE)])
 
 
+def tree_root(size: int, hashes: Sequence[bytes] | SubtreeHash) -> bytes:
+    """Return the root of the tree of the first `size` leaves, from leaf hashes or complete subtrees."""
+    return _range_hash(0, size, _subtree_hashes(size, hashes)) if size else EMPTY_ROOT
+
+
 def inclusion_proof(index: int, size: int, hashes: Sequence[bytes] | SubtreeHash) -> list[bytes]:
     """Return the proof that leaf `index` is in the tree of the first `size` leaves, its sibling first.
 

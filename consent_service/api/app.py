@@ -1,0 +1,64 @@
+"""The application: routes, middleware, errors and OpenAPI around one running service."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from fastapi.openapi.utils import get_openapi
+
+from consent_service.api import errors, hot_routes
+from consent_service.api.envelope import Envelope
+from consent_service.api.routers import decisions, health, ledger, notices, subjects
+from consent_service.observability import configure_logging
+from consent_service.operations.deployment import Clock, utc_now
+from consent_service.operations.service import ConsentService
+from consent_service.settings import Settings
+
+_SUMMARY = "Explicit, revocable choices, kept as evidence that anyone can verify."
+_SECURITY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key `ck_…`, a publishable key `pk_…` or a subject token.",
+}
+
+
+def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> FastAPI:
+    """Return the ASGI application; the service opens when it starts and drains when it stops."""
+    settings = settings or Settings()
+    configure_logging(settings.log_level)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = await run_in_threadpool(ConsentService.open, settings, clock=clock)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(app.state.service.close)
+
+    app = FastAPI(
+        title="Consent Toolkit",
+        version="1",
+        summary=_SUMMARY,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    for router in (notices.router, decisions.router, subjects.router, ledger.router, health.router):
+        app.include_router(router)
+    errors.install(app)
+    app.add_middleware(hot_routes.HotRoutes)
+    app.add_middleware(Envelope)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        hot_routes.describe(document)
+        document["components"].setdefault("securitySchemes", {})["bearer"] = _SECURITY_SCHEME
+        app.openapi_schema = document
+    return app.openapi_schema

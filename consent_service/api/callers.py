@@ -1,0 +1,125 @@
+"""From headers to callers and subjects: authentication, roles, and whom a request is about."""
+
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+
+from consent_service.errors import Forbidden, InvalidSubject, Unauthenticated
+from consent_service.operations.credentials import SUBJECT_ROLE, Caller
+from consent_service.operations.manage_tenants import Role
+from consent_service.operations.service import ConsentService
+from consent_service.operations.tenant import Subject, Tenant
+
+SUBJECT_HEADER = "Consent-Subject"
+_MAX_HEADER = 4096
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+def service_of(request: Request) -> ConsentService:
+    """Return the running service of this application."""
+    service: ConsentService = request.app.state.service
+    return service
+
+
+def authenticate(service: ConsentService, headers: Headers) -> Caller:
+    """Return who sent these headers; raise `Unauthenticated`, or `Forbidden` for a foreign web origin."""
+    scheme, _, credential = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not credential.strip():
+        raise Unauthenticated("Send Authorization: Bearer with an API key or a subject token.")
+    caller = service.credentials.caller(credential.strip())
+    if caller.role in {Role.BROWSER, SUBJECT_ROLE}:
+        _check_origin(service, headers, caller)
+    return caller
+
+
+def _check_origin(service: ConsentService, headers: Headers, caller: Caller) -> None:
+    origin = headers.get("origin")
+    if origin is None or origin.partition("://")[2] == headers.get("host"):
+        return
+    bound = (
+        origin in caller.origins
+        if caller.role == Role.BROWSER
+        else (caller.tenant.id in service.credentials.origin_tenants(origin))
+    )
+    if not bound:
+        raise Forbidden("This credential is not for that web origin.")
+
+
+def require_role(caller: Caller, *roles: str) -> Caller:
+    """Return the caller if she has one of the roles; an admin may do what a backend or an auditor may."""
+    if caller.role in roles or (caller.role == Role.ADMIN and roles != (SUBJECT_ROLE,)):
+        return caller
+    raise Forbidden(f"This needs a credential of role {' or '.join(roles)}.")
+
+
+def subject_of(headers: Headers, caller: Caller) -> Subject:
+    """Return the subject of a request: of the token, else of the `Consent-Subject` header.
+
+    Raises `InvalidSubject`, or `Forbidden` where a subject token comes with somebody's header.
+    """
+    values = headers.getlist(SUBJECT_HEADER)
+    if caller.subject is not None:
+        if values:
+            raise Forbidden("A subject token names its subject: send no Consent-Subject header.")
+        return caller.subject
+    if len(values) != 1:
+        raise InvalidSubject("Send exactly one Consent-Subject header with the subject's identifier.")
+    return caller.tenant.subject(decode_subject(values[0]))
+
+
+def decode_subject(value: str) -> str:
+    """Return the identifier in a `Consent-Subject` header: percent-encoded UTF-8; raise `InvalidSubject`."""
+    if len(value) > _MAX_HEADER:
+        raise InvalidSubject("The Consent-Subject header is too long.")
+    if "%" not in value and value.isascii():
+        return value
+    if not value.isascii():
+        raise InvalidSubject("Percent-encode what is not ASCII in the Consent-Subject header.")
+    for position, character in enumerate(value):
+        if character == "%" and not _HEX.issuperset(value[position + 1 : position + 3].ljust(2)):
+            raise InvalidSubject("The Consent-Subject header is badly percent-encoded.")
+    try:
+        return unquote_to_bytes(value).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidSubject("The Consent-Subject header is not UTF-8 once decoded.") from None
+
+
+def gpc_of(headers: Headers) -> bool:
+    """Return whether the request carries a Global Privacy Control signal: `Sec-GPC: 1`, also repeated."""
+    values = [part.strip() for value in headers.getlist("sec-gpc") for part in value.split(",")]
+    return bool(values) and all(value == "1" for value in values)
+
+
+def caller_with(*roles: str) -> Callable[[Request], Caller]:
+    """Return a dependency that answers the caller, who must have one of `roles`."""
+
+    def dependency(request: Request) -> Caller:
+        return require_role(authenticate(service_of(request), request.headers), *roles)
+
+    return dependency
+
+
+def _ledger_tenant(request: Request) -> Tenant:
+    service = service_of(request)
+    if "authorization" not in request.headers and service.settings.ledger_public:
+        return service.deployment.tenant_named(service.settings.tenant)
+    return authenticate(service, request.headers).tenant
+
+
+def _public_tenant(request: Request) -> Tenant:
+    service = service_of(request)
+    if "authorization" not in request.headers:
+        return service.deployment.tenant_named(service.settings.tenant)
+    return authenticate(service, request.headers).tenant
+
+
+Service = Annotated[ConsentService, Depends(service_of)]
+Admin = Annotated[Caller, Depends(caller_with(Role.ADMIN))]
+Backend = Annotated[Caller, Depends(caller_with(Role.BACKEND))]
+BackendOrSubject = Annotated[Caller, Depends(caller_with(Role.BACKEND, SUBJECT_ROLE))]
+AnyReader = Annotated[Caller, Depends(caller_with(Role.BACKEND, Role.AUDITOR, SUBJECT_ROLE))]
+LedgerTenant = Annotated[Tenant, Depends(_ledger_tenant)]
+PublicTenant = Annotated[Tenant, Depends(_public_tenant)]

@@ -1,0 +1,141 @@
+"""What every response has in common: security headers, CORS, a body limit, a log line and metrics.
+
+One plain ASGI middleware, because Starlette's request-response kind costs a task per request.
+"""
+
+import time
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from consent_service.api.errors import BodyTooLarge, problem_of
+from consent_service.observability import REQUEST_SECONDS, REQUESTS, logger
+from consent_service.operations.service import ConsentService
+
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+}
+_SECURITY_RAW = [(name.lower().encode(), value.encode()) for name, value in _SECURITY.items()]
+_LARGE_BODIES = frozenset({"/v1/decisions/batch", "/v1/notice"})
+_PREFLIGHT_SECONDS = "7200"
+
+
+class Envelope:
+    """Wraps the application; the service is found on the application's state."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(scope, receive, send).run(self._app)
+
+
+class _Exchange:
+    """One request and its response on their way through."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._service: ConsentService = scope["app"].state.service
+        self._headers = Headers(scope=scope)
+        self._origin = self._allowed_origin()
+        self._limit = self._body_limit()
+        self._received = 0
+        self._status = 500
+        self._started = time.perf_counter()
+
+    async def run(self, app: ASGIApp) -> None:
+        try:
+            length = self._headers.get("content-length", "0")
+            if length.isdigit() and int(length) > self._limit:
+                await problem_of(self._too_large()).response()(self._scope, self._receive, self.send)
+            elif self._is_preflight():
+                await self._answer_preflight()
+            else:
+                await app(self._scope, self.receive, self.send)
+        except BodyTooLarge as error:
+            await problem_of(error).response()(self._scope, self._receive, self.send)
+        finally:
+            self._account()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            if self._received > self._limit:
+                raise self._too_large()
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            present = {name for name, _ in message["headers"]}
+            message["headers"] = [
+                *message["headers"],
+                *(pair for pair in _SECURITY_RAW if pair[0] not in present),
+            ]
+            if self._origin is not None:
+                headers = MutableHeaders(raw=message["headers"])
+                headers["Access-Control-Allow-Origin"] = self._origin
+                headers.add_vary_header("Origin")
+        await self._send(message)
+
+    def _allowed_origin(self) -> str | None:
+        origin = self._headers.get("origin")
+        if origin is None or not self._service.credentials.origin_tenants(origin):
+            return None
+        return origin
+
+    def _body_limit(self) -> int:
+        settings = self._service.settings
+        large = self._scope["path"] in _LARGE_BODIES
+        return settings.max_batch_bytes if large else settings.max_body_bytes
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"This body may have at most {self._limit} bytes.")
+
+    def _is_preflight(self) -> bool:
+        return (
+            self._scope["method"] == "OPTIONS"
+            and self._origin is not None
+            and "access-control-request-method" in self._headers
+        )
+
+    async def _answer_preflight(self) -> None:
+        allowed: Iterable[tuple[bytes, bytes]] = (
+            (b"access-control-allow-methods", b"GET, POST, DELETE"),
+            (b"access-control-allow-headers", b"authorization, content-type, idempotency-key"),
+            (b"access-control-max-age", _PREFLIGHT_SECONDS.encode()),
+            (b"content-length", b"0"),
+        )
+        await self.send({"type": "http.response.start", "status": 204, "headers": list(allowed)})
+        await self.send({"type": "http.response.body", "body": b""})
+
+    def _account(self) -> None:
+        route = self._scope.get("route")
+        name = getattr(route, "path", None) or _hot_path(self._scope)
+        seconds = time.perf_counter() - self._started
+        method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
+        REQUESTS.labels(name, method, str(self._status)).inc()
+        REQUEST_SECONDS.labels(name).observe(seconds)
+        logger.debug("request", route=name, method=method, status=self._status, ms=round(seconds * 1000, 3))
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_HOT_PATHS = frozenset({"/v1/decisions", "/v1/gate"})
+
+
+def _hot_path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path if path in _HOT_PATHS else "none"

@@ -1,0 +1,161 @@
+"""The one place where errors become HTTP: RFC 9457 problem+json with a stable `type`.
+
+4xx is the caller's fault, 422 only a body that does not parse, 503 says when to come back, 500 is a bug.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from consent_service import errors
+from consent_service.observability import logger
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """An RFC 9457 problem; `extra` members and `headers` go out with it."""
+
+    slug: str
+    title: str
+    status: int
+    detail: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        return {
+            "type": f"/problems/{self.slug}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.extra,
+        }
+
+    def response(self) -> Response:
+        """Return the HTTP response."""
+        return Response(
+            json.dumps(self.document(), ensure_ascii=False, separators=(",", ":")),
+            status_code=self.status,
+            media_type=MEDIA_TYPE,
+            headers={"Cache-Control": "no-store", **self.headers},
+        )
+
+
+class BodyTooLarge(errors.InvalidInput):
+    """A request body beyond the limit."""
+
+
+class MalformedBody(errors.InvalidInput):
+    """A body that does not parse; `findings` says where."""
+
+    def __init__(self, detail: str, findings: Sequence[Mapping[str, str]] = ()) -> None:
+        self.findings = tuple(findings)
+        super().__init__(detail)
+
+    @classmethod
+    def of(cls, error: ValidationError | RequestValidationError) -> "MalformedBody":
+        """Say what is wrong and where, never what was sent."""
+        findings = [
+            {"at": ".".join(str(part)[:64] for part in finding["loc"]), "message": str(finding["msg"])}
+            for finding in error.errors()
+        ]
+        return cls("The request does not have the documented form.", findings)
+
+
+# The first class that fits decides: subclasses come before their bases.
+KINDS: dict[type[errors.ConsentToolkitError], tuple[int, str, str]] = {
+    MalformedBody: (422, "malformed-body", "Malformed request"),
+    BodyTooLarge: (413, "body-too-large", "Body too large"),
+    errors.UnknownPurpose: (400, "unknown-purpose", "Unknown purpose"),
+    errors.ClockOutOfBounds: (400, "clock-out-of-bounds", "Clock out of bounds"),
+    errors.NoticeSuperseded: (409, "notice-superseded", "Notice superseded"),
+    errors.InvalidDecision: (400, "invalid-decision", "Invalid decision"),
+    errors.InvalidNotice: (400, "invalid-notice", "Invalid notice"),
+    errors.InvalidSubject: (400, "invalid-subject", "Invalid subject"),
+    errors.InvalidInput: (400, "invalid-input", "Invalid input"),
+    errors.UnknownNotice: (404, "unknown-notice", "Unknown notice"),
+    errors.UnknownEntry: (404, "unknown-entry", "Unknown entry"),
+    errors.UnknownTenant: (404, "unknown-tenant", "Unknown tenant"),
+    errors.NotFound: (404, "not-found", "Not found"),
+    errors.IdempotencyKeyReused: (409, "idempotency-key-reused", "Idempotency key reused"),
+    errors.LinkRefused: (409, "link-refused", "Link refused"),
+    errors.Conflict: (409, "conflict", "Conflict"),
+    errors.Unauthenticated: (401, "unauthenticated", "Unauthenticated"),
+    errors.AccessDenied: (403, "forbidden", "Forbidden"),
+    errors.QueueFull: (503, "queue-full", "Too many requests are waiting"),
+    errors.Unavailable: (503, "unavailable", "Not available now"),
+}
+
+_BUG = Problem(
+    slug="internal-error",
+    title="Internal error",
+    status=500,
+    detail="Something is wrong on our side; nothing was stored. The log has the details.",
+)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that tells a caller about `error`; one we did not foresee is a bug of ours."""
+    for kind, (status, slug, title) in KINDS.items():
+        if isinstance(error, kind):
+            return Problem(
+                slug=slug,
+                title=title,
+                status=status,
+                detail=str(error),
+                extra=_extra(error),
+                headers=_headers(error),
+            )
+    logger.error("bug", error=type(error).__name__, exc_info=error)
+    return _BUG
+
+
+def _extra(error: Exception) -> dict[str, Any]:
+    if isinstance(error, errors.InvalidNotice):
+        return {"problems": [{"path": p.path, "message": p.message} for p in error.problems]}
+    if isinstance(error, MalformedBody) and error.findings:
+        return {"problems": [dict(finding) for finding in error.findings]}
+    return {}
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, errors.Unavailable):
+        return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, errors.Unauthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="consent"'}
+    return {}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` as problem+json."""
+
+    @app.exception_handler(errors.ConsentToolkitError)
+    async def _ours(_request: Request, error: errors.ConsentToolkitError) -> Response:
+        return problem_of(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _malformed(_request: Request, error: RequestValidationError) -> Response:
+        return problem_of(MalformedBody.of(error)).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> Response:
+        title = str(error.detail)
+        slug = title.lower().replace(" ", "-")
+        headers = dict(error.headers or {})
+        return Problem(
+            slug=slug, title=title, status=error.status_code, detail=title, headers=headers
+        ).response()
+
+    @app.exception_handler(Exception)
+    async def _bug(_request: Request, error: Exception) -> Response:
+        return problem_of(error).response()

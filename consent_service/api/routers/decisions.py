@@ -1,0 +1,149 @@
+"""Decisions in bulk and in history, consents now and then; a single decision is a hot route."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
+
+from consent_service.api.callers import AnyReader, Backend, Service, gpc_of, subject_of
+from consent_service.api.errors import BodyTooLarge, MalformedBody, problem_of
+from consent_service.api.hot_routes import JsonBytes, idempotency_of, recorded
+from consent_service.api.schemas import BATCH_LINE, parse_moment
+from consent_service.errors import ConsentToolkitError, InvalidInput
+from consent_service.ledger.record import DecisionRecord, format_time
+from consent_service.observability import DECISIONS
+from consent_service.operations.batch import Request as BatchRequest
+from consent_service.operations.credentials import Caller
+from consent_service.operations.read_history import HistoryEntry, read_consents, read_history
+from consent_service.operations.record_decision import DecisionAnswer, RecordDecision
+from consent_service.operations.service import ConsentService
+
+router = APIRouter(tags=["decisions"])
+MAX_BATCH = 1000
+_NDJSON = "application/x-ndjson"
+
+
+@router.post("/v1/decisions/batch", summary="Record up to 1,000 decisions")
+async def post_batch(request: Request, service: Service, caller: Backend) -> Response:
+    """Record decisions line by line (NDJSON), each with its `subject`; the answer has a line for each.
+
+    A line that is refused is answered with its problem and stores nothing; the others are recorded.
+    """
+    lines = [line for line in (await request.body()).split(b"\n") if line.strip()]
+    if len(lines) > MAX_BATCH:
+        raise BodyTooLarge(f"A batch has at most {MAX_BATCH} decisions.")
+    prepared = await run_in_threadpool(_prepare, service, caller, lines, gpc=gpc_of(request.headers))
+    answers = iter(
+        await service.committer.submit_many(
+            caller.tenant, [item for item in prepared if not isinstance(item, Exception)]
+        )
+    )
+    results = [item if isinstance(item, Exception) else next(answers) for item in prepared]
+    return Response(b"".join(_line(result) for result in results), media_type=_NDJSON)
+
+
+def _prepare(
+    service: ConsentService, caller: Caller, lines: Sequence[bytes], *, gpc: bool
+) -> list[BatchRequest | Exception]:
+    now = service.deployment.clock()
+    limits = service.settings.decision_limits
+    prepared: list[BatchRequest | Exception] = []
+    for line in lines:
+        try:
+            parsed = BATCH_LINE.validate_json(line)
+            subject = caller.tenant.subject(parsed.subject)
+            prepared.append(
+                RecordDecision(
+                    subject=subject,
+                    decision=parsed.to_decision(now=now, actor="backend", gpc=gpc),
+                    limits=limits,
+                    idempotency=idempotency_of(parsed.idempotency_key, subject, line),
+                )
+            )
+        except ValidationError as error:
+            prepared.append(MalformedBody.of(error))
+        except ConsentToolkitError as error:
+            prepared.append(error)
+    return prepared
+
+
+def _line(result: object) -> bytes:
+    if isinstance(result, DecisionAnswer):
+        DECISIONS.labels("replayed" if result.replayed else "recorded").inc()
+        document: dict[str, Any] = {"status": 201, **recorded(result)}
+    elif isinstance(result, Exception):
+        DECISIONS.labels("refused").inc()
+        document = problem_of(result).document()
+    else:
+        raise TypeError("a decision was answered as something else")
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+@router.get("/v1/decisions", summary="Read a subject's history")
+def get_decisions(request: Request, service: Service, caller: AnyReader) -> Response:
+    """Return every entry of the subject, oldest first; `notice` leads to the words that were shown."""
+    subject = subject_of(request.headers, caller)
+    entries = read_history(service.deployment, caller.tenant, subject)
+    return JsonBytes({"decisions": [_history(entry) for entry in entries]})
+
+
+def _history(entry: HistoryEntry) -> dict[str, Any]:
+    record = entry.record
+    document: dict[str, Any] = {
+        "index": entry.index,
+        "recorded_at": format_time(record.recorded_at),
+        "consents": {
+            key: {"status": outcome.status.value, "valid_until": format_time(outcome.valid_until)}
+            for key, outcome in record.consents.items()
+        },
+    }
+    if not isinstance(record, DecisionRecord):
+        return {**document, "kind": "link", "linked": record.linked, "actor": record.actor}
+    decision = record.decision
+    return {
+        **document,
+        "kind": "decision",
+        "decided_at": format_time(decision.decided_at),
+        "notice": decision.notice,
+        "choices": {key: choice.value for key, choice in decision.choices.items()},
+        "method": decision.method,
+        "source": decision.source,
+        "actor": decision.actor,
+        "language": decision.language,
+        "gpc": decision.gpc,
+        "evidence": decision.evidence,
+    }
+
+
+@router.get("/v1/consents", summary="Read a subject's consents")
+def get_consents(
+    request: Request,
+    service: Service,
+    caller: AnyReader,
+    as_of: Annotated[str | None, Query(max_length=64, description="RFC 3339 moment in the past")] = None,
+) -> Response:
+    """Return the status of every purpose, now or at a past moment, and what the gate says to it."""
+    subject = subject_of(request.headers, caller)
+    moment = None
+    if as_of is not None:
+        try:
+            moment = parse_moment(as_of)
+        except (ValueError, OverflowError):
+            raise InvalidInput("as_of is an RFC 3339 moment such as 2026-11-21T12:00:00Z.") from None
+    consents = read_consents(service.deployment, caller.tenant, subject, as_of=moment)
+    document = {}
+    for key, current in consents.consents.items():
+        members: dict[str, Any] = {"status": current.status.value}
+        if current.consent is not None:
+            members |= {
+                "purpose_version": current.consent.purpose_version,
+                "since": format_time(current.consent.since),
+                "valid_until": format_time(current.consent.valid_until),
+                "index": current.consent.index,
+            }
+        members |= {"allowed": current.verdict.allowed, "reason": current.verdict.reason.value}
+        document[key] = members
+    return JsonBytes({"consents": document, "head": consents.head})

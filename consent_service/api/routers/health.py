@@ -1,0 +1,34 @@
+"""Is the process alive, may it be used, what has it counted."""
+
+import os
+
+from fastapi import APIRouter, Response
+
+from consent_service.api.callers import Service
+from consent_service.api.hot_routes import JsonBytes
+from consent_service.observability import WAITING, render_metrics
+from consent_service.storage.tenant_store import list_tenants
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/health", summary="Liveness")
+async def health() -> Response:
+    """Return 200 while the process runs."""
+    return JsonBytes({"status": "ok"})
+
+
+@router.get("/ready", summary="Readiness")
+def ready(service: Service) -> Response:
+    """Return 200 when requests may be sent: the database answers; 503 otherwise."""
+    with service.deployment.database.reading() as connection:
+        list_tenants(connection)
+    return JsonBytes({"status": "ready"})
+
+
+@router.get("/metrics", summary="Metrics")
+def metrics(service: Service) -> Response:
+    """Return counters and histograms in Prometheus text format; they name no subject and no tenant."""
+    WAITING.set(service.committer.waiting)
+    body = render_metrics(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+    return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,91 @@
+"""The transparency log: C2SP checkpoint and tiles, RFC 9162 proofs."""
+
+import base64
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from consent_service.api.callers import LedgerTenant, Service
+from consent_service.api.hot_routes import JsonBytes
+from consent_service.ledger.tiles import parse_tile_path
+from consent_service.operations.read_ledger import (
+    prove_consistency,
+    prove_inclusion,
+    read_checkpoint,
+    read_tile_at,
+)
+
+router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
+_MAX_SIZE = 2**63 - 1
+Size = Annotated[int | None, Query(ge=0, le=_MAX_SIZE, description="Size of the log; today's if absent")]
+
+
+@router.get("/checkpoint", summary="Read the checkpoint")
+def get_checkpoint(service: Service, tenant: LedgerTenant) -> Response:
+    """Return the latest checkpoint, a C2SP signed note."""
+    note = read_checkpoint(service.deployment, tenant)
+    return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/key", summary="Read the log's key")
+def get_key(tenant: LedgerTenant) -> Response:
+    """Return the verifier key of the checkpoints in C2SP signed-note form, for a caller to pin."""
+    return Response(tenant.signer.vkey + "\n", media_type="text/plain; charset=utf-8")
+
+
+@router.get("/tile/{path:path}", summary="Read a tile")
+def get_tile(service: Service, tenant: LedgerTenant, path: str) -> Response:
+    """Return a tile of hashes or a bundle of entries by its C2SP tlog-tiles path; it never changes."""
+    data = read_tile_at(service.deployment, tenant, parse_tile_path(f"tile/{path}"))
+    visibility = "public" if service.settings.ledger_public else "private"
+    return Response(
+        data,
+        media_type="application/octet-stream",
+        headers={"Cache-Control": f"{visibility}, max-age=31536000, immutable"},
+    )
+
+
+@router.get("/proof/inclusion", summary="Prove inclusion")
+def get_inclusion(
+    service: Service,
+    tenant: LedgerTenant,
+    index: Annotated[int, Query(ge=0, le=_MAX_SIZE, description="Index of the entry")],
+    size: Size = None,
+) -> Response:
+    """Return the RFC 9162 proof that the entry at `index` is in the log of `size` entries."""
+    proof = prove_inclusion(service.deployment, tenant, index=index, size=size)
+    return JsonBytes(
+        {
+            "index": proof.index,
+            "size": proof.size,
+            "leaf_hash": _text(proof.leaf_hash),
+            "proof": [_text(node) for node in proof.proof],
+            "root": _text(proof.root),
+        }
+    )
+
+
+@router.get("/proof/consistency", summary="Prove consistency")
+def get_consistency(
+    service: Service,
+    tenant: LedgerTenant,
+    old_size: Annotated[int, Query(alias="from", ge=0, le=_MAX_SIZE, description="The smaller size")],
+    new_size: Annotated[
+        int | None, Query(alias="to", ge=0, le=_MAX_SIZE, description="The larger size; today's if absent")
+    ] = None,
+) -> Response:
+    """Return the RFC 9162 proof that the log of `to` entries begins with the one of `from`."""
+    proof = prove_consistency(service.deployment, tenant, old_size=old_size, new_size=new_size)
+    return JsonBytes(
+        {
+            "from": proof.old_size,
+            "to": proof.new_size,
+            "proof": [_text(node) for node in proof.proof],
+            "old_root": _text(proof.old_root),
+            "new_root": _text(proof.new_root),
+        }
+    )
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

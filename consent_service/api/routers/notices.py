@@ -1,0 +1,108 @@
+"""The notice: publish it, read the current one in one language, read any past one."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from consent_service.api.callers import Admin, PublicTenant, Service
+from consent_service.api.errors import MalformedBody
+from consent_service.api.hot_routes import JsonBytes
+from consent_service.domain.decision import language_shown
+from consent_service.domain.notice import NoticeDigest
+from consent_service.domain.notice_form import parse_notice
+from consent_service.errors import InvalidInput
+from consent_service.ledger.record import format_time
+from consent_service.operations.notice_book import PublishedNotice
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.read_notice_file import load_notice_file
+
+router = APIRouter(tags=["notice"])
+_YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+
+
+@router.put("/v1/notice", summary="Publish a notice")
+async def publish(request: Request, service: Service, caller: Admin) -> Response:
+    """Publish a notice from its YAML file or the same as JSON; the current one again changes nothing."""
+    body = await request.body()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in _YAML:
+        try:
+            text = body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise MalformedBody("The notice is not UTF-8.") from None
+        notice = await run_in_threadpool(load_notice_file, text)
+    else:
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            raise MalformedBody("The notice is not JSON; send YAML as application/yaml.") from None
+        if not isinstance(document, dict):
+            raise MalformedBody("A notice is a JSON object.")
+        notice = await run_in_threadpool(parse_notice, document)
+    published = await service.committer.submit(caller.tenant, PublishNotice(notice=notice))
+    if not isinstance(published, PublishedNotice):
+        raise TypeError("a publication was answered as something else")
+    return JsonBytes(
+        {
+            "digest": published.digest,
+            "index": published.index,
+            "languages": list(published.notice.languages),
+        }
+    )
+
+
+@router.get("/v1/notice", summary="Read the current notice")
+def current(
+    service: Service,
+    tenant: PublicTenant,
+    language: Annotated[str | None, Query(max_length=64, description="BCP 47 tag; all if absent")] = None,
+) -> Response:
+    """Return the current notice with every text in all its languages, or in the one that fits `language`."""
+    with service.deployment.reading(tenant) as scope:
+        published = service.deployment.book(scope).require_current()
+    return _answer(published, language, "no-cache")
+
+
+@router.get("/v1/notices/{digest}", summary="Read a past notice")
+def past(
+    service: Service,
+    tenant: PublicTenant,
+    digest: str,
+    language: Annotated[str | None, Query(max_length=64, description="BCP 47 tag; all if absent")] = None,
+) -> Response:
+    """Return any published notice; its words never change, so it may be cached for ever."""
+    with service.deployment.reading(tenant) as scope:
+        published = service.deployment.book(scope).find(NoticeDigest(digest))
+    return _answer(published, language, "public, max-age=31536000, immutable")
+
+
+def _answer(published: PublishedNotice, language: str | None, caching: str) -> Response:
+    document: dict[str, Any] = json.loads(published.document)
+    answer: dict[str, Any] = {
+        "digest": published.digest,
+        "index": published.index,
+        "published_at": format_time(published.published_at),
+        "notice": document,
+    }
+    if language is not None:
+        shown = language_shown(language, published.notice)
+        if shown is None:
+            languages = ", ".join(published.notice.languages)
+            raise InvalidInput(f"The notice is not written in that language, only in: {languages}.")
+        answer["language"] = shown
+        answer["notice"] = _in_language(document, shown, frozenset(published.notice.languages))
+    response = JsonBytes(answer)
+    response.headers["Cache-Control"] = caching
+    response.headers["ETag"] = f'"{published.digest}.{answer.get("language", "all")}"'
+    return response
+
+
+def _in_language(value: object, language: str, languages: frozenset[str]) -> object:
+    """Replace every {language: text} by the text in one language."""
+    if isinstance(value, dict):
+        if value and languages.issuperset(value) and all(isinstance(text, str) for text in value.values()):
+            return value[language]
+        return {key: _in_language(inner, language, languages) for key, inner in value.items()}
+    return value

@@ -1,0 +1,197 @@
+"""Request and response bodies. They stay in `api`; `to_…` gives the value that goes on."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from consent_service.domain.decision import Choice, Decision
+from consent_service.domain.notice import NoticeDigest
+from consent_service.domain.purpose import PurposeKey
+
+PurposeName = Annotated[str, Field(min_length=1, max_length=64)]
+Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+StatusName = Literal["given", "renewed", "refused", "withdrawn", "expired", "unknown"]
+ReasonName = Literal[
+    "granted",
+    "never_asked",
+    "refused",
+    "withdrawn",
+    "expired",
+    "notice_outdated",
+    "purpose_unknown",
+    "purpose_retired",
+    "gpc_opt_out",
+    "subject_erased",
+]
+
+_EXAMPLE_NOTICE = "9f2b5d1c" * 8
+_EXAMPLE_TIME = "2026-11-21T12:00:00.000Z"
+_EXAMPLE_UNTIL = "2027-05-21T12:00:00.000Z"
+
+
+def _example(**members: Any) -> ConfigDict:  # any JSON may stand in an example
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [members]})
+
+
+class DecisionBody(BaseModel):
+    """One act of one subject under one notice."""
+
+    model_config = _example(
+        notice=_EXAMPLE_NOTICE,
+        choices={"recommendations": "granted", "coupons": "denied"},
+        method="save",
+        source="banner",
+        language="en",
+        decided_at=_EXAMPLE_TIME,
+    )
+
+    notice: Digest = Field(description="Digest of the notice that was shown.")
+    choices: Annotated[dict[PurposeName, Literal["granted", "denied"]], Field(min_length=1, max_length=100)]
+    method: Word = Field(description="Control that was used: save, accept_all, refuse_all, gpc, …")
+    source: Word = Field(description="Place where it was used: banner, call_centre, import, …")
+    language: Annotated[str, Field(max_length=64)] = Field(description="BCP 47 tag of the words shown.")
+    decided_at: AwareDatetime | None = Field(default=None, description="The subject's clock; ours if absent.")
+    gpc: bool | None = Field(default=None, description="Whether a Global Privacy Control signal was on.")
+    evidence: Digest | None = Field(default=None, description="SHA-256 of a recording kept elsewhere.")
+
+    def to_decision(self, *, now: datetime, actor: str, gpc: bool) -> Decision:
+        """Return the decision, by the subject's clock where she sent it."""
+        decided_at = now if self.decided_at is None else self.decided_at
+        return Decision(
+            notice=NoticeDigest(self.notice),
+            choices={PurposeKey(key): Choice(choice) for key, choice in self.choices.items()},
+            decided_at=decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000),
+            method=self.method,
+            source=self.source,
+            language=self.language,
+            actor=actor,
+            gpc=bool(self.gpc) or gpc,
+            evidence=self.evidence,
+        )
+
+
+class BatchLine(DecisionBody):
+    """One line of a batch: a decision and whose it is."""
+
+    subject: Annotated[str, Field(min_length=1, max_length=256)]
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+
+
+class GateBody(BaseModel):
+    """A question to the gate."""
+
+    model_config = _example(purposes=["recommendations"])
+
+    purposes: Annotated[list[PurposeName], Field(min_length=1, max_length=100)]
+
+
+class LinkBody(BaseModel):
+    """The anonymous side of a link: the external id, or a subject token of hers."""
+
+    model_config = _example(anonymous="visitor-7f3a")
+
+    anonymous: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Outcome(BaseModel):
+    """What a decision left behind for one purpose."""
+
+    status: StatusName
+    valid_until: AwareDatetime
+
+
+class Recorded(BaseModel):
+    """The answer to a recorded decision."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "index": 7,
+                    "recorded_at": _EXAMPLE_TIME,
+                    "consents": {
+                        "recommendations": {"status": "given", "valid_until": _EXAMPLE_UNTIL},
+                        "coupons": {"status": "refused", "valid_until": _EXAMPLE_UNTIL},
+                    },
+                    "links": {"receipt": "/v1/receipts/7"},
+                }
+            ]
+        }
+    )
+
+    index: int
+    recorded_at: AwareDatetime
+    consents: dict[str, Outcome]
+    links: dict[str, str]
+
+
+class GateVerdict(BaseModel):
+    """The verdict on one purpose."""
+
+    allowed: bool
+    reason: ReasonName
+    valid_until: AwareDatetime | None
+    index: int | None
+
+
+class GateAnswer(BaseModel):
+    """Verdicts for each purpose asked about, as of the log at size `head`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "subject": "s_mXyq0b3nWkzF6jvTt9dQeG1A",
+                    "verdicts": {
+                        "recommendations": {
+                            "allowed": True,
+                            "reason": "granted",
+                            "valid_until": _EXAMPLE_UNTIL,
+                            "index": 7,
+                        }
+                    },
+                    "head": 8,
+                }
+            ]
+        }
+    )
+
+    subject: str
+    verdicts: dict[str, GateVerdict]
+    head: int
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457 problem details; `type` is stable, see the reference of problems."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "/problems/unknown-purpose",
+                    "title": "Unknown purpose",
+                    "status": 400,
+                    "detail": "The notice has no purpose 'cupons'.",
+                }
+            ]
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+DECISION_BODY: TypeAdapter[DecisionBody] = TypeAdapter(DecisionBody)
+BATCH_LINE: TypeAdapter[BatchLine] = TypeAdapter(BatchLine)
+GATE_BODY: TypeAdapter[GateBody] = TypeAdapter(GateBody)
+
+
+def parse_moment(text: str) -> datetime:
+    """Return an RFC 3339 moment in UTC from a query parameter; raise `ValueError`."""
+    moment = TypeAdapter(AwareDatetime).validate_python(text)
+    return moment.astimezone(UTC)

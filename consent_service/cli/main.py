@@ -1,0 +1,34 @@
+"""The `consent` command: every part is a sub-command with `--help`."""
+
+from typing import Annotated
+
+import typer
+
+from consent_service.cli import keys, ledger, notice, serve, tenant
+
+app = typer.Typer(
+    name="consent",
+    help="Consent ledger: explicit, revocable choices, kept as evidence that anyone can verify.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(tenant.app, name="tenant")
+app.add_typer(keys.app, name="key")
+app.add_typer(notice.app, name="notice")
+app.add_typer(ledger.app, name="ledger")
+app.command("serve")(serve.serve)
+app.command("migrate")(serve.migrate_schema)
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Read settings from CONSENT_* variables; each command's options override them."""
+    if version:
+        from importlib.metadata import version as installed  # noqa: PLC0415  # only this answer needs it
+
+        typer.echo(installed("consent-service"))
+        raise typer.Exit

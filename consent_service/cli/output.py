@@ -1,0 +1,77 @@
+"""How the command line answers: JSON for programs, plain lines for people, exit codes 0, 1 and 2.
+
+0 is done, 1 is a negative answer (a ledger that does not verify), 2 is a command that could not be run.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+
+from consent_service.errors import ConsentToolkitError, InvalidNotice
+from consent_service.operations.deployment import Deployment
+from consent_service.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+FAILED, UNUSABLE = 1, 2
+
+screen = Console()
+complaints = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+TenantName = Annotated[str | None, typer.Option("--tenant", help="Tenant; CONSENT_TENANT by default.")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url", help="Database; CONSENT_DATABASE_URL or SQLite in CONSENT_HOME by default."
+    ),
+]
+
+
+def answer(document: Mapping[str, Any], *, as_json: bool, text: str) -> None:
+    """Print the JSON document, or the text for people."""
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        screen.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def settings_with(database_url: str | None = None, **changes: object) -> Settings:
+    """Return the settings with what the command line changes about them."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    if database_url is not None:
+        given["database_url"] = database_url
+    return Settings(**given)  # type: ignore[arg-type]  # pydantic validates what the options hold
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Deployment]:
+    """Open the deployment for one command."""
+    deployment = Deployment.open(settings)
+    try:
+        yield deployment
+    finally:
+        deployment.close()
+
+
+def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn an error of ours into one clear line on standard error and exit code 2."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except InvalidNotice as error:
+            for problem in error.problems:
+                complaints.print(f"{problem.path}: {problem.message}", highlight=False, markup=False)
+            raise typer.Exit(FAILED) from None
+        except ConsentToolkitError as error:
+            complaints.print(f"{type(error).__name__}: {error}", highlight=False, markup=False)
+            raise typer.Exit(UNUSABLE) from None
+
+    return wrapped

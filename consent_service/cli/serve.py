@@ -1,0 +1,76 @@
+"""`consent serve` and `consent migrate`."""
+
+import os
+import tempfile
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from consent_service.cli.output import (
+    AsJson,
+    DatabaseUrl,
+    answer,
+    complaints,
+    opened,
+    reporting_errors,
+    settings_with,
+)
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.manage_tenants import Role, create_api_key, list_keys, require_tenant
+from consent_service.settings import Settings
+from consent_service.storage.engine import Database
+from consent_service.storage.schema import migrate
+
+_GRACE_SECONDS = 30
+
+
+@reporting_errors
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the port.")] = 1,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Serve the HTTP API. On an empty directory it makes what it needs and shows the admin key once."""
+    settings = settings_with(database_url)
+    with opened(settings) as deployment:
+        _first_start(deployment, settings)
+    if database_url is not None:
+        os.environ["CONSENT_DATABASE_URL"] = database_url  # Worker processes read their settings anew.
+    with tempfile.TemporaryDirectory(prefix="consent-metrics-") as shared:
+        if workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        uvicorn.run(
+            "consent_service.api.app:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            access_log=False,
+            log_level=settings.log_level,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+
+
+def _first_start(deployment: Deployment, settings: Settings) -> None:
+    tenant = require_tenant(deployment, settings.tenant)
+    if not list_keys(deployment, tenant):
+        created = create_api_key(deployment, tenant, Role.ADMIN)
+        complaints.print("Admin key of this installation, shown only now:", markup=False)
+        complaints.print(created.key, markup=False, highlight=False, soft_wrap=True)
+
+
+@reporting_errors
+def migrate_schema(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+    """Bring the database to this program's schema, in one transaction."""
+    settings = settings_with(database_url)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.resolved_database_url.get_secret_value())
+    try:
+        revision = migrate(database)
+    finally:
+        database.close()
+    answer({"schema": revision}, as_json=as_json, text=f"The database has schema {revision}.")

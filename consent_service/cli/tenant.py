@@ -1,0 +1,42 @@
+"""`consent tenant`: shops with a ledger of their own."""
+
+from typing import Annotated
+
+import typer
+
+from consent_service.cli.output import AsJson, DatabaseUrl, answer, opened, reporting_errors, settings_with
+from consent_service.operations.manage_tenants import create_tenant
+
+app = typer.Typer(help="Shops with a ledger of their own.", no_args_is_help=True)
+
+
+@app.command("create")
+@reporting_errors
+def create(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    *,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Create a tenant with its own keys and an empty ledger."""
+    with opened(settings_with(database_url)) as deployment:
+        tenant = create_tenant(deployment, name)
+        document = {"tenant": tenant.name, "origin": tenant.origin, "vkey": tenant.signer.vkey}
+        answer(
+            document,
+            as_json=as_json,
+            text=f"Tenant {tenant.name}: log {tenant.origin}\nkey {tenant.signer.vkey}",
+        )
+
+
+@app.command("list")
+@reporting_errors
+def list_all(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+    """List the tenants with the origin and the verifier key of their logs."""
+    with opened(settings_with(database_url)) as deployment:
+        tenants = [
+            {"tenant": tenant.name, "origin": tenant.origin, "vkey": tenant.signer.vkey}
+            for tenant in deployment.tenants()
+        ]
+        lines = [f"{tenant['tenant']}\t{tenant['vkey']}" for tenant in tenants]
+        answer({"tenants": tenants}, as_json=as_json, text="\n".join(lines) or "No tenant yet.")

@@ -1,0 +1,236 @@
+"""The records beside the leaves: what was decided, in canonical bytes that never change once released.
+
+A leaf commits to its record (see `entry`); the record is erasable, the leaf is not. Times are RFC 3339 in
+UTC with milliseconds, `prev` is the commitment of the same subject's entry before (base64) or null.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from consent_service.domain.consent import Status
+from consent_service.domain.decision import Choice, Decision
+from consent_service.domain.notice import NoticeDigest
+from consent_service.domain.purpose import PurposeKey
+from consent_service.domain.subject import SubjectRef
+from consent_service.errors import InvalidEntry
+from consent_service.ledger.canonical import JsonValue, canonical_json, parse_json
+from consent_service.ledger.entry import Kind
+
+RECORD_VERSION = 1
+
+
+def format_time(moment: datetime) -> str:
+    """Return RFC 3339 in UTC with milliseconds: `2026-11-21T12:00:00.000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def parse_time(text: str) -> datetime:
+    """Return the moment that `format_time` wrote; raise `InvalidEntry` for any other form."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        raise InvalidEntry("A time in a record is not RFC 3339.") from None
+    if moment.tzinfo is None or format_time(moment) != text:
+        raise InvalidEntry("A time in a record is not in the form that we write.")
+    return moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an entry left behind for one purpose: the derived status and until when it stands."""
+
+    status: Status
+    valid_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """The record of a decision (kind `decision`)."""
+
+    subject: SubjectRef
+    decision: Decision
+    consents: Mapping[PurposeKey, Outcome]
+    recorded_at: datetime
+    prev: bytes | None
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes that the leaf commits to."""
+        decision = self.decision
+        return canonical_json(
+            {
+                "v": RECORD_VERSION,
+                "kind": Kind.DECISION.value,
+                "subject": self.subject,
+                "notice": decision.notice,
+                "choices": {key: choice.value for key, choice in decision.choices.items()},
+                "consents": _outcomes(self.consents),
+                "decided_at": format_time(decision.decided_at),
+                "recorded_at": format_time(self.recorded_at),
+                "method": decision.method,
+                "source": decision.source,
+                "actor": decision.actor,
+                "language": decision.language,
+                "gpc": decision.gpc,
+                "evidence": decision.evidence,
+                "prev": _base64(self.prev),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkRecord:
+    """The record of an anonymous subject linked to a known one (kind `link`), in the known one's chain.
+
+    `consents` has the outcome of every purpose of the known subject after the link.
+    """
+
+    subject: SubjectRef
+    linked: SubjectRef
+    actor: str
+    consents: Mapping[PurposeKey, Outcome]
+    recorded_at: datetime
+    prev: bytes | None
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes that the leaf commits to."""
+        return canonical_json(
+            {
+                "v": RECORD_VERSION,
+                "kind": Kind.LINK.value,
+                "subject": self.subject,
+                "linked": self.linked,
+                "actor": self.actor,
+                "consents": _outcomes(self.consents),
+                "recorded_at": format_time(self.recorded_at),
+                "prev": _base64(self.prev),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRecord:
+    """The record of a notice's publication (kind `notice`). It is public: it names no subject."""
+
+    notice: NoticeDigest
+    supersedes: NoticeDigest | None
+    recorded_at: datetime
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes that the leaf commits to."""
+        return canonical_json(
+            {
+                "v": RECORD_VERSION,
+                "kind": Kind.NOTICE.value,
+                "notice": self.notice,
+                "supersedes": self.supersedes,
+                "recorded_at": format_time(self.recorded_at),
+            }
+        )
+
+
+Record = DecisionRecord | LinkRecord | NoticeRecord
+
+
+def decode_record(data: bytes) -> Record:
+    """Return the record that `encode` wrote; raise `InvalidEntry` for anything else, however close."""
+    try:
+        document = parse_json(data)
+    except ValueError as error:
+        raise InvalidEntry("A record is not JSON.") from error
+    if not isinstance(document, dict) or document.get("v") != RECORD_VERSION:
+        raise InvalidEntry("A record has an unknown version.")
+    decode = _DECODERS.get(str(document.get("kind")))
+    if decode is None:
+        raise InvalidEntry("A record has an unknown kind.")
+    try:
+        record = decode(document)
+    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+        raise InvalidEntry("A record lacks a member or has one of the wrong type.") from error
+    if record.encode() != data:
+        raise InvalidEntry("A record is not in canonical form.")
+    return record
+
+
+def _decision(document: Mapping[str, JsonValue]) -> DecisionRecord:
+    choices = cast("dict[str, str]", document["choices"])
+    evidence = document["evidence"]
+    return DecisionRecord(
+        subject=SubjectRef(_text(document, "subject")),
+        decision=Decision(
+            notice=NoticeDigest(_text(document, "notice")),
+            choices={PurposeKey(key): Choice(choice) for key, choice in choices.items()},
+            decided_at=parse_time(_text(document, "decided_at")),
+            method=_text(document, "method"),
+            source=_text(document, "source"),
+            actor=_text(document, "actor"),
+            language=_text(document, "language"),
+            gpc=document["gpc"] is True,
+            evidence=None if evidence is None else str(evidence),
+        ),
+        consents=_read_outcomes(document),
+        recorded_at=parse_time(_text(document, "recorded_at")),
+        prev=_read_base64(document["prev"]),
+    )
+
+
+def _link(document: Mapping[str, JsonValue]) -> LinkRecord:
+    return LinkRecord(
+        subject=SubjectRef(_text(document, "subject")),
+        linked=SubjectRef(_text(document, "linked")),
+        actor=_text(document, "actor"),
+        consents=_read_outcomes(document),
+        recorded_at=parse_time(_text(document, "recorded_at")),
+        prev=_read_base64(document["prev"]),
+    )
+
+
+def _notice(document: Mapping[str, JsonValue]) -> NoticeRecord:
+    supersedes = document["supersedes"]
+    return NoticeRecord(
+        notice=NoticeDigest(_text(document, "notice")),
+        supersedes=None if supersedes is None else NoticeDigest(str(supersedes)),
+        recorded_at=parse_time(_text(document, "recorded_at")),
+    )
+
+
+_DECODERS: dict[str, Callable[[Mapping[str, JsonValue]], Record]] = {
+    Kind.DECISION.value: _decision,
+    Kind.LINK.value: _link,
+    Kind.NOTICE.value: _notice,
+}
+
+
+def _text(document: Mapping[str, JsonValue], key: str) -> str:
+    value = document[key]
+    if not isinstance(value, str):
+        raise TypeError(key)
+    return value
+
+
+def _outcomes(consents: Mapping[PurposeKey, Outcome]) -> dict[str, JsonValue]:
+    return {
+        key: {"status": outcome.status.value, "valid_until": format_time(outcome.valid_until)}
+        for key, outcome in consents.items()
+    }
+
+
+def _read_outcomes(document: Mapping[str, JsonValue]) -> dict[PurposeKey, Outcome]:
+    consents = cast("dict[str, dict[str, str]]", document["consents"])
+    return {
+        PurposeKey(key): Outcome(
+            status=Status(outcome["status"]), valid_until=parse_time(outcome["valid_until"])
+        )
+        for key, outcome in consents.items()
+    }
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode("ascii")
+
+
+def _read_base64(text: JsonValue) -> bytes | None:
+    return None if text is None else base64.b64decode(str(text), validate=True)

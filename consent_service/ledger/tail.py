@@ -1,0 +1,89 @@
+"""The growing right edge of a log: what an append needs to know, and which tiles it changes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from consent_service.ledger.merkle import Frontier, leaf_hash
+from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle
+
+BUNDLE_LEVEL = -1
+"""The level under which an entry bundle is kept beside the hash tiles."""
+
+_TILE_HEIGHT = 8
+_HASH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A C2SP tlog-tiles tile: `width` hashes of 32 bytes, or a bundle of `width` entries at level -1."""
+
+    level: int
+    n: int
+    width: int
+    data: bytes
+
+
+class Tail:
+    """Frontier, partial tiles and the entries of the partial bundle of a log; `append` moves them on.
+
+    `partial` has, by level, the hashes of that level's last tile; `leaves` the entries of the last bundle.
+    """
+
+    __slots__ = ("_changed", "_full", "frontier", "leaves", "partial")
+
+    def __init__(self, frontier: Frontier, partial: dict[int, bytearray], leaves: list[bytes]) -> None:
+        self.frontier = frontier
+        self.partial = partial
+        self.leaves = leaves
+        self._changed: set[int] = set()
+        self._full: list[Tile] = []
+
+    @property
+    def size(self) -> int:
+        """How many entries the log has."""
+        return self.frontier.size
+
+    def append(self, leaf: bytes) -> int:
+        """Take one more leaf; return its index."""
+        index = self.frontier.size
+        for height, position, digest in self.frontier.append(leaf_hash(leaf)):
+            if height % _TILE_HEIGHT == 0:
+                self._grow(height // _TILE_HEIGHT, position, digest)
+        self.leaves.append(leaf)
+        if len(self.leaves) == TILE_WIDTH:
+            bundle = Tile(BUNDLE_LEVEL, index // TILE_WIDTH, TILE_WIDTH, entry_bundle(self.leaves))
+            self._full.append(bundle)
+            self.leaves = []
+        return index
+
+    def _grow(self, level: int, position: int, digest: bytes) -> None:
+        hashes = self.partial.setdefault(level, bytearray())
+        hashes += digest
+        if len(hashes) == TILE_WIDTH * _HASH_SIZE:
+            self._full.append(Tile(level, position // TILE_WIDTH, TILE_WIDTH, bytes(hashes)))
+            self.partial[level] = bytearray()
+            self._changed.discard(level)
+        else:
+            self._changed.add(level)
+
+    def take_changed(self) -> list[Tile]:
+        """Return the tiles that changed since the last call: the full ones first, then the partial ones."""
+        changed: list[Tile] = self._full
+        for level in self._changed:
+            hashes = self.partial[level]
+            n = self.size >> (_TILE_HEIGHT * (level + 1))
+            changed.append(Tile(level, n, len(hashes) // _HASH_SIZE, bytes(hashes)))
+        self._full = []
+        self._changed = set()
+        return changed
+
+
+def partial_tiles(size: int) -> Iterable[tuple[int, int, int]]:
+    """Yield (level, n, width) of every tile of a log of `size` entries that is not full."""
+    level = 0
+    hashes = size
+    while hashes:
+        if hashes % TILE_WIDTH:
+            yield level, hashes // TILE_WIDTH, hashes % TILE_WIDTH
+        hashes //= TILE_WIDTH
+        level += 1

@@ -1,0 +1,72 @@
+"""Logs and metrics without personal data: routes, statuses, counts and times, never a subject.
+
+Log lines are JSON on standard error. A line names the route template, not the path, so that not even a
+mistaken client can put an identifier into it.
+"""
+
+import logging
+import sys
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+logger: structlog.stdlib.BoundLogger = structlog.get_logger("consent")
+
+REQUESTS = Counter("consent_http_requests", "HTTP requests.", ("route", "method", "status"))
+REQUEST_SECONDS = Histogram("consent_http_request_seconds", "Time to answer.", ("route",))
+DECISIONS = Counter("consent_decisions", "Decisions by outcome: recorded, replayed or refused.", ("outcome",))
+VERDICTS = Counter("consent_gate_verdicts", "Verdicts of POST /v1/gate by reason.", ("reason",))
+BATCH_SIZE = Histogram(
+    "consent_commit_batch_size",
+    "Requests committed together.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+)
+COMMIT_SECONDS = Histogram("consent_commit_seconds", "Time of one commit.")
+COMMIT_FAILURES = Counter("consent_commit_failures", "Transactions the database refused.")
+WAITING = Gauge("consent_committer_waiting", "Requests waiting to be committed.", multiprocess_mode="livesum")
+
+
+def configure_logging(level: str) -> None:
+    """Write JSON lines to standard error at `level` and above; uvicorn's own loggers join in."""
+    number = getattr(logging, level.upper())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_values,
+            structlog.processors.JSONRenderer(sort_keys=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _without_values(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Replace an exception by its type and the places it went through: its message may quote data."""
+    error = event.pop("exc_info", None)
+    if isinstance(error, BaseException):
+        places = []
+        trace = error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            places.append(
+                f"{code.co_filename.rpartition('site-packages/')[2]}:{trace.tb_lineno} {code.co_name}"
+            )
+            trace = trace.tb_next
+        event["exception"] = type(error).__name__
+        event["trace"] = places
+    return event
+
+
+def render_metrics(multiprocess_directory: str | None) -> bytes:
+    """Return the metrics in Prometheus text format; of all workers where a directory is shared."""
+    if multiprocess_directory is None:
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=multiprocess_directory)  # type: ignore[no-untyped-call]  # untyped there
+    return generate_latest(registry)

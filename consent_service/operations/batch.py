@@ -1,0 +1,170 @@
+"""One transaction on one tenant's log: what the requests in it share, and what it will store."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from consent_service.domain.consent import NOBODY
+from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
+from consent_service.ledger.entry import OPENING_SIZE, Kind, commitment, leaf
+from consent_service.ledger.tail import Tail
+from consent_service.operations.notice_book import NoticeBook, PublishedNotice
+from consent_service.operations.tenant import Subject, Tenant
+from consent_service.storage.idempotency_store import StoredAnswer, find_answers, insert_answers
+from consent_service.storage.ledger_store import Head, append_rows, move_head
+from consent_service.storage.notice_store import StoredNotice, insert_notices
+from consent_service.storage.scope import Params, TenantScope
+from consent_service.storage.subject_store import (
+    StoredSubject,
+    find_subjects,
+    insert_subjects,
+    move_subjects,
+    to_ms,
+)
+
+
+class Request(Protocol):
+    """Something that appends to a log. `perform` checks everything before it changes the batch."""
+
+    @property
+    def subjects(self) -> Sequence[Subject]:
+        """The subjects whose state it needs."""
+
+    @property
+    def idempotency_key(self) -> bytes | None:
+        """The SHA-256 of its idempotency key, if it has one."""
+
+    def perform(self, batch: "Batch") -> object:
+        """Append to the batch and return the answer, or raise and leave no trace."""
+
+
+class Batch:
+    """The head is locked, the subjects are loaded; `append` adds entries; `store` writes them all.
+
+    `now` is the moment every entry of this batch is recorded at.
+    """
+
+    def __init__(
+        self, scope: TenantScope, tenant: Tenant, *, head: Head, tail: Tail, book: NoticeBook, now: datetime
+    ) -> None:
+        self.scope = scope
+        self.tenant = tenant
+        self.book = book
+        self.now = now
+        self._head = head
+        self._tail = tail
+        self._next_subject_id = head.next_subject_id
+        self._subjects: dict[bytes, StoredSubject] = {}
+        self._new: list[StoredSubject] = []
+        self._moved: dict[int, StoredSubject] = {}
+        self._answers: dict[bytes, StoredAnswer] = {}
+        self._new_answers: list[StoredAnswer] = []
+        self._notices: list[StoredNotice] = []
+        self._entries: list[Params] = []
+        self._records: list[Params] = []
+
+    def load(self, requests: Iterable[Request]) -> None:
+        """Read what the requests will ask for: one query for the subjects, one for earlier answers."""
+        wanted = {subject.blind_index for request in requests for subject in request.subjects}
+        keys = {request.idempotency_key for request in requests if request.idempotency_key is not None}
+        self._subjects = find_subjects(self.scope, list(wanted))
+        self._answers = find_answers(self.scope, list(keys))
+
+    @property
+    def size(self) -> int:
+        """How many entries the log has, those of this batch included."""
+        return self._tail.size
+
+    def subject(self, subject: Subject) -> StoredSubject | None:
+        """Return the subject as the entries so far left her, or `None` if she has none."""
+        return self._subjects.get(subject.blind_index)
+
+    def require_subject(self, subject: Subject) -> StoredSubject:
+        """Return the subject; one without entries is prepared, and stored with her first entry."""
+        known = self._subjects.get(subject.blind_index)
+        if known is not None:
+            return known
+        return StoredSubject(
+            id=0,
+            ref=self.tenant.ref(subject),
+            blind_index=subject.blind_index,
+            sealed_id=self.tenant.seal_id(subject),
+            state=NOBODY,
+        )
+
+    def append(self, kind: Kind, record: bytes, subject: StoredSubject | None = None) -> int:
+        """Append an entry with a fresh opening, move the subject's chain on, return the index."""
+        opening = secrets.token_bytes(OPENING_SIZE)
+        committed = commitment(opening, record)
+        entry = leaf(self.tenant.origin, kind, committed)
+        index = self._tail.append(entry)
+        if subject is not None:
+            self._place(subject)
+            subject.last_index, subject.last_commitment = index, committed
+        subject_id = None if subject is None else subject.id
+        self._entries.append({"index": index, "leaf": entry})
+        self._records.append({"index": index, "subject_id": subject_id, "opening": opening, "body": record})
+        return index
+
+    def _place(self, subject: StoredSubject) -> None:
+        if subject.id == 0:
+            subject.id = self._next_subject_id
+            self._next_subject_id += 1
+            self._subjects[subject.blind_index] = subject
+            self._new.append(subject)
+        elif subject.last_index < self._head.size:
+            self._moved[subject.id] = subject
+
+    def publish(self, published: PublishedNotice) -> None:
+        """Store a notice that was just appended, and make it current for the rest of the batch."""
+        self.book = self.book.publish(published)
+        self._notices.append(
+            StoredNotice(
+                index=published.index,
+                digest=published.digest,
+                document=published.document,
+                published_at_ms=to_ms(published.published_at),
+            )
+        )
+
+    def answered(self, key: bytes) -> StoredAnswer | None:
+        """Return the answer given under this idempotency key, in this batch or before."""
+        return self._answers.get(key)
+
+    def remember(self, answer: StoredAnswer) -> None:
+        """Keep an answer under its idempotency key."""
+        self._answers[answer.key_digest] = answer
+        self._new_answers.append(answer)
+
+    def store(self) -> None:
+        """Write everything and sign the checkpoint over it; the transaction's owner commits."""
+        if not self._entries:
+            return
+        size, root = self._tail.size, self._tail.frontier.root()
+        note = sign_checkpoint(
+            Checkpoint(origin=self.tenant.origin, size=size, root=root), self.tenant.signer
+        )
+        insert_subjects(self.scope, self._new)
+        move_subjects(self.scope, list(self._moved.values()))
+        append_rows(
+            self.scope,
+            entries=self._entries,
+            records=self._records,
+            tiles=self._tail.take_changed(),
+            checkpoint={"size": size, "note": note},
+        )
+        insert_notices(self.scope, self._notices)
+        insert_answers(self.scope, self._new_answers, created_at_ms=to_ms(self.now))
+        move_head(
+            self.scope,
+            replace(
+                self._head,
+                size=size,
+                frontier=self._tail.frontier.encode(),
+                checkpoint=note,
+                notice_index=self.book.last_index,
+                next_subject_id=self._next_subject_id,
+            ),
+        )

@@ -1,0 +1,140 @@
+"""Many requests, one answer to the database: a thread that takes what is waiting and handles it together."""
+
+import asyncio
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from consent_service.errors import QueueFull, ShuttingDown
+
+T = TypeVar("T")
+R = TypeVar("R")
+Handle = Callable[[Sequence[T]], Sequence[R | Exception]]
+
+
+class _Asked(Generic[T, R]):
+    """One item on its way: where it waits for its answer, and how much of the queue it takes."""
+
+    __slots__ = ("future", "item", "loop", "weight")
+
+    def __init__(
+        self,
+        item: T,
+        future: "Future[R] | asyncio.Future[R]",
+        loop: asyncio.AbstractEventLoop | None,
+        weight: int,
+    ) -> None:
+        self.item = item
+        self.future = future
+        self.loop = loop
+        self.weight = weight
+
+
+class Coalescer(Generic[T, R]):
+    """Answers items in batches on a thread of its own, in the order they were asked.
+
+    `handle` takes up to `batch_limit` items and returns one answer or exception for each. At most
+    `queue_limit` may wait (an item may weigh more than one): beyond that `ask` raises `QueueFull`.
+    """
+
+    def __init__(self, name: str, handle: Handle[T, R], *, batch_limit: int, queue_limit: int) -> None:
+        self._handle = handle
+        self._batch_limit = batch_limit
+        self._queue_limit = queue_limit
+        self._queue: queue.SimpleQueue[_Asked[T, R] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._open = True
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How much of the queue is taken."""
+        return self._waiting
+
+    async def ask(self, item: T, *, weight: int = 1) -> R:
+        """Return the answer to `item`; raise what `handle` found wrong, `QueueFull` or `ShuttingDown`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._enqueue(_Asked(item, future, loop, weight))
+        return await future
+
+    def ask_blocking(self, item: T, *, weight: int = 1) -> R:
+        """Return the answer to `item` in a thread that has no event loop."""
+        future: Future[R] = Future()
+        self._enqueue(_Asked(item, future, None, weight))
+        return future.result()
+
+    def _enqueue(self, asked: _Asked[T, R]) -> None:
+        with self._lock:
+            if not self._open:
+                raise ShuttingDown("The service is shutting down; try again.")
+            if self._waiting >= self._queue_limit:
+                raise QueueFull("Too many requests are waiting; try again.")
+            self._waiting += asked.weight
+            self._queue.put(asked)
+
+    def close(self) -> None:
+        """Take nothing new, answer everything that waits, then stop the thread."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            batch, last = self._next_batch()
+            if batch:
+                self._answer(batch)
+
+    def _next_batch(self) -> tuple[list[_Asked[T, R]], bool]:
+        asked = self._queue.get()
+        batch: list[_Asked[T, R]] = []
+        weight = 0
+        while asked is not None:
+            batch.append(asked)
+            weight += asked.weight
+            if weight >= self._batch_limit:
+                return batch, False
+            try:
+                asked = self._queue.get_nowait()
+            except queue.Empty:
+                return batch, False
+        return batch, True
+
+    def _answer(self, batch: list[_Asked[T, R]]) -> None:
+        try:
+            answers = self._handle([asked.item for asked in batch])
+        except Exception as error:  # noqa: BLE001  # whatever went wrong, every caller must hear of it
+            answers = [error] * len(batch)
+        with self._lock:
+            self._waiting -= sum(asked.weight for asked in batch)
+        by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[_Asked[T, R], R | Exception]]]
+        by_loop = defaultdict(list)
+        for pair in zip(batch, answers, strict=True):
+            by_loop[pair[0].loop].append(pair)
+        for loop, pairs in by_loop.items():
+            if loop is None:
+                _deliver(pairs)
+            else:
+                try:
+                    loop.call_soon_threadsafe(_deliver, pairs)
+                except RuntimeError:  # The loop is closed: nobody waits any more.
+                    continue
+
+
+def _deliver(pairs: list[tuple[_Asked[T, R], R | Exception]]) -> None:
+    for asked, answer in pairs:
+        if asked.future.done():  # The caller went away.
+            continue
+        if isinstance(answer, Exception):
+            asked.future.set_exception(answer)
+        else:
+            asked.future.set_result(answer)

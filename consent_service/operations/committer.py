@@ -1,0 +1,122 @@
+"""The one writer: many requests, one transaction, one checkpoint; answered after the commit is durable."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consent_service.errors import ConsentToolkitError
+from consent_service.ledger.tail import Tail
+from consent_service.operations.batch import Batch, Request
+from consent_service.operations.coalescer import Coalescer
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.tenant import Tenant
+from consent_service.storage.ledger_store import load_tail, lock_head
+
+Answer = object
+Answers = list[Answer | Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one caller wants appended to one tenant's log, in this order."""
+
+    tenant_id: int
+    requests: Sequence[Request]
+
+
+class Committer:
+    """Commits what is waiting together. A request that fails its check fails alone.
+
+    A transaction that the database refuses is retried request by request, so that one cannot take others
+    down; while the database is away every caller gets `DatabaseUnavailable`.
+    """
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._tails: dict[int, Tail] = {}
+        self._coalescer: Coalescer[Work, Answers] = Coalescer(
+            "committer",
+            self._commit_works,
+            batch_limit=deployment.settings.batch_limit,
+            queue_limit=deployment.settings.queue_limit,
+        )
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait or are being committed."""
+        return self._coalescer.waiting
+
+    async def submit(self, tenant: Tenant, request: Request) -> Answer:
+        """Commit one request and return its answer, or raise why it was refused."""
+        (answer,) = await self._coalescer.ask(Work(tenant.id, (request,)))
+        return _answer_or_raise(answer)
+
+    async def submit_many(self, tenant: Tenant, requests: Sequence[Request]) -> Answers:
+        """Commit many requests and return an answer or an exception for each, in order."""
+        return await self._coalescer.ask(Work(tenant.id, requests), weight=max(1, len(requests)))
+
+    def submit_blocking(self, tenant: Tenant, request: Request) -> Answer:
+        """Commit one request from a thread without an event loop."""
+        (answer,) = self._coalescer.ask_blocking(Work(tenant.id, (request,)))
+        return _answer_or_raise(answer)
+
+    def submit_many_blocking(self, tenant: Tenant, requests: Sequence[Request]) -> Answers:
+        """Commit many requests from a thread without an event loop."""
+        return self._coalescer.ask_blocking(Work(tenant.id, requests), weight=max(1, len(requests)))
+
+    def close(self) -> None:
+        """Take nothing new, commit everything that waits, stop."""
+        self._coalescer.close()
+
+    def _commit_works(self, works: Sequence[Work]) -> list[Answers | Exception]:
+        by_tenant: dict[int, list[int]] = defaultdict(list)
+        for position, work in enumerate(works):
+            by_tenant[work.tenant_id].append(position)
+        answers: list[Answers | Exception] = [[]] * len(works)
+        for tenant_id, positions in by_tenant.items():
+            tenant = self._deployment.tenant(tenant_id)
+            results = iter(self._commit(tenant, [r for p in positions for r in works[p].requests]))
+            for position in positions:
+                answers[position] = [next(results) for _ in works[position].requests]
+        return answers
+
+    def _commit(self, tenant: Tenant, requests: Sequence[Request]) -> Answers:
+        try:
+            return self._commit_together(tenant, requests)
+        except ConsentToolkitError as error:
+            return [error] * len(requests)
+        except Exception as error:  # noqa: BLE001  # one bad request must not fail the others
+            if len(requests) == 1:
+                return [error]
+            return [answer for request in requests for answer in self._commit(tenant, [request])]
+
+    def _commit_together(self, tenant: Tenant, requests: Sequence[Request]) -> Answers:
+        tail = self._tails.pop(tenant.id, None)  # Put back only after the commit: a failed one spoils it.
+        with self._deployment.writing(tenant) as scope:
+            head = lock_head(scope)
+            if tail is None or tail.size != head.size or tail.frontier.encode() != head.frontier:
+                tail = load_tail(scope, head)
+            batch = Batch(
+                scope,
+                tenant,
+                head=head,
+                tail=tail,
+                book=self._deployment.book(scope, head),
+                now=self._deployment.clock(),
+            )
+            batch.load(requests)
+            answers: Answers = []
+            for request in requests:
+                try:
+                    answers.append(request.perform(batch))
+                except ConsentToolkitError as error:
+                    answers.append(error)
+            batch.store()
+        self._tails[tenant.id] = tail
+        return answers
+
+
+def _answer_or_raise(answer: Answer | Exception) -> Answer:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

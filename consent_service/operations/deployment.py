@@ -1,0 +1,122 @@
+"""One opened installation: its database, its root keys and its tenants."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from consent_service.domain.subject import TenantName
+from consent_service.errors import UnknownTenant
+from consent_service.keystores.local_file import LocalFileKeystore
+from consent_service.operations.notice_book import NoticeBook, extend_book
+from consent_service.operations.tenant import Tenant, open_tenant
+from consent_service.settings import Settings
+from consent_service.storage.engine import Database
+from consent_service.storage.ledger_store import Head, read_head
+from consent_service.storage.notice_store import notices_after
+from consent_service.storage.schema import require_schema
+from consent_service.storage.scope import TenantScope
+from consent_service.storage.tenant_store import list_tenants, wrapped_keys
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the time in UTC to the millisecond, the resolution of the ledger."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class Deployment:
+    """Database, keystore and the tenants they hold. Safe to share between threads."""
+
+    def __init__(
+        self, settings: Settings, database: Database, keystore: LocalFileKeystore, clock: Clock = utc_now
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.keystore = keystore
+        self.clock = clock
+        self._lock = threading.Lock()
+        self._tenants: dict[int, Tenant] = {}
+        self._books: dict[int, NoticeBook] = {}
+
+    @classmethod
+    def open(cls, settings: Settings, *, clock: Clock = utc_now) -> "Deployment":
+        """Open what the settings name and make what is missing, each file for its owner only.
+
+        A key file is made only for a database without a tenant: a lost one must be restored, not replaced.
+        Raises `WrongKey`, `KeyFileMissing`, `SchemaMismatch` or `DatabaseUnavailable`.
+        """
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = Database(settings.resolved_database_url.get_secret_value(), pool_size=settings.pool_size)
+        require_schema(database)
+        with database.reading() as connection:
+            first_start = not list_tenants(connection)
+        keystore = LocalFileKeystore.open(settings.resolved_key_file, create=first_start)
+        deployment = cls(settings, database, keystore, clock)
+        deployment.tenants()
+        return deployment
+
+    def close(self) -> None:
+        """Close the database's connections."""
+        self.database.close()
+
+    def tenants(self) -> list[Tenant]:
+        """Return every tenant with its keys opened; raise `WrongKey` if the root key does not fit."""
+        with self.database.reading() as connection:
+            return [
+                self._tenants.get(stored.id)
+                or self._remember(open_tenant(self.keystore, stored, wrapped_keys(connection, stored.id)))
+                for stored in list_tenants(connection)
+            ]
+
+    def _remember(self, tenant: Tenant) -> Tenant:
+        with self._lock:
+            return self._tenants.setdefault(tenant.id, tenant)
+
+    def tenant(self, tenant_id: int) -> Tenant:
+        """Return the tenant with this number; raise `UnknownTenant`."""
+        known = self._tenants.get(tenant_id)
+        if known is not None:
+            return known
+        for tenant in self.tenants():
+            if tenant.id == tenant_id:
+                return tenant
+        raise UnknownTenant("No such tenant.")
+
+    def tenant_named(self, name: str) -> Tenant:
+        """Return the tenant of this name; raise `UnknownTenant`."""
+        for tenant in self.tenants():
+            if tenant.name == TenantName(name):
+                return tenant
+        raise UnknownTenant(f"There is no tenant named {name[:64]!r}: consent tenant create NAME.")
+
+    @contextmanager
+    def reading(self, tenant: Tenant) -> Iterator[TenantScope]:
+        """One consistent snapshot of one tenant's rows."""
+        with self.database.reading() as connection:
+            yield TenantScope(connection, tenant.id)
+
+    @contextmanager
+    def writing(self, tenant: Tenant) -> Iterator[TenantScope]:
+        """One transaction on one tenant's rows."""
+        with self.database.writing() as connection:
+            yield TenantScope(connection, tenant.id)
+
+    def book_afresh(self, scope: TenantScope) -> NoticeBook:
+        """Return the tenant's notices read from the database, not from memory."""
+        return extend_book(NoticeBook(), notices_after(scope, -1))
+
+    def book(self, scope: TenantScope, head: Head | None = None) -> NoticeBook:
+        """Return the tenant's notices as of this transaction, reading only those not yet in memory."""
+        head = head or read_head(scope)
+        book = self._books.get(scope.tenant_id, NoticeBook())
+        if book.last_index == head.notice_index:
+            return book
+        if book.last_index is not None and (head.notice_index or -1) < book.last_index:
+            book = NoticeBook()  # The database was restored from an older backup.
+        after = -1 if book.last_index is None else book.last_index
+        book = extend_book(book, notices_after(scope, after))
+        self._books[scope.tenant_id] = book
+        return book

@@ -1,0 +1,94 @@
+"""Read the transparency log: checkpoint, tiles and proofs, all from stored tiles."""
+
+from dataclasses import dataclass
+
+from consent_service.errors import InvalidInput, UnknownEntry
+from consent_service.ledger.merkle import consistency_proof, inclusion_proof, tree_root
+from consent_service.ledger.tiles import TilePath, subtree_reader
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.tenant import Tenant
+from consent_service.storage.ledger_store import read_bundle, read_head, read_tile
+from consent_service.storage.scope import TenantScope
+
+_ENTRIES = "entries"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InclusionProof:
+    """An RFC 9162 inclusion proof: hashes of 32 bytes, from the leaf up."""
+
+    index: int
+    size: int
+    leaf_hash: bytes
+    proof: list[bytes]
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyProof:
+    """An RFC 9162 consistency proof between two sizes of one log."""
+
+    old_size: int
+    new_size: int
+    proof: list[bytes]
+    old_root: bytes
+    new_root: bytes
+
+
+def read_checkpoint(deployment: Deployment, tenant: Tenant) -> bytes:
+    """Return the latest signed checkpoint (C2SP tlog-checkpoint)."""
+    with deployment.reading(tenant) as scope:
+        return read_head(scope).checkpoint
+
+
+def read_tile_at(deployment: Deployment, tenant: Tenant, path: TilePath) -> bytes:
+    """Return a tile or an entry bundle (C2SP tlog-tiles); raise `UnknownEntry`."""
+    with deployment.reading(tenant) as scope:
+        if path.level == _ENTRIES:
+            return read_bundle(scope, path.n, path.width)
+        return read_tile(scope, int(path.level), path.n, path.width)
+
+
+def prove_inclusion(
+    deployment: Deployment, tenant: Tenant, *, index: int, size: int | None = None
+) -> InclusionProof:
+    """Return the proof that the entry at `index` is in the log of `size` entries (the head's by default)."""
+    with deployment.reading(tenant) as scope:
+        size = _known_size(scope, size)
+        if not 0 <= index < size:
+            raise UnknownEntry(f"The log of {size} entries has none at that index.")
+        subtree = subtree_reader(size, lambda level, n, width: read_tile(scope, level, n, width))
+        return InclusionProof(
+            index=index,
+            size=size,
+            leaf_hash=subtree(0, index),
+            proof=inclusion_proof(index, size, subtree),
+            root=tree_root(size, subtree),
+        )
+
+
+def prove_consistency(
+    deployment: Deployment, tenant: Tenant, *, old_size: int, new_size: int | None = None
+) -> ConsistencyProof:
+    """Return the proof that the log of `new_size` entries begins with the one of `old_size`."""
+    with deployment.reading(tenant) as scope:
+        new_size = _known_size(scope, new_size)
+        if not 0 <= old_size <= new_size:
+            raise InvalidInput("A consistency proof leads from a smaller size to a larger one.")
+        subtree = subtree_reader(new_size, lambda level, n, width: read_tile(scope, level, n, width))
+        return ConsistencyProof(
+            old_size=old_size,
+            new_size=new_size,
+            proof=consistency_proof(old_size, new_size, subtree),
+            old_root=tree_root(old_size, subtree),
+            new_root=tree_root(new_size, subtree),
+        )
+
+
+def _known_size(scope: TenantScope, size: int | None) -> int:
+    head = read_head(scope)
+    if size is None:
+        return head.size
+    if not 0 <= size <= head.size:
+        raise InvalidInput(f"The log has {head.size} entries, not yet that many.")
+    return size

@@ -1,0 +1,35 @@
+"""The running service: a deployment with its committer, its gate reader and its credentials."""
+
+from consent_service.operations.check_gate import GateReader
+from consent_service.operations.committer import Committer
+from consent_service.operations.credentials import Credentials
+from consent_service.operations.deployment import Clock, Deployment, utc_now
+from consent_service.operations.manage_tenants import require_tenant
+from consent_service.operations.prune_answers import prune_idempotency
+from consent_service.settings import Settings
+
+
+class ConsentService:
+    """Everything a process needs to answer requests; `close` drains what was accepted."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.settings = deployment.settings
+        self.committer = Committer(deployment)
+        self.gate = GateReader(deployment)
+        self.credentials = Credentials(deployment)
+
+    @classmethod
+    def open(cls, settings: Settings, *, clock: Clock = utc_now) -> "ConsentService":
+        """Open the deployment the settings name, with its default tenant; see `Deployment.open`."""
+        deployment = Deployment.open(settings, clock=clock)
+        if not deployment.tenants():
+            require_tenant(deployment, settings.tenant)
+        prune_idempotency(deployment)
+        return cls(deployment)
+
+    def close(self) -> None:
+        """Commit and answer everything that was accepted, then close the database."""
+        self.committer.close()
+        self.gate.close()
+        self.deployment.close()

@@ -1,0 +1,89 @@
+"""Settings, read once from `CONSENT_*` variables (or a `.env` file) into one frozen value."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from consent_service.domain.decision import DecisionLimits
+
+
+class Settings(BaseSettings):
+    """Every setting of the service; the variable is `CONSENT_` and the name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CONSENT_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(default=Path(".consent"), description="Folder of the SQLite file and the key file.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Database instead of SQLite in the home folder: sqlite:///… or postgresql://….",
+    )
+    key_file: Path | None = Field(
+        default=None, description="Root key file, mode 0600; `root.key` in the home folder by default."
+    )
+    tenant: str = Field(default="default", description="Tenant that the command line works on.")
+    log_origin: str = Field(
+        default="consent.local",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$",
+        description="Names new logs: a tenant's checkpoint origin is this, a slash and the tenant's name.",
+    )
+    ledger_public: bool = Field(
+        default=False, description="Serve checkpoint, tiles and proofs without a credential."
+    )
+    queue_limit: Annotated[int, Field(ge=1)] = Field(
+        default=4096, description="Decisions that may wait for the committer before new ones get 503."
+    )
+    batch_limit: Annotated[int, Field(ge=1, le=4096)] = Field(
+        default=256, description="Requests that one transaction commits together, at most."
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=65_536, description="Largest request body in bytes, except of a batch or a notice."
+    )
+    max_batch_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=4_194_304, description="Largest body in bytes of POST /v1/decisions/batch and PUT /v1/notice."
+    )
+    clock_ahead_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=300, description="How far a subject's clock may run ahead of ours."
+    )
+    clock_behind_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=30 * 86_400, description="How long ago a decision may have been made."
+    )
+    superseded_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=86_400, description="How long decisions under a superseded notice are still accepted."
+    )
+    subject_token_seconds: Annotated[int, Field(ge=30, le=86_400)] = Field(
+        default=900, description="Life of a subject token."
+    )
+    idempotency_seconds: Annotated[int, Field(ge=60)] = Field(
+        default=7 * 86_400, description="How long the answer to an idempotency key is kept."
+    )
+    credential_cache_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=1.0, description="How long a credential is trusted before it is looked up again."
+    )
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Log level.")
+    pool_size: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=8, description="Database connections kept open by one process."
+    )
+
+    @property
+    def resolved_database_url(self) -> SecretStr:
+        """The database URL in force."""
+        return self.database_url or SecretStr(f"sqlite:///{self.home / 'consent.db'}")
+
+    @property
+    def resolved_key_file(self) -> Path:
+        """The root key file in force."""
+        return self.key_file or self.home / "root.key"
+
+    @property
+    def decision_limits(self) -> DecisionLimits:
+        """The limits of decision clocks and superseded notices."""
+        return DecisionLimits(
+            clock_ahead=timedelta(seconds=self.clock_ahead_seconds),
+            clock_behind=timedelta(seconds=self.clock_behind_seconds),
+            superseded=timedelta(seconds=self.superseded_seconds),
+        )

@@ -1,0 +1,130 @@
+"""Connections. SQLite: WAL, FULL, writers begin immediately. PostgreSQL: as it comes, durable commits.
+
+SQLite's deferred transactions upgrade from reading to writing and lose races by `SQLITE_BUSY`; a writer
+therefore says so at BEGIN. Several processes on one file queue on a lock file beside it, which wakes the
+next in line at once instead of by SQLite's polling.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from consent_service.errors import DatabaseUnavailable
+
+BUSY_TIMEOUT_MS = 10_000
+POSTGRESQL_LOCK_TIMEOUT_MS = 5_000
+
+
+class Database:
+    """One database: `reading()` and `writing()` transactions as Core connections."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        parsed = make_url(url)
+        if parsed.drivername in {"postgresql", "postgres"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.dialect = parsed.get_backend_name()
+        self._lock_path: Path | None = None
+        if self.dialect == "sqlite":
+            self._reader = _sqlite_engine(parsed.render_as_string(hide_password=False), pool_size, "BEGIN")
+            self._writer = _sqlite_engine(parsed.render_as_string(hide_password=False), 2, "BEGIN IMMEDIATE")
+            if parsed.database not in {None, "", ":memory:"}:
+                self._lock_path = Path(f"{parsed.database}-writer")
+                # Made here, for its owner only; SQLite gives its journal files the same mode.
+                os.close(os.open(str(parsed.database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        else:
+            self._reader = self._writer = create_engine(
+                parsed,
+                pool_size=pool_size,
+                max_overflow=4,
+                pool_timeout=5,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                connect_args={
+                    "connect_timeout": 5,
+                    "options": f"-c lock_timeout={POSTGRESQL_LOCK_TIMEOUT_MS} -c timezone=UTC",
+                },
+            )
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that writes, for migrations."""
+        return self._writer
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent snapshot for reading; raise `DatabaseUnavailable` where there is no connection."""
+        with _translated(), self._reader.connect() as connection, connection.begin():
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that commits at the end of the block, or leaves no trace."""
+        with _translated(), self._turn(), self._writer.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._lock_path is None:
+            yield
+            return
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)  # Closing the descriptor gives the lock back.
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseUnavailable(type(error.orig).__name__) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailable(type(error.orig).__name__) from error
+        raise
+
+
+def _sqlite_engine(url: str, pool_size: int, begin: str) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=32,
+        connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 256},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:  # DBAPI connections have no common type
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA secure_delete = ON")
+        cursor.execute("PRAGMA cache_size = -65536")
+        cursor.execute("PRAGMA temp_store = FILE")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,66 @@
+"""Answers already given, by idempotency key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam
+
+from consent_service.storage.scope import TenantScope, scoped_delete, scoped_select, table_of
+from consent_service.storage.tables import IdempotencyRow
+
+_row = table_of(IdempotencyRow)
+_FIND = scoped_select(IdempotencyRow, "key_digest", "request_digest", "index", "answer").where(
+    _row.c.key_digest.in_(bindparam("digests", expanding=True))
+)
+_PRUNE = scoped_delete(IdempotencyRow).where(_row.c.created_at_ms < bindparam("before"))
+_FORGET = scoped_delete(IdempotencyRow).where(_row.c.index.in_(bindparam("indexes", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """The answer that was given to the request with this key; digests are SHA-256."""
+
+    key_digest: bytes
+    request_digest: bytes
+    index: int
+    answer: str
+
+
+def find_answers(scope: TenantScope, key_digests: Sequence[bytes]) -> dict[bytes, StoredAnswer]:
+    """Return the stored answers among these keys."""
+    if not key_digests:
+        return {}
+    return {
+        key_digest: StoredAnswer(
+            key_digest=key_digest, request_digest=request_digest, index=index, answer=answer
+        )
+        for key_digest, request_digest, index, answer in scope.run(_FIND, digests=list(key_digests))
+    }
+
+
+def insert_answers(scope: TenantScope, answers: Sequence[StoredAnswer], *, created_at_ms: int) -> None:
+    """Remember answers."""
+    scope.insert(
+        IdempotencyRow,
+        [
+            {
+                "key_digest": answer.key_digest,
+                "request_digest": answer.request_digest,
+                "index": answer.index,
+                "answer": answer.answer,
+                "created_at_ms": created_at_ms,
+            }
+            for answer in answers
+        ],
+    )
+
+
+def prune_answers(scope: TenantScope, *, before_ms: int) -> int:
+    """Forget answers given before a moment; return how many."""
+    return scope.run(_PRUNE, before=before_ms).rowcount
+
+
+def forget_answers(scope: TenantScope, indexes: Sequence[int]) -> None:
+    """Forget the answers about these entries: part of an erasure."""
+    if indexes:
+        scope.run(_FORGET, indexes=list(indexes))

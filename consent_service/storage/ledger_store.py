@@ -1,0 +1,240 @@
+"""Entries, records, tiles and checkpoints of one tenant's log."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, bindparam, select
+
+from consent_service.errors import UnknownEntry
+from consent_service.ledger.merkle import Frontier
+from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile, partial_tiles
+from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle
+from consent_service.storage.scope import (
+    SCOPED,
+    Params,
+    TenantScope,
+    own_rows,
+    scoped_select,
+    scoped_update,
+    table_of,
+)
+from consent_service.storage.tables import CheckpointRow, EntryRow, HeadRow, RecordRow, TileRow
+
+_HASH_SIZE = 32
+_head, _entry, _record, _tile = table_of(HeadRow), table_of(EntryRow), table_of(RecordRow), table_of(TileRow)
+
+_READ_HEAD = scoped_select(HeadRow, "size", "frontier", "checkpoint", "notice_index", "next_subject_id")
+_LOCK_HEAD = _READ_HEAD.with_for_update()
+_MOVE_HEAD = scoped_update(HeadRow).values(
+    size=bindparam("new_size"),
+    frontier=bindparam("new_frontier"),
+    checkpoint=bindparam("new_checkpoint"),
+    notice_index=bindparam("new_notice_index"),
+    next_subject_id=bindparam("new_next_subject_id"),
+)
+_READ_TILE = scoped_select(TileRow, "width", "data").where(
+    _tile.c.level == bindparam("level"), _tile.c.n == bindparam("n")
+)
+_READ_LEAVES = (
+    scoped_select(EntryRow, "index", "leaf")
+    .where(_entry.c.index >= bindparam("start"), _entry.c.index < bindparam("stop"))
+    .order_by(_entry.c.index)
+)
+_READ_RECORD = scoped_select(RecordRow, "subject_id", "opening", "body").where(
+    _record.c.index == bindparam("at")
+)
+_SUBJECT_RECORDS = (
+    scoped_select(RecordRow, "index", "opening", "body")
+    .where(_record.c.subject_id == bindparam("subject"))
+    .order_by(_record.c.index)
+)
+_ALL_ENTRIES = (
+    select(_entry.c.index, _entry.c.leaf, _record.c.opening, _record.c.body, _record.c.subject_id)
+    .select_from(
+        _entry.outerjoin(
+            _record, and_(_record.c.tenant_id == _entry.c.tenant_id, _record.c.index == _entry.c.index)
+        )
+    )
+    .where(own_rows(_entry))
+    .order_by(_entry.c.index)
+    .execution_options(**SCOPED)
+)
+_CHAINS = (
+    select(_record.c.subject_id, _record.c.index, _entry.c.leaf, _record.c.body)
+    .select_from(
+        _record.join(
+            _entry, and_(_record.c.tenant_id == _entry.c.tenant_id, _record.c.index == _entry.c.index)
+        )
+    )
+    .where(own_rows(_record), _record.c.subject_id.is_not(None))
+    .order_by(_record.c.subject_id, _record.c.index)
+    .execution_options(**SCOPED)
+)
+_READ_CHECKPOINTS = scoped_select(CheckpointRow, "size", "note").order_by(table_of(CheckpointRow).c.size)
+_COVERING = _READ_CHECKPOINTS.where(table_of(CheckpointRow).c.size > bindparam("at")).limit(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where a tenant's log stands: `size` entries, the RFC 6962 frontier and the latest signed checkpoint."""
+
+    size: int
+    frontier: bytes
+    checkpoint: bytes
+    notice_index: int | None
+    next_subject_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRecord:
+    """The erasable side of the entry at `index`."""
+
+    index: int
+    opening: bytes
+    body: bytes
+    subject_id: int | None = None
+
+
+def read_head(scope: TenantScope) -> Head:
+    """Return the head as of this transaction."""
+    return _one_head(scope.run(_READ_HEAD).one())
+
+
+def lock_head(scope: TenantScope) -> Head:
+    """Return the head and keep every other writer of this log out until the transaction ends."""
+    return _one_head(scope.run(_LOCK_HEAD).one())
+
+
+def _one_head(row: Any) -> Head:  # a Core row
+    return Head(
+        size=row.size,
+        frontier=row.frontier,
+        checkpoint=row.checkpoint,
+        notice_index=row.notice_index,
+        next_subject_id=row.next_subject_id,
+    )
+
+
+def move_head(scope: TenantScope, head: Head) -> None:
+    """Replace the head; the caller holds its lock."""
+    scope.run(
+        _MOVE_HEAD,
+        new_size=head.size,
+        new_frontier=head.frontier,
+        new_checkpoint=head.checkpoint,
+        new_notice_index=head.notice_index,
+        new_next_subject_id=head.next_subject_id,
+    )
+
+
+def create_head(scope: TenantScope, checkpoint: bytes) -> None:
+    """Store the head of an empty log."""
+    empty = {"size": 0, "frontier": b"", "checkpoint": checkpoint, "notice_index": None, "next_subject_id": 1}
+    scope.insert(HeadRow, [empty])
+    scope.insert(CheckpointRow, [{"size": 0, "note": checkpoint}])
+
+
+def append_rows(
+    scope: TenantScope,
+    *,
+    entries: Sequence[Params],
+    records: Sequence[Params],
+    tiles: Sequence[Tile],
+    checkpoint: Params,
+) -> None:
+    """Store new entries with their records, the tiles they changed and the checkpoint over them."""
+    scope.insert(EntryRow, entries)
+    scope.insert(RecordRow, records)
+    scope.upsert(
+        TileRow,
+        [{"level": tile.level, "n": tile.n, "width": tile.width, "data": tile.data} for tile in tiles],
+    )
+    scope.insert(CheckpointRow, [checkpoint])
+
+
+def load_tail(scope: TenantScope, head: Head) -> Tail:
+    """Return the right edge of the log, from the head row, the partial tiles and the last few entries."""
+    partial: dict[int, bytearray] = {}
+    for level, n, width in partial_tiles(head.size):
+        row = scope.run(_READ_TILE, level=level, n=n).one()
+        partial[level] = bytearray(row.data[: width * _HASH_SIZE])
+    start = head.size - head.size % TILE_WIDTH
+    leaves = read_leaves(scope, start, head.size)
+    return Tail(Frontier.decode(head.size, head.frontier), partial, leaves)
+
+
+def read_tile(scope: TenantScope, level: int, n: int, width: int) -> bytes:
+    """Return a hash tile, or the first `width` hashes of one that has grown; raise `UnknownEntry`."""
+    row = scope.run(_READ_TILE, level=level, n=n).one_or_none()
+    if row is None or row.width < width:
+        raise UnknownEntry("The log has no such tile.")
+    data: bytes = row.data
+    return data[: width * _HASH_SIZE]
+
+
+def read_bundle(scope: TenantScope, n: int, width: int) -> bytes:
+    """Return an entry bundle; a full one is stored as such. Raise `UnknownEntry`."""
+    if width == TILE_WIDTH:
+        row = scope.run(_READ_TILE, level=BUNDLE_LEVEL, n=n).one_or_none()
+        if row is None:
+            raise UnknownEntry("The log has no such entry bundle.")
+        data: bytes = row.data
+        return data
+    leaves = read_leaves(scope, n * TILE_WIDTH, n * TILE_WIDTH + width)
+    if len(leaves) < width:
+        raise UnknownEntry("The log has no such entry bundle.")
+    return entry_bundle(leaves)
+
+
+def read_leaves(scope: TenantScope, start: int, stop: int) -> list[bytes]:
+    """Return the leaves with indexes from `start` up to, not including, `stop`."""
+    return [row.leaf for row in scope.run(_READ_LEAVES, start=start, stop=stop)]
+
+
+def read_record(scope: TenantScope, index: int) -> StoredRecord:
+    """Return the record at `index`; raise `UnknownEntry` if there is none or it was erased."""
+    row = scope.run(_READ_RECORD, at=index).one_or_none()
+    if row is None:
+        raise UnknownEntry(f"There is no record at index {index}.")
+    return StoredRecord(index=index, opening=row.opening, body=row.body, subject_id=row.subject_id)
+
+
+def subject_records(scope: TenantScope, subject_id: int) -> list[StoredRecord]:
+    """Return every record of a subject, oldest first."""
+    rows = scope.run(_SUBJECT_RECORDS, subject=subject_id)
+    return [
+        StoredRecord(index=index, opening=opening, body=body, subject_id=subject_id)
+        for index, opening, body in rows
+    ]
+
+
+def stream_entries(scope: TenantScope) -> Iterator[tuple[int, bytes, bytes | None, bytes | None, int | None]]:
+    """Yield (index, leaf, opening, body, subject number) of every entry in order; `None` where erased."""
+    yield from scope.stream(_ALL_ENTRIES)
+
+
+def stream_chains(scope: TenantScope) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """Yield (subject number, index, leaf, body) of every record of a subject, subject by subject."""
+    yield from scope.stream(_CHAINS)
+
+
+def find_tile(scope: TenantScope, level: int, n: int) -> Tile | None:
+    """Return a tile as it is stored, or `None`."""
+    row = scope.run(_READ_TILE, level=level, n=n).one_or_none()
+    return None if row is None else Tile(level, n, row.width, row.data)
+
+
+def stream_checkpoints(scope: TenantScope) -> Iterator[tuple[int, bytes]]:
+    """Yield (size, signed note) of every checkpoint, oldest first."""
+    for row in scope.stream(_READ_CHECKPOINTS, chunk=256):
+        yield row.size, row.note
+
+
+def covering_checkpoint(scope: TenantScope, index: int) -> bytes:
+    """Return the first checkpoint that covers the entry at `index`; raise `UnknownEntry`."""
+    row = scope.run(_COVERING, at=index).one_or_none()
+    if row is None:
+        raise UnknownEntry(f"No checkpoint covers index {index}.")
+    note: bytes = row.note
+    return note

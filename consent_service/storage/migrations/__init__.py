@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `consent migrate` and, for SQLite, on start."""

@@ -1,0 +1,1 @@
+"""One file a released schema, never edited afterwards."""

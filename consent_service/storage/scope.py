@@ -1,0 +1,133 @@
+"""The one place that scopes queries by tenant.
+
+Statements are built once, at import, by `scoped_*`: each has its tenant in the WHERE clause.
+Only a `TenantScope` can run them, and it always puts in its own tenant's number.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Delete,
+    Executable,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import SQLModel
+
+_TENANT = "tenant_id"
+_PARAMETER = "own_tenant_id"
+_SCOPED = "consent_scoped"
+SCOPED: dict[str, Any] = {_SCOPED: True}
+"""Execution options that let a `TenantScope` run a statement."""
+Params = Mapping[str, object]
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Return the Core table of a row class: the write path uses no ORM objects."""
+    table = SQLModel.metadata.tables[str(model.__tablename__)]
+    if _TENANT not in table.c:
+        raise TypeError(f"{table.name} belongs to no tenant")
+    return table
+
+
+def scoped_select(model: type[SQLModel], *columns: str) -> Select[Any]:  # a row's types are its columns'
+    """Return a SELECT of `columns` of one tenant's rows."""
+    table = table_of(model)
+    return select(*(table.c[column] for column in columns)).where(own_rows(table)).execution_options(**SCOPED)
+
+
+def scoped_update(model: type[SQLModel]) -> Update:
+    """Return an UPDATE of one tenant's rows."""
+    table = table_of(model)
+    return update(table).where(own_rows(table)).execution_options(**SCOPED)
+
+
+def scoped_delete(model: type[SQLModel]) -> Delete:
+    """Return a DELETE of one tenant's rows."""
+    table = table_of(model)
+    return delete(table).where(own_rows(table)).execution_options(**SCOPED)
+
+
+def own_rows(table: Table) -> ColumnElement[bool]:
+    """Return the condition that a row is the scope's tenant's, for a statement that joins; mark it SCOPED."""
+    return table.c[_TENANT] == bindparam(_PARAMETER)
+
+
+class TenantScope:
+    """A transaction that sees one tenant's rows and no other's."""
+
+    __slots__ = ("_connection", "_own", "_stamp", "dialect", "tenant_id")
+
+    def __init__(self, connection: Connection, tenant_id: int) -> None:
+        self._connection = connection
+        self.tenant_id = tenant_id
+        self._own = {_PARAMETER: tenant_id}
+        self._stamp = {_TENANT: tenant_id}
+        self.dialect = connection.dialect.name
+
+    def run(self, statement: Executable, **params: object) -> CursorResult[*tuple[Any, ...]]:
+        """Execute a scoped statement once."""
+        _require_scoped(statement)
+        return self._connection.execute(statement, {**params, **self._own})
+
+    def run_many(self, statement: Executable, rows: Sequence[Params]) -> None:
+        """Execute a scoped statement once a row; nothing at all for no rows."""
+        _require_scoped(statement)
+        if rows:
+            self._connection.execute(statement, [{**row, **self._own} for row in rows])
+
+    def stream(self, statement: Executable, *, chunk: int = 1024, **params: object) -> Iterator[Any]:
+        """Yield the rows of a scoped SELECT without holding more than `chunk` of them."""
+        _require_scoped(statement)
+        yield from self._connection.execute(
+            statement, {**params, **self._own}, execution_options={"stream_results": True, "yield_per": chunk}
+        )
+
+    def insert(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
+        """Insert rows as this tenant's, by one Core statement."""
+        if rows:
+            self._connection.execute(_insert(model), [{**row, **self._stamp} for row in rows])
+
+    def upsert(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
+        """Insert rows as this tenant's, or replace those with the same primary key."""
+        if rows:
+            self._connection.execute(_upsert(model, self.dialect), [{**row, **self._stamp} for row in rows])
+
+
+_INSERTS: dict[type[SQLModel], Insert] = {}
+_UPSERTS: dict[tuple[type[SQLModel], str], Insert] = {}
+
+
+def _insert(model: type[SQLModel]) -> Insert:
+    if model not in _INSERTS:
+        _INSERTS[model] = insert(table_of(model))
+    return _INSERTS[model]
+
+
+def _upsert(model: type[SQLModel], dialect: str) -> Insert:
+    key = (model, dialect)
+    if key not in _UPSERTS:
+        table = table_of(model)
+        statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+        replaced = {
+            column.name: statement.excluded[column.name] for column in table.c if not column.primary_key
+        }
+        _UPSERTS[key] = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=replaced)
+    return _UPSERTS[key]
+
+
+def _require_scoped(statement: Executable) -> None:
+    if not statement.get_execution_options().get(_SCOPED):
+        raise TypeError("a statement that is not scoped by tenant: build it with scoped_select and the like")

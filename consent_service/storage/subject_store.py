@@ -1,0 +1,198 @@
+"""Subjects and the projection of their consents."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import bindparam
+
+from consent_service.domain.consent import Consent, Status, SubjectState
+from consent_service.domain.purpose import PurposeKey
+from consent_service.domain.subject import SubjectRef
+from consent_service.storage.scope import TenantScope, scoped_select, scoped_update, table_of
+from consent_service.storage.tables import SubjectRow
+
+_COLUMNS = ("id", "ref", "blind_index", "sealed_id", "state", "last_index", "last_commitment", "linked_to")
+_subject = table_of(SubjectRow)
+_BY_BLIND_INDEX = scoped_select(SubjectRow, *_COLUMNS).where(
+    _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
+)
+_STATES = scoped_select(SubjectRow, "blind_index", "ref", "state").where(
+    _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
+)
+_ALL = scoped_select(SubjectRow, *_COLUMNS).order_by(_subject.c.id)
+_BY_ID = scoped_select(SubjectRow, *_COLUMNS).where(_subject.c.id == bindparam("subject"))
+_LINKED = scoped_select(SubjectRow, *_COLUMNS).where(
+    _subject.c.linked_to == bindparam("known"), _subject.c.ref == bindparam("ref")
+)
+_MOVE = (
+    scoped_update(SubjectRow)
+    .where(_subject.c.id == bindparam("subject"))
+    .values(
+        state=bindparam("new_state"),
+        last_index=bindparam("new_last_index"),
+        last_commitment=bindparam("new_last_commitment"),
+    )
+)
+_LINK = (
+    scoped_update(SubjectRow)
+    .where(_subject.c.id == bindparam("subject"))
+    .values(linked_to=bindparam("known"))
+)
+_GPC, _BY_SIGNAL = 1, 2
+_MS = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredSubject:
+    """A subject's row; `last_commitment` is the end of her chain. Mutable: a batch moves it on."""
+
+    id: int
+    ref: SubjectRef
+    blind_index: bytes
+    sealed_id: bytes
+    state: SubjectState
+    last_index: int = -1
+    last_commitment: bytes | None = None
+    linked_to: int | None = None
+
+
+def to_ms(moment: datetime) -> int:
+    """Return milliseconds since the epoch."""
+    return round(moment.timestamp() * _MS)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """Return the moment in UTC."""
+    seconds, rest = divmod(milliseconds, _MS)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * _MS)
+
+
+def encode_state(state: SubjectState) -> str:
+    """Return the stored form: JSON of {purpose: [status, version, since, decided, until, index, flags]}."""
+    return json.dumps(
+        {
+            key: [
+                consent.status.value,
+                consent.purpose_version,
+                to_ms(consent.since),
+                to_ms(consent.decided_at),
+                to_ms(consent.valid_until),
+                consent.index,
+                consent.gpc * _GPC | consent.by_signal * _BY_SIGNAL,
+            ]
+            for key, consent in state.consents.items()
+        },
+        separators=(",", ":"),
+        sort_keys=True,
+    )
+
+
+def decode_state(text: str) -> SubjectState:
+    """Return the state that `encode_state` wrote."""
+    rows: Mapping[str, Any] = json.loads(text)
+    return SubjectState(
+        consents={
+            PurposeKey(key): Consent(
+                status=Status(status),
+                purpose_version=version,
+                since=from_ms(since),
+                decided_at=from_ms(decided),
+                valid_until=from_ms(until),
+                index=index,
+                gpc=bool(flags & _GPC),
+                by_signal=bool(flags & _BY_SIGNAL),
+            )
+            for key, (status, version, since, decided, until, index, flags) in rows.items()
+        }
+    )
+
+
+def find_subjects(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[bytes, StoredSubject]:
+    """Return the known ones of these subjects by blind index."""
+    if not blind_indexes:
+        return {}
+    rows = scope.run(_BY_BLIND_INDEX, blind_indexes=list(blind_indexes))
+    return {row.blind_index: _stored(row) for row in rows}
+
+
+def find_states(
+    scope: TenantScope, blind_indexes: Sequence[bytes]
+) -> dict[bytes, tuple[SubjectRef, SubjectState]]:
+    """Return ref and state of the known ones of these subjects by blind index: what a gate needs."""
+    rows = scope.run(_STATES, blind_indexes=list(blind_indexes))
+    return {row.blind_index: (SubjectRef(row.ref), decode_state(row.state)) for row in rows}
+
+
+def find_subject(scope: TenantScope, subject_id: int) -> StoredSubject | None:
+    """Return a subject by row number."""
+    row = scope.run(_BY_ID, subject=subject_id).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def stream_subjects(scope: TenantScope) -> Iterator[StoredSubject]:
+    """Yield every subject in the order of their first entries."""
+    for row in scope.stream(_ALL):
+        yield _stored(row)
+
+
+def _stored(row: Any) -> StoredSubject:  # a Core row
+    return StoredSubject(
+        id=row.id,
+        ref=SubjectRef(row.ref),
+        blind_index=row.blind_index,
+        sealed_id=row.sealed_id,
+        state=decode_state(row.state),
+        last_index=row.last_index,
+        last_commitment=row.last_commitment,
+        linked_to=row.linked_to,
+    )
+
+
+def insert_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None:
+    """Store new subjects."""
+    scope.insert(
+        SubjectRow,
+        [
+            {
+                "id": subject.id,
+                "ref": subject.ref,
+                "blind_index": subject.blind_index,
+                "sealed_id": subject.sealed_id,
+                "state": encode_state(subject.state),
+                "last_index": subject.last_index,
+                "last_commitment": subject.last_commitment,
+                "linked_to": subject.linked_to,
+            }
+            for subject in subjects
+        ],
+    )
+
+
+def move_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None:
+    """Store where these subjects' chains and states have moved on to."""
+    scope.run_many(
+        _MOVE,
+        [
+            {
+                "subject": subject.id,
+                "new_state": encode_state(subject.state),
+                "new_last_index": subject.last_index,
+                "new_last_commitment": subject.last_commitment,
+            }
+            for subject in subjects
+        ],
+    )
+
+
+def link_subject(scope: TenantScope, *, anonymous: int, known: int) -> None:
+    """Remember that the anonymous subject is the known one."""
+    scope.run(_LINK, subject=anonymous, known=known)
+
+
+def find_linked(scope: TenantScope, ref: SubjectRef, known: int) -> StoredSubject | None:
+    """Return the anonymous subject of this ref that was linked to the known one."""
+    row = scope.run(_LINKED, ref=ref, known=known).one_or_none()
+    return None if row is None else _stored(row)

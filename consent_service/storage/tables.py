@@ -1,0 +1,145 @@
+"""The tables. A row stays in `storage`; times are milliseconds since the epoch, UTC.
+
+Everything but `tenant` carries `tenant_id`, and every query of a store filters by it: `TenantStore` is the
+one place that does. `entry`, full tiles and checkpoints are append-only by trigger (see the migrations).
+"""
+
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+SQLModel.metadata.naming_convention = NAMING
+
+RowId = BigInteger().with_variant(Integer(), "sqlite")
+"""A 64-bit row number; SQLite numbers rows by itself only where the column is spelled INTEGER."""
+
+
+class TenantRow(SQLModel, table=True):
+    """One shop with its own ledger; `origin` names the log in every leaf and checkpoint, for ever."""
+
+    __tablename__ = "tenant"
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    name: str = Field(sa_type=Text, unique=True)
+    origin: str = Field(sa_type=Text, unique=True)
+    created_at_ms: int = Field(sa_type=BigInteger)
+
+
+class ApiKeyRow(SQLModel, table=True):
+    """A credential of a tenant: only the SHA-256 of the key is kept."""
+
+    __tablename__ = "api_key"
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    tenant_id: int = Field(foreign_key="tenant.id", sa_type=RowId, index=True)
+    role: str = Field(sa_type=Text)
+    digest: bytes = Field(sa_type=LargeBinary, unique=True)
+    origins: str = Field(sa_type=Text, description="JSON list of web origins; empty for secret keys")
+    created_at_ms: int = Field(sa_type=BigInteger)
+    revoked_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class TenantKeyRow(SQLModel, table=True):
+    """A key of a tenant, wrapped by the root key: `purpose` is signing, identifier or token."""
+
+    __tablename__ = "tenant_key"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    purpose: str = Field(primary_key=True, sa_type=Text)
+    version: int = Field(primary_key=True)
+    wrapped: bytes = Field(sa_type=LargeBinary)
+    created_at_ms: int = Field(sa_type=BigInteger)
+
+
+class HeadRow(SQLModel, table=True):
+    """The head of a tenant's ledger: the row every writer locks, so that indexes are dense."""
+
+    __tablename__ = "head"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    size: int = Field(sa_type=BigInteger)
+    frontier: bytes = Field(sa_type=LargeBinary)
+    checkpoint: bytes = Field(sa_type=LargeBinary)
+    notice_index: int | None = Field(default=None, sa_type=BigInteger)
+    next_subject_id: int = Field(sa_type=BigInteger)
+
+
+class EntryRow(SQLModel, table=True):
+    """A leaf, stored verbatim and never touched again."""
+
+    __tablename__ = "entry"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    index: int = Field(primary_key=True, sa_type=BigInteger)
+    leaf: bytes = Field(sa_type=LargeBinary)
+
+
+class RecordRow(SQLModel, table=True):
+    """The erasable side of an entry: opening and canonical record."""
+
+    __tablename__ = "record"
+    __table_args__ = (Index(None, "tenant_id", "subject_id", "index"),)
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    index: int = Field(primary_key=True, sa_type=BigInteger)
+    subject_id: int | None = Field(default=None, sa_type=BigInteger)
+    opening: bytes = Field(sa_type=LargeBinary)
+    body: bytes = Field(sa_type=LargeBinary)
+
+
+class TileRow(SQLModel, table=True):
+    """A C2SP tile of 32-byte hashes, or an entry bundle where level is -1. Full ones never change."""
+
+    __tablename__ = "tile"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    level: int = Field(primary_key=True)
+    n: int = Field(primary_key=True, sa_type=BigInteger)
+    width: int
+    data: bytes = Field(sa_type=LargeBinary)
+
+
+class CheckpointRow(SQLModel, table=True):
+    """Every checkpoint that was ever signed."""
+
+    __tablename__ = "checkpoint"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    size: int = Field(primary_key=True, sa_type=BigInteger)
+    note: bytes = Field(sa_type=LargeBinary)
+
+
+class NoticeRow(SQLModel, table=True):
+    """A published notice: its canonical JSON, verbatim."""
+
+    __tablename__ = "notice"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    index: int = Field(primary_key=True, sa_type=BigInteger)
+    digest: str = Field(sa_type=Text)
+    document: bytes = Field(sa_type=LargeBinary)
+    published_at_ms: int = Field(sa_type=BigInteger)
+
+
+class SubjectRow(SQLModel, table=True):
+    """A subject and the projection of all her entries: `state` is what `apply` made of them."""
+
+    __tablename__ = "subject"
+    __table_args__ = (UniqueConstraint("tenant_id", "blind_index"), Index(None, "tenant_id", "linked_to"))
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    id: int = Field(primary_key=True, sa_type=BigInteger)
+    ref: str = Field(sa_type=Text)
+    blind_index: bytes = Field(sa_type=LargeBinary)
+    sealed_id: bytes = Field(sa_type=LargeBinary)
+    state: str = Field(sa_type=Text)
+    last_index: int = Field(sa_type=BigInteger)
+    last_commitment: bytes = Field(sa_type=LargeBinary)
+    linked_to: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class IdempotencyRow(SQLModel, table=True):
+    """An answer already given, by the digest of its idempotency key."""
+
+    __tablename__ = "idempotency"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    key_digest: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    request_digest: bytes = Field(sa_type=LargeBinary)
+    index: int = Field(sa_type=BigInteger)
+    answer: str = Field(sa_type=Text)
+    created_at_ms: int = Field(sa_type=BigInteger, index=True)

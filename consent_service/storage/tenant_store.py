@@ -1,0 +1,159 @@
+"""Tenants, their credentials and wrapped keys: what is looked up before a tenant is known.
+
+The only store that works on a bare connection; everything it answers carries its tenant.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import SQLModel
+
+from consent_service.domain.subject import TenantName
+from consent_service.errors import TenantExists
+
+_tenant = SQLModel.metadata.tables["tenant"]
+_api_key = SQLModel.metadata.tables["api_key"]
+_tenant_key = SQLModel.metadata.tables["tenant_key"]
+
+_TENANTS = select(_tenant.c.id, _tenant.c.name, _tenant.c.origin).order_by(_tenant.c.id)
+_KEY_COLUMNS = (_api_key.c.id, _api_key.c.tenant_id, _api_key.c.role, _api_key.c.origins)
+_BY_DIGEST = select(*_KEY_COLUMNS).where(
+    _api_key.c.digest == bindparam("digest"), _api_key.c.revoked_at_ms.is_(None)
+)
+_LIVE = select(*_KEY_COLUMNS).where(_api_key.c.revoked_at_ms.is_(None)).order_by(_api_key.c.id)
+_TENANT_KEYS = (
+    select(_tenant_key.c.purpose, _tenant_key.c.version, _tenant_key.c.wrapped)
+    .where(_tenant_key.c.tenant_id == bindparam("tenant"))
+    .order_by(_tenant_key.c.purpose, _tenant_key.c.version)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTenant:
+    """A tenant's row."""
+
+    id: int
+    name: TenantName
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredApiKey:
+    """A live credential: what it may do, for whom, and from which web origins (publishable keys only)."""
+
+    id: int
+    tenant_id: int
+    role: str
+    origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedKey:
+    """A tenant key under the root key."""
+
+    purpose: str
+    version: int
+    wrapped: bytes
+
+
+def list_tenants(connection: Connection) -> list[StoredTenant]:
+    """Return every tenant, oldest first."""
+    return [
+        StoredTenant(id=row.id, name=TenantName(row.name), origin=row.origin)
+        for row in connection.execute(_TENANTS)
+    ]
+
+
+def insert_tenant(connection: Connection, *, name: TenantName, origin: str, created_at_ms: int) -> int:
+    """Store a tenant and return its number; raise `TenantExists`."""
+    values = {"name": name, "origin": origin, "created_at_ms": created_at_ms}
+    try:
+        result = connection.execute(insert(_tenant).values(**values).returning(_tenant.c.id))
+        return int(result.scalar_one())
+    except IntegrityError as error:
+        raise TenantExists(f"There is a tenant named {name!r} or one with its log origin.") from error
+
+
+def insert_wrapped_keys(
+    connection: Connection, tenant_id: int, keys: Sequence[WrappedKey], *, created_at_ms: int
+) -> None:
+    """Store wrapped tenant keys."""
+    connection.execute(
+        insert(_tenant_key),
+        [
+            {
+                "tenant_id": tenant_id,
+                "purpose": key.purpose,
+                "version": key.version,
+                "wrapped": key.wrapped,
+                "created_at_ms": created_at_ms,
+            }
+            for key in keys
+        ],
+    )
+
+
+def wrapped_keys(connection: Connection, tenant_id: int) -> list[WrappedKey]:
+    """Return a tenant's wrapped keys, every version."""
+    return [
+        WrappedKey(purpose=row.purpose, version=row.version, wrapped=row.wrapped)
+        for row in connection.execute(_TENANT_KEYS, {"tenant": tenant_id})
+    ]
+
+
+def find_api_key(connection: Connection, digest: bytes) -> StoredApiKey | None:
+    """Return the live credential with this SHA-256, or `None`."""
+    row = connection.execute(_BY_DIGEST, {"digest": digest}).one_or_none()
+    if row is None:
+        return None
+    return StoredApiKey(
+        id=row.id, tenant_id=row.tenant_id, role=row.role, origins=tuple(json.loads(row.origins))
+    )
+
+
+def list_api_keys(connection: Connection) -> list[StoredApiKey]:
+    """Return every live credential."""
+    return [
+        StoredApiKey(
+            id=row.id, tenant_id=row.tenant_id, role=row.role, origins=tuple(json.loads(row.origins))
+        )
+        for row in connection.execute(_LIVE)
+    ]
+
+
+def insert_api_key(
+    connection: Connection,
+    *,
+    tenant_id: int,
+    role: str,
+    digest: bytes,
+    origins: Sequence[str],
+    created_at_ms: int,
+) -> int:
+    """Store the digest of a credential and return its number."""
+    values = {
+        "tenant_id": tenant_id,
+        "role": role,
+        "digest": digest,
+        "origins": json.dumps(list(origins)),
+        "created_at_ms": created_at_ms,
+    }
+    result = connection.execute(insert(_api_key).values(**values).returning(_api_key.c.id))
+    return int(result.scalar_one())
+
+
+def revoke_api_key(connection: Connection, key_id: int, *, tenant_id: int, revoked_at_ms: int) -> bool:
+    """Revoke a credential; return whether there was a live one of this tenant."""
+    result = connection.execute(
+        update(_api_key)
+        .where(
+            _api_key.c.id == key_id,
+            _api_key.c.tenant_id == tenant_id,
+            _api_key.c.revoked_at_ms.is_(None),
+        )
+        .values(revoked_at_ms=revoked_at_ms)
+    )
+    return result.rowcount == 1

@@ -1,0 +1,53 @@
+"""A decision becomes evidence and opens a gate, over HTTP, on both databases."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
+
+from consent_service.api.app import create_app
+from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.service import ConsentService
+from consent_service.operations.verify_ledger import verify_ledger
+from consent_service.settings import Settings
+from tests.builders import a_notice
+
+
+@pytest.fixture
+def client(database_url: str, tmp_path: Path) -> Iterator[TestClient]:
+    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(database_url)))
+    with TestClient(app) as client:
+        service: ConsentService = app.state.service
+        tenant = require_tenant(service.deployment, "default")
+        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
+        key = create_api_key(service.deployment, tenant, Role.BACKEND).key
+        client.headers["Authorization"] = f"Bearer {key}"
+        yield client
+        verify_ledger(service.deployment, tenant)
+
+
+def test_a_granted_purpose_opens_its_gate_and_no_other(client: TestClient) -> None:
+    notice = client.get("/v1/notice").json()["digest"]
+    body = {
+        "notice": notice,
+        "choices": {"recommendations": "granted", "coupons": "denied"},
+        "method": "save",
+        "source": "banner",
+        "language": "en",
+    }
+    subject = {"Consent-Subject": "customer-42"}
+
+    recorded = client.post("/v1/decisions", json=body, headers=subject)
+
+    assert recorded.status_code == 201
+    assert recorded.json()["index"] == 1
+    asked = {"purposes": ["recommendations", "coupons", "support_context"]}
+    verdicts = client.post("/v1/gate", json=asked, headers=subject).json()["verdicts"]
+    assert {key: verdict["reason"] for key, verdict in verdicts.items()} == {
+        "recommendations": "granted",
+        "coupons": "refused",
+        "support_context": "never_asked",
+    }
