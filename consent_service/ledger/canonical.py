@@ -90,16 +90,7 @@ def parse_json(data: bytes) -> JsonValue:
     order mark. White space and the order of keys are free: where bytes must be canonical, write and compare.
     """
     try:
-        value = cast(
-            "JsonValue",
-            json.loads(
-                data.decode("utf-8"),
-                object_pairs_hook=_object_without_duplicates,
-                parse_float=_refuse_number,
-                parse_constant=_refuse_number,
-                parse_int=_parse_integer,
-            ),
-        )
+        value = cast("JsonValue", _decoder.decode(data.decode("utf-8")))
         if b"\\u" in data:
             canonical_json(value)  # raises for a lone surrogate written as an escape
     except RecursionError:
@@ -124,6 +115,14 @@ def _parse_integer(digits: str) -> int:
     if len(digits) > len(str(-_LARGEST_INTEGER)) or abs(int(digits)) > _LARGEST_INTEGER:
         raise NotCanonical("An integer is beyond 2^53 - 1.")
     return int(digits)
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates,
+    parse_float=_refuse_number,
+    parse_constant=_refuse_number,
+    parse_int=_parse_integer,
+)
 
 
 def encode_base64(data: bytes) -> str:

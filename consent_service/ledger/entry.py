@@ -22,8 +22,8 @@ COMMITMENT_SIZE = 32
 _KEY = b"consent/v1"
 # HMAC (RFC 2104) with a constant key begins with two constant blocks. Hashing them once and copying the
 # states halves the cost of hmac.digest(), which verification pays for every entry.
-_INNER = sha256(bytes(byte ^ 0x36 for byte in _KEY.ljust(64, b"\0")))
-_OUTER = sha256(bytes(byte ^ 0x5C for byte in _KEY.ljust(64, b"\0")))
+_inner_hash = sha256(bytes(byte ^ 0x36 for byte in _KEY.ljust(64, b"\0"))).copy
+_outer_hash = sha256(bytes(byte ^ 0x5C for byte in _KEY.ljust(64, b"\0"))).copy
 
 
 class Kind(StrEnum):
@@ -60,9 +60,9 @@ def commitment(opening: bytes, record: bytes) -> bytes:
     """
     if len(opening) != OPENING_SIZE:
         raise InvalidEntry(f"An opening has {OPENING_SIZE} bytes, not {len(opening)}.")
-    inner = _INNER.copy()
+    inner = _inner_hash()
     inner.update(opening + record)
-    outer = _OUTER.copy()
+    outer = _outer_hash()
     outer.update(inner.digest())
     return outer.digest()
 
