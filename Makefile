@@ -14,7 +14,7 @@ UV := $(TOOLS)/bin/uv
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench serve clean
+.PHONY: help setup demo test check format docs bench serve clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -45,6 +45,9 @@ check: $(READY) ## Lint, format check, types, import contracts
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(READY) ## Write the tables of docs/reference from the code
+	$(BIN)/python -m tools.reference
 
 bench: $(READY) ## Print the performance figures as JSON and as a table (QUICK=1 for under five minutes)
 	$(BIN)/python -m tests.benchmarks

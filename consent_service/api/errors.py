@@ -56,7 +56,7 @@ class BodyTooLarge(errors.InvalidInput):
 
 
 class MalformedBody(errors.InvalidInput):
-    """A body that does not parse; `findings` says where."""
+    """A body or parameter that does not have the documented form; says where, never what was sent."""
 
     def __init__(self, detail: str, findings: Sequence[Mapping[str, str]] = ()) -> None:
         self.findings = tuple(findings)

@@ -1,0 +1,200 @@
+"""Write the tables of `docs/reference` from the code, so that they cannot lag behind it.
+
+Usage: python -m tools.reference            (`make docs`)
+
+A table stands between `<!-- from the code: NAME -->` and `<!-- end -->`; the rest is written by hand.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum, EnumType
+from pathlib import Path
+
+from fastapi.routing import APIRoute
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
+
+from consent_service import errors
+from consent_service.api import callers, routers
+from consent_service.api.app import create_app
+from consent_service.api.errors import KINDS
+from consent_service.cli.main import app as command_line
+from consent_service.errors import ConsentToolkitError
+from consent_service.settings import Settings
+
+PAGES = Path(__file__).parent.parent / "docs" / "reference"
+# Who may call a route whose caller is not found by a role.
+_ANYBODY = "-"
+_BY_SETTING = "any credential, or everybody by setting"
+_TENANTS = {"_ledger_tenant": _BY_SETTING, "_public_tenant": "everybody"}
+_HOT_ROUTES = {"post_decision": "backend, subject", "post_gate": "backend"}
+_SECTION = re.compile(
+    r"(?P<begin><!-- from the code: (?P<name>[a-z ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def settings() -> str:
+    """Return every setting: variable, default and what it does."""
+    prefix = Settings.model_config.get("env_prefix", "")
+    return table(
+        ("variable", "default", "what it does"),
+        (
+            (f"`{prefix}{name.upper()}`", _default(field), _described(field.description, name))
+            for name, field in Settings.model_fields.items()
+        ),
+    )
+
+
+def error_classes() -> str:
+    """Return the error tree, one line a class, indented by its depth."""
+
+    def lines(kind: type[ConsentToolkitError], depth: int) -> Iterable[str]:
+        yield f"{'  ' * depth}- `{kind.__name__}`: {_first_sentence(kind.__doc__, kind.__name__)}\n"
+        for child in kind.__subclasses__():
+            if child.__module__ == errors.__name__:
+                yield from lines(child, depth + 1)
+
+    return "".join(lines(ConsentToolkitError, 0))
+
+
+def problems() -> str:
+    """Return every problem that the API answers with: slug, status and when."""
+    return table(
+        ("type", "status", "when"),
+        (
+            (f"`/problems/{slug}`", str(status), _first_sentence(kind.__doc__, kind.__name__))
+            for kind, (status, slug, _) in sorted(KINDS.items(), key=lambda entry: entry[1])
+        ),
+    )
+
+
+def routes() -> str:
+    """Return every route of the HTTP API: who may call it and what it does."""
+    who = {
+        (method.lower(), route.path_format): _callers(route)
+        for module in pkgutil.iter_modules(routers.__path__, f"{routers.__name__}.")
+        for route in importlib.import_module(module.name).router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    rows = []
+    for path, operations in create_app(Settings()).openapi()["paths"].items():
+        for method, operation in operations.items():
+            name = f"{method.upper()} {path}"
+            caller = _HOT_ROUTES.get(operation["operationId"]) or who[method, path]
+            first_paragraph = operation.get("description", "").strip().partition("\n\n")[0].replace("\n", " ")
+            rows.append((f"`{name}`", caller, _described(first_paragraph, name)))
+    return table(("route", "who", "what it does"), sorted(rows, key=lambda row: row[0].partition(" ")[2]))
+
+
+def _callers(route: APIRoute) -> str:
+    """Return the roles that a route asks for, from the dependency that checks them."""
+    for dependency in route.dependant.dependencies:
+        check = dependency.call
+        if check is None or check is callers.service_of:
+            continue
+        roles = inspect.getclosurevars(check).nonlocals.get("roles")
+        return ", ".join(map(str, roles)) if roles else _TENANTS[check.__name__]
+    return _ANYBODY
+
+
+def commands() -> str:
+    """Return every command of `consent` with its arguments and options."""
+    return "\n".join(
+        _command(name, command) for name, command in _leaves("consent", get_command(command_line))
+    )
+
+
+def _leaves(name: str, command: object) -> Iterator[tuple[str, TyperCommand]]:
+    if isinstance(command, TyperGroup):
+        for child, subcommand in sorted(command.commands.items()):
+            yield from _leaves(f"{name} {child}", subcommand)
+    elif isinstance(command, TyperCommand):
+        yield name, command
+
+
+def _command(name: str, command: TyperCommand) -> str:
+    arguments = [parameter for parameter in command.params if isinstance(parameter, TyperArgument)]
+    options = [parameter for parameter in command.params if isinstance(parameter, TyperOption)]
+    rows = [(f"`{_argument(parameter)}`", "", _described(parameter.help, name)) for parameter in arguments]
+    for option in options:
+        names = ", ".join(f"`{text}`" for text in (*option.opts, *option.secondary_opts))
+        meaning = _described(option.help, f"{name} {option.name}")
+        kind = option.type_descriptor.annotation
+        if isinstance(kind, EnumType):
+            choices: list[Enum] = list(kind)
+            meaning = f"{meaning} One of {', '.join(f'`{choice.value}`' for choice in choices)}."
+        rows.append((names, _option_default(option), meaning))
+    usage = " ".join([name, *(_argument(parameter) for parameter in arguments)])
+    text = f"### `{usage}`\n\n{_described(command.help, name)}\n"
+    return f"{text}\n{table(('option', 'default', 'what it does'), rows)}" if rows else text
+
+
+def _option_default(option: TyperOption) -> str:
+    if option.required:
+        return "required"
+    if option.default is None or option.default is False or callable(option.default):
+        return ""
+    return f"`{option.default}`"
+
+
+def _argument(argument: TyperArgument) -> str:
+    return argument.metavar or (argument.name or "").upper()
+
+
+SECTIONS: Mapping[str, Callable[[], str]] = {
+    "settings": settings,
+    "routes": routes,
+    "commands": commands,
+    "problems": problems,
+    "error classes": error_classes,
+}
+
+
+def written(page: str) -> str:
+    """Return the text of a page with every table of it written anew."""
+    return _SECTION.sub(lambda found: f"{found['begin']}{SECTIONS[found['name']]()}{found['end']}", page)
+
+
+def named_sections(page: str) -> list[str]:
+    """Return the names of the tables that a page has."""
+    return [found["name"] for found in _SECTION.finditer(page)]
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.default
+    if default is None or default is PydanticUndefined:
+        return "-"
+    return f"`{default}`"
+
+
+def _first_sentence(docstring: str | None, name: str) -> str:
+    return _described((docstring or "").partition("\n")[0], name)
+
+
+def _described(text: str | None, name: str) -> str:
+    if not text:
+        raise SystemExit(f"{name} says nowhere what it does: describe it in the code.")
+    return text[0].upper() + text[1:]
+
+
+def main() -> None:
+    """Rewrite the pages in place."""
+    for path in PAGES.glob("*.md"):
+        page = path.read_text()
+        path.write_text(written(page))
+
+
+if __name__ == "__main__":
+    main()
