@@ -17,6 +17,7 @@ from consent_service.ledger.merkle import (
     leaf_hash,
     node_hash,
     root_hash,
+    tree_root,
     verify_consistency,
     verify_inclusion,
 )
@@ -87,6 +88,7 @@ def test_the_hashes_have_their_domain_prefixes() -> None:
 
 def test_every_root_is_the_definitions() -> None:
     assert [root_hash(HASHES[:size]) for size in range(MOST + 1)] == ROOTS
+    assert [tree_root(size, HASHES) for size in range(MOST + 1)] == ROOTS
 
 
 def test_a_frontier_has_every_root_and_names_every_completed_subtree_once() -> None:
@@ -303,6 +305,33 @@ def test_a_proof_for_one_leaf_proves_no_other(tree: tuple[int, int], other: int)
     if other != index:
         assert_refused(verify_inclusion, good, index=other)
         assert_refused(verify_inclusion, good, leaf_hash=HASHES[other])
+
+
+def test_a_proof_above_the_height_of_the_tree_is_refused_although_its_hashes_fit() -> None:
+    with pytest.raises(InvalidProof, match="longer than the tree"):
+        verify_inclusion(index=0, size=1, leaf_hash=HASHES[1], proof=[HASHES[0]], root=ROOTS[2])
+    with pytest.raises(InvalidProof, match="longer than the tree"):
+        verify_consistency(
+            old_size=3,
+            new_size=4,
+            old_root=ROOTS[7],
+            new_root=ROOTS[8],
+            proof=consistency_proof(7, 8, HASHES),
+        )
+
+
+def test_equal_hashes_of_a_wrong_length_prove_nothing() -> None:
+    long = bytes(33)
+
+    with pytest.raises(InvalidProof, match="32 bytes"):
+        verify_inclusion(index=0, size=1, leaf_hash=long, proof=[], root=long)
+    with pytest.raises(InvalidProof, match="32 bytes"):
+        verify_consistency(old_size=3, new_size=3, old_root=long, new_root=long, proof=[])
+
+
+def test_an_endless_proof_is_refused_before_it_is_hashed() -> None:
+    with pytest.raises(InvalidProof, match="at most 64 hashes"):
+        verify_inclusion(index=0, size=2**62, leaf_hash=HASHES[0], proof=[HASHES[0]] * 65, root=ROOTS[1])
 
 
 def test_a_tree_is_not_consistent_with_one_whose_past_was_rewritten() -> None:

@@ -78,6 +78,20 @@ def inclusion_cases() -> list[Case]:
         "an empty hash in the proof": {"proof": ["", *proof]},
         "two hashes in one": {"proof": [proof[0] + proof[1], *proof[2:]]},
         "65 hashes": {"proof": proof * 22},
+        "one leaf of two, said to be the only one": {
+            "index": 0,
+            "size": 1,
+            "leaf_hash": HASHES[1].hex(),
+            "proof": [HASHES[0].hex()],
+            "root": ROOTS[2].hex(),
+        },
+        "leaf and root of 33 bytes": {
+            "index": 0,
+            "size": 1,
+            "leaf_hash": HASHES[0].hex() + "00",
+            "proof": [],
+            "root": HASHES[0].hex() + "00",
+        },
         "a root presented as its own leaf": {"index": 0, "size": 7, "leaf_hash": good["root"], "proof": []},
     }
     return cases + [good | change | {"name": name, "valid": False} for name, change in spoilt.items()]
@@ -128,6 +142,12 @@ def consistency_cases() -> list[Case]:
         ("65 hashes", good, {"proof": (proof * 17)[:65]}),
         ("the same size with another root", same, {"new_root": ROOTS[6].hex()}),
         ("the same size with a proof", same, {"proof": [ROOTS[7].hex()]}),
+        ("7 to 8 said to be 3 to 4", a_consistency(7, 8), {"old_size": 3, "new_size": 4}),
+        (
+            "equal roots of 33 bytes",
+            same,
+            dict.fromkeys(("old_root", "new_root"), same["new_root"] + "00"),
+        ),
         ("an empty old tree with the new root", empty, {"old_root": empty["new_root"]}),
         ("an empty old tree with a proof", empty, {"proof": [ROOTS[7].hex()]}),
         ("two empty trees with another root", a_consistency(0, 0), {"new_root": ROOTS[1].hex()}),
