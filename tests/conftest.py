@@ -5,9 +5,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import settings
 
 from tests.postgres import PostgresServer
 from tests.servers import unused_port
+
+# How long one example takes says more about the machine's other work than about the code.
+_profile = settings.get_profile(settings.get_current_profile_name())
+settings.register_profile("without-deadline", _profile, deadline=None)
+settings.load_profile("without-deadline")
 
 
 @pytest.fixture(scope="session")
