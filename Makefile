@@ -13,8 +13,12 @@ UV := $(TOOLS)/bin/uv
 # tests share is made once (not loadgroup: pytest-xdist 3.8 loses the groups under pytest 9.2).
 TEST_WORKERS ?= 2
 
+# Node.js is needed for the banner's sources only; where the system has none, .ci/run puts one here.
+export PATH := $(CURDIR)/.tools/node/bin:$(PATH)
+JS := sdk/js/node_modules/.ready
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench serve clean
+.PHONY: help setup demo test check format docs bench serve clean js js-check js-test
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -33,10 +37,25 @@ $(READY): $(UV) pyproject.toml sdk/python/pyproject.toml uv.lock
 demo: $(READY) ## Run the main job on real shop data, on SQLite
 	$(BIN)/consent demo --check
 
-test: $(READY) ## Run every test on SQLite and PostgreSQL
+$(JS): sdk/js/package.json sdk/js/package-lock.json
+	@command -v npm >/dev/null || { echo 'sdk/js needs Node.js 20 or newer with npm (Debian: nodejs npm), or run .ci/run'; exit 1; }
+	npm ci --prefix sdk/js --no-audit --no-fund --silent
+	@touch $@
+
+js: $(JS) ## Build the banner into consent_service/web/static
+	npm run --prefix sdk/js --silent build
+
+js-check: $(JS)
+	npm run --prefix sdk/js --silent check
+	npm run --prefix sdk/js --silent build -- --check
+
+js-test: $(JS)
+	npm test --prefix sdk/js --silent
+
+test: $(READY) js-test ## Run every test on SQLite and PostgreSQL
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
-check: $(READY) ## Lint, format check, types, import contracts
+check: $(READY) js-check ## Lint, format check, types, import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -1,0 +1,1 @@
+"""Pages we serve: the banner's layout and the preference centre."""

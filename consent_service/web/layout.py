@@ -1,0 +1,85 @@
+"""Lays out banner and dialog in one language: the fragment that `GET /v1/banner` answers."""
+
+import re
+from functools import cache
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from consent_service.domain.duration import Duration
+from consent_service.domain.notice import Notice, NoticeDigest
+from consent_service.domain.purpose import Purpose
+from consent_service.web.words import Words, best_language, direction, names_of, own_name, words
+
+LONGEST_DAYS: Final = 180
+"""Yes and no are remembered by the browser for 180 days at most (CNIL 2020-092: six months)."""
+
+
+@cache
+def pages() -> Environment:
+    """Return the templates: every value escaped, a missing one an error."""
+    return Environment(
+        loader=PackageLoader("consent_service.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def banner_fragment(notice: Notice, digest: NoticeDigest, wanted: str) -> tuple[str, str]:
+    """Return the language taken and the fragment in it; `wanted` is a comma-separated list, best first."""
+    language = best_language(wanted, notice.languages)
+    spoken = words(language)
+    text = (
+        pages()
+        .get_template("banner.html")
+        .render(
+            notice=notice,
+            digest=digest,
+            language=language,
+            direction=direction(language),
+            words=spoken,
+            contact=contact_address(notice),
+            languages=[(tag, own_name(tag)) for tag in notice.languages],
+            recipients=len({key for purpose in notice.purposes.values() for key in purpose.recipients}),
+            signalled=names_of(p.name[language] for p in notice.purposes.values() if p.gpc),
+            facts={
+                key: purpose_facts(notice, purpose, language, spoken)
+                for key, purpose in notice.purposes.items()
+            },
+            days={key: remembered_days(purpose.validity) for key, purpose in notice.purposes.items()},
+        )
+    )
+    return language, re.sub(r"\n\s*", "", text)
+
+
+def contact_address(notice: Notice) -> str:
+    """Return the controller's contact as a link: `mailto:`, `tel:` or `https:`."""
+    contact = notice.controller.contact
+    return contact if contact.startswith(("https:", "tel:")) else f"mailto:{contact}"
+
+
+def remembered_days(validity: Duration) -> int:
+    """Return the days a browser remembers a choice: the validity in months of 30 days, at most 180."""
+    return min(max(validity.months * 30 + validity.exact.days, 1), LONGEST_DAYS)
+
+
+def purpose_facts(
+    notice: Notice, purpose: Purpose, language: str, spoken: Words
+) -> list[tuple[str, list[str]]]:
+    """Return the value-exchange card of a purpose: its six facts in their fixed order, each with its name."""
+    used = [notice.categories[key] for key in purpose.categories]
+    seen = [notice.recipients[key] for key in purpose.recipients]
+    return [
+        (spoken["use"], [f"{item.name[language]} ({spoken[item.origin]})" for item in used]),
+        (spoken["get"], [purpose.benefit[language]]),
+        (spoken["never"], [purpose.never[language]]),
+        (
+            spoken["seen"],
+            [f"{item.name} ({spoken.country(item.country)})" for item in seen]
+            or [spoken.say("only", name=notice.controller.name)],
+        ),
+        (spoken["kept"], [spoken.lasting(purpose.retention.text)]),
+        (spoken["no"], [purpose.if_denied[language]]),
+    ]

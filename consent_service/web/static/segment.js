@@ -1,0 +1,1 @@
+(()=>{var n=window;document.addEventListener("consentchange",e=>{const t=e.detail;(n.dataLayer||=[]).push({event:"consent_changed",consent:t}),Object.values(t).includes(!0)&&n.analytics?.track("Consent Changed",{consent:t})})})()

@@ -1,0 +1,73 @@
+/** Builds the banner and its adapters into the service's static files; `--check` proves that they are this build's output. */
+import { build, transform } from "esbuild";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { minify } from "terser";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = process.env.BANNER_OUT ?? join(here, "../../consent_service/web/static");
+const check = process.argv.includes("--check");
+
+const styles = {
+  name: "styles",
+  setup({ onLoad }) {
+    onLoad({ filter: /\.css$/ }, async ({ path }) => {
+      const { code } = await transform(readFileSync(path, "utf8"), { loader: "css", minify: true, target: "chrome115" });
+      return { contents: code.trim(), loader: "text" };
+    });
+  },
+};
+
+const entries = { "banner.js": "src/banner.ts" };
+for (const name of ["account", "consent-mode", "embeds", "segment", "shopify"]) entries[`${name}.js`] = `src/adapters/${name}.ts`;
+const squeeze = {
+  module: true,
+  ecma: 2022,
+  compress: { passes: 4, unsafe_arrows: true, unsafe_methods: true, booleans_as_integers: false, pure_getters: true },
+};
+let stale = 0;
+mkdirSync(out, { recursive: true });
+const integrity = {};
+for (const [name, entry] of Object.entries(entries)) {
+  const { outputFiles } = await build({
+    entryPoints: [join(here, entry)],
+    bundle: true,
+    write: false,
+    format: "esm",
+    target: "es2022",
+    charset: "utf8",
+    legalComments: "none",
+    plugins: [styles],
+    absWorkingDir: here,
+  });
+  const { code: small } = await minify(outputFiles[0].text, squeeze);
+  const code = Buffer.from(`(()=>{${small.replace(/;$/, "")}})()\n`);
+  integrity[name] = {
+    integrity: "sha384-" + createHash("sha384").update(code).digest("base64"),
+    bytes: code.length,
+    gzip: gzipSync(code, { level: 9 }).length,
+  };
+  stale += put(name, code);
+}
+stale += put("integrity.json", Buffer.from(JSON.stringify(integrity, null, 2) + "\n"));
+console.table(integrity, ["bytes", "gzip"]);
+if (stale) {
+  console.error("The committed files are not this build's output: run `make js` and commit them.");
+  process.exit(1);
+}
+
+/** Write a file, or in a check say 1 when the committed one differs. */
+function put(name, bytes) {
+  const path = join(out, name);
+  if (!check) return writeFileSync(path, bytes), 0;
+  let committed = Buffer.alloc(0);
+  try {
+    committed = readFileSync(path);
+  } catch {
+    console.error(`${name} is missing`);
+  }
+  return committed.equals(bytes) ? 0 : (console.error(`${name} differs`), 1);
+}

@@ -1,0 +1,224 @@
+/** The banner: one script that asks, remembers, obeys and records. See docs/reference/browser-api.md. */
+
+import css from "./style.css";
+import { readCookie, store, today, writeCookie, type Choice, type Said, type Waiting } from "./memory.ts";
+import { base, layout, settings } from "./page.ts";
+import { honest } from "./parity.ts";
+import { enqueue, send, signedIn, subjectToken, use, waiting, type Recorded } from "./recorder.ts";
+
+const host = document.createElement("consent-banner");
+const root = host.attachShadow({ mode: "open" });
+const sheet = new CSSStyleSheet();
+const tabs = new BroadcastChannel("consent");
+const running = new Set<HTMLScriptElement>();
+let said: Said = {};
+let section: HTMLElement;
+let dialog: HTMLDialogElement;
+let corner: HTMLElement;
+let status: HTMLElement;
+/** One switch a purpose; its attributes say what the notice says about it. */
+let inputs: HTMLInputElement[] = [];
+
+const $ = <E extends HTMLElement>(selector: string): E => root.querySelector<E>(selector)!;
+
+/** What was said about a purpose and still counts: under its version, within its validity. */
+const live = ({ name, dataset }: HTMLInputElement): Choice | undefined => {
+  const [version, choice, day] = said[name] || [];
+  return version == dataset.version && today() < day! + +dataset.days! ? choice : undefined;
+};
+
+/** Global Privacy Control, as the W3C text names it. */
+const gpc = (): boolean => !!(navigator as Navigator & { globalPrivacyControl?: boolean }).globalPrivacyControl;
+
+/** Whether the browser's privacy signal refuses a purpose. */
+const opposed = ({ dataset }: HTMLInputElement): boolean => gpc() && !!dataset.gpc;
+
+/** No answer means no. A privacy signal of the browser closes what was not allowed in its presence. */
+const open = (input: HTMLInputElement): boolean => live(input)! > +opposed(input);
+
+const allows = (key: string): boolean => inputs.some((input) => input.name == key && open(input));
+
+const choices = (): Record<string, boolean> => Object.fromEntries(inputs.map((input) => [input.name, open(input)]));
+
+/** As she last said it, recorded or not yet. */
+const answer = (input: HTMLInputElement): boolean | undefined => {
+  const item = waiting().findLast((waits) => waits.body.choices[input.name]);
+  return item ? item.body.choices[input.name] == "granted" : live(input) == null ? undefined : open(input);
+};
+
+/** Make page and view follow what counts now. */
+const apply = (): void => {
+  let stale = false;
+  for (const script of document.querySelectorAll<HTMLScriptElement>("script[data-purpose]")) {
+    if (!allows(script.dataset.purpose!)) stale ||= running.delete(script);
+    else if (script.type == "text/plain") {
+      // The same element is put in again: what the parser trusted stays trusted.
+      script.type = script.dataset.type || "text/javascript";
+      script.parentNode!.insertBefore(script, script.nextSibling);
+      running.add(script);
+    }
+  }
+  const asked = inputs.filter((input) => answer(input) == null);
+  const inside = section.contains(root.activeElement);
+  host.toggleAttribute("gpc", gpc());
+  section.hidden = !asked[0];
+  corner.hidden = !!asked[0] || !!document.querySelector("[data-consent-open]");
+  if (inside && !asked[0]) corner.focus();
+  for (const item of root.querySelectorAll<HTMLElement>("[data-for]")) {
+    item.hidden = !asked.some((input) => input.name == item.dataset.for);
+  }
+  // Room at the page's end, so that none of its focus stops ends under the banner.
+  const { style } = document.documentElement;
+  style.scrollPaddingBottom = style.paddingBottom = asked[0] ? section.offsetHeight + 32 + "px" : "";
+  document.dispatchEvent(new CustomEvent("consentchange", { detail: choices() }));
+  // A script cannot be taken back: after a withdrawal the page starts anew, without it.
+  if (stale) location.reload();
+};
+
+const show = (): void => {
+  const dates = new Intl.DateTimeFormat(host.lang, { dateStyle: "medium" });
+  for (const input of inputs) {
+    input.checked = !!answer(input);
+    const day = said[input.name]?.[2] || 0;
+    const note = input.closest("fieldset")!.querySelector("small")!;
+    note.hidden = live(input) == null;
+    note.textContent = `${note.dataset.text} ${dates.formatRange(day * 864e5, (day + +input.dataset.days!) * 864e5)}`;
+  }
+  if (!dialog.open) dialog.showModal();
+};
+
+const say = (text?: string): void => {
+  status.textContent = text || "";
+  if (text) setTimeout(say, 6e3);
+};
+
+const remember = (): void => {
+  if (!signedIn()) writeCookie(said);
+  tabs.postMessage(0);
+};
+
+/** Obey at once: a no closes now, a yes opens when the ledger has it. */
+const decide = (wanted: (input: HTMLInputElement) => boolean, method: string): void => {
+  const source = dialog.open ? "dialog" : "banner";
+  const made: Record<string, string> = {};
+  for (const input of inputs) {
+    if (!dialog.open && answer(input) != null) continue;
+    const yes = wanted(input);
+    made[input.name] = yes ? "granted" : "denied";
+    if (!yes || !open(input)) said[input.name] = [+input.dataset.version!, 0, today()];
+  }
+  enqueue({
+    id: today() + "-" + Math.random(),
+    body: {
+      notice: section.dataset.notice,
+      choices: made,
+      method,
+      source,
+      language: host.lang,
+      gpc: gpc(),
+      decided_at: new Date(),
+    },
+  });
+  dialog.close();
+  remember();
+  apply();
+  send(heard).then(() => say(status.dataset[waiting()[0] ? "waiting" : "saved"]));
+};
+
+const heard = async (item: Waiting, { consents }: Recorded): Promise<void> => {
+  for (const key in item.body.choices) {
+    // Never to be taken (a notice replaced meanwhile, a wrong clock): she is asked again.
+    if (!consents) delete said[key];
+    else if (said[key] && !waiting().some((later) => later.body.choices[key])) {
+      said[key]![1] = /given|renewed/.test(consents[key]?.status || "") ? (item.body.gpc ? 2 : 1) : 0;
+    }
+  }
+  remember();
+  if (consents) apply();
+  else await speak(host.lang + "&at=" + Date.now());
+};
+
+/** Read again what is remembered: at the start, from another tab, from the back-forward cache. */
+const recall = (): void => {
+  if (!signedIn() && navigator.cookieEnabled) said = readCookie();
+  apply();
+  if (waiting()[0]) send(heard);
+};
+
+const press: Record<string, () => void> = {
+  // "Accept all" leaves out what the browser's privacy signal refuses; the banner says so.
+  accept_all: () => decide((input) => !opposed(input), "accept_all"),
+  refuse_all: () => decide(() => false, inputs.some(answer) ? "withdraw_all" : "refuse_all"),
+  save: () => decide((input) => input.checked, "save"),
+  open: show,
+  close: () => dialog.close(),
+  page: async () => {
+    const form = $<HTMLFormElement>("form");
+    form.action = `${base}/preferences/enter?key=${settings.key}&language=${host.lang}`;
+    if (signedIn() || store().handle) $<HTMLInputElement>("[name=token]").value = await subjectToken();
+    form.submit();
+  },
+};
+
+/** Lay banner and dialog out in a language, best first. */
+const speak = async (languages: string): Promise<void> => {
+  const was = dialog?.open;
+  root.replaceChildren(...(await layout(languages)));
+  section = $("section");
+  dialog = $("dialog");
+  corner = $(".o");
+  status = $("[role=status]");
+  inputs = [...root.querySelectorAll<HTMLInputElement>("[role=switch]")];
+  host.lang = section.lang;
+  host.dir = section.dir;
+  $("select").onchange = (event) => speak((event.target as HTMLSelectElement).value);
+  recall();
+  // A theme that fails is not used: without its tokens every colour is our own.
+  if (!section.hidden && !honest([...section.querySelectorAll("button")])) sheet.replaceSync(css.replaceAll("--consent", "---"));
+  if (was) show();
+};
+
+const start = async (): Promise<void> => {
+  sheet.replaceSync(css);
+  root.adoptedStyleSheets = [sheet];
+  root.addEventListener("click", (event) => press[((event.target as Element).closest("button") || {}).value!]?.());
+  document.body.prepend(host);
+  // The top layer is above every z-index of the page.
+  host.popover = "manual";
+  host.showPopover?.();
+  await speak([document.documentElement.lang, ...navigator.languages].join());
+  tabs.onmessage = recall;
+  addEventListener("pageshow", (event) => event.persisted && recall());
+  document.addEventListener("click", (event) => {
+    if (!(event.target as Element).closest("[data-consent-open]")) return;
+    event.preventDefault();
+    show();
+  });
+};
+
+const page = document as Document & { prerendering?: boolean };
+if (!("consent" in window)) {
+  // A page that is only being prepared asks nobody yet.
+  const ready = new Promise((go) => (page.prerendering ? page.addEventListener("prerenderingchange", go) : go(0)))
+    .then(start)
+    .catch(() => host.remove());
+  Object.assign(window, {
+    consent: {
+      ready,
+      allows,
+      choices,
+      open: show,
+      apply,
+      token: subjectToken,
+      say,
+      onChange: (listener: (choices: Record<string, boolean>) => void) =>
+        page.addEventListener("consentchange", (event) => listener((event as CustomEvent).detail)),
+      use: (token?: string, known: Said = {}) => {
+        use(token);
+        said = known;
+        recall();
+      },
+    },
+  });
+}
+

@@ -1,0 +1,68 @@
+/** What this browser remembers: the choices in one first-party cookie, decisions not yet recorded beside it. */
+
+import { settings } from "./page.ts";
+
+/** 0 denied, or granted and not yet recorded; 1 granted; 2 granted although the browser sent a privacy signal. */
+export type Choice = 0 | 1 | 2;
+
+/** Purpose key to purpose version, choice and the day of the decision (days since 1970). */
+export type Said = Record<string, [version: number, choice: Choice, day: number]>;
+
+/** A decision on its way to the ledger: `id` is its idempotency key. */
+export interface Waiting {
+  id: string;
+  body: { choices: Record<string, string>; gpc: boolean; [name: string]: unknown };
+}
+
+/** What `localStorage` keeps after the first choice: the anonymous subject's handle, and what waits. */
+export interface Store {
+  handle?: string;
+  queue: Waiting[];
+}
+
+export const today = (): number => Math.floor(Date.now() / 864e5);
+
+export const decode = (value: string): Said => {
+  const said: Said = {};
+  for (const entry of value.split("~")) {
+    const [key, ...numbers] = entry.split(":");
+    if (numbers[2]) said[key!] = numbers.map(Number) as Said[string];
+  }
+  return said;
+};
+
+export const encode = (said: Said): string =>
+  Object.entries(said)
+    .map(([key, numbers]) => [key, ...numbers].join(":"))
+    .join("~");
+
+export const readCookie = (): Said => decode(document.cookie.match(/\beu-consent=([^;]*)/)?.[1] || "");
+
+/** Yes and no are remembered equally long: 180 days. */
+export const writeCookie = (said: Said): void => {
+  document.cookie =
+    `eu-consent=${encode(said)};Path=/;SameSite=Lax;Max-Age=15552000` +
+    (settings.domain ? ";Domain=" + settings.domain : "") +
+    (location.protocol == "https:" ? ";Secure" : "");
+};
+
+let kept: Store = { queue: [] };
+
+/** Fresh from `localStorage`, for another tab may have written; from this page's memory where storage is blocked. */
+export const store = (): Store => {
+  try {
+    kept = JSON.parse(localStorage.consent);
+  } catch {
+    // Nothing was stored, or nothing can be.
+  }
+  return kept;
+};
+
+export const keep = (change: Partial<Store>): void => {
+  kept = { ...store(), ...change };
+  try {
+    localStorage.consent = JSON.stringify(kept);
+  } catch {
+    // Storage is blocked: this page's memory has it.
+  }
+};

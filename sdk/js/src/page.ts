@@ -1,0 +1,35 @@
+/** The page the script stands on: the script element's attributes, where the service is, the fragment it lays out. */
+
+const script = document.currentScript as HTMLScriptElement;
+
+/** `data-key`, `data-domain`: the attributes of the script element. */
+export const settings = script.dataset;
+
+/** The service's address: the script's own, without `banner.js` or `static/banner-….js`. */
+export const base = script.src.replace(/\/(static\/)?[^/]*$/, "");
+
+const ELEMENTS = /^([ABIP]|BUTTON|D[DLT]|DI(ALOG|V)|FIELDSET|FORM|H2|HEADER|INPUT|L(ABEL|I)|OPTION|S(ECTION|ELECT|MALL)|UL)$/;
+const ATTRIBUTES = /^((aria|data)-.*|autofocus|class|dir|h(idden|ref)|id|lang|method|name|role|selected|ta(bindex|rget)|type|value)$/;
+const ADDRESS = /^(https?:|mailto:|tel:|undefined)$/;
+
+/**
+ * Fetch banner and dialog in one language, laid out by the service. The answer is parsed without being run, and keeps
+ * only elements and attributes of a closed list: with this file pinned by `integrity`, no answer can bring code in.
+ */
+export const layout = (languages: string): Promise<Node[]> =>
+  new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("GET", `${base}/v1/banner?key=${settings.key}&language=${languages}`);
+    request.responseType = "document";
+    request.onloadend = () => {
+      const body: HTMLElement | undefined = request.response?.body;
+      // No answer, an error page, garbage: no banner.
+      if (!body?.querySelector("dialog [role=switch]")) return reject();
+      for (const element of body.querySelectorAll<HTMLAnchorElement>("*")) {
+        if (!ELEMENTS.test(element.tagName) || !ADDRESS.test(element.protocol)) element.remove();
+        for (const name of element.getAttributeNames()) if (!ATTRIBUTES.test(name)) element.removeAttribute(name);
+      }
+      resolve([...body.childNodes]);
+    };
+    request.send();
+  });
