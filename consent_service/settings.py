@@ -25,6 +25,20 @@ class Settings(BaseSettings):
     key_file: Path | None = Field(
         default=None, description="Root key file, mode 0600; `root.key` in the home folder by default."
     )
+    keystore: str | None = Field(
+        default=None,
+        description="Where root keys live instead of the key file: openbao+https://…, pkcs11:…, aws-kms:….",
+    )
+    keystore_secret: SecretStr | None = Field(
+        default=None, description="Token or PIN that opens the keystore, where it needs one."
+    )
+    grace_days: Annotated[int, Field(ge=0, le=3650)] = Field(
+        default=30,
+        description="Days that an expired or outdated grant keeps its keys, closed, for a renewal.",
+    )
+    epoch_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=30, description="Days until a tenant key is replaced and what was deleted is gone everywhere."
+    )
     tenant: str = Field(default="default", description="Tenant that the command line works on.")
     log_origin: str = Field(
         default="consent.local",
@@ -78,6 +92,11 @@ class Settings(BaseSettings):
     def resolved_key_file(self) -> Path:
         """The root key file in force."""
         return self.key_file or self.home / "root.key"
+
+    @property
+    def resolved_keystore(self) -> str:
+        """The location of the keystore in force."""
+        return self.keystore or str(self.resolved_key_file)
 
     @property
     def decision_limits(self) -> DecisionLimits:

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from consent_service.api import errors, hot_routes
 from consent_service.api.envelope import Envelope
-from consent_service.api.routers import decisions, health, ledger, notices, subjects
+from consent_service.api.routers import decisions, health, ledger, notices, profiles, subjects
 from consent_service.observability import configure_logging
 from consent_service.operations.deployment import Clock, utc_now
 from consent_service.operations.service import ConsentService
@@ -46,7 +46,14 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    for router in (notices.router, decisions.router, subjects.router, ledger.router, health.router):
+    for router in (
+        notices.router,
+        decisions.router,
+        subjects.router,
+        profiles.router,
+        ledger.router,
+        health.router,
+    ):
         app.include_router(router)
     errors.install(app)
     app.add_middleware(hot_routes.HotRoutes)

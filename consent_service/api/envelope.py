@@ -22,7 +22,7 @@ _SECURITY = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
 _SECURITY_RAW = [(name.lower().encode(), value.encode()) for name, value in _SECURITY.items()]
-_LARGE_BODIES = frozenset({"/v1/decisions/batch", "/v1/notice"})
+_LARGE_BODIES = frozenset({"/v1/decisions/batch", "/v1/notice", "/v1/profile", "/v1/profiles/query"})
 _PREFLIGHT_SECONDS = "7200"
 
 

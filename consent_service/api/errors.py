@@ -81,6 +81,7 @@ KINDS: dict[type[errors.ConsentToolkitError], tuple[int, str, str]] = {
     errors.NoticeSuperseded: (409, "notice-superseded", "Notice superseded"),
     errors.InvalidDecision: (400, "invalid-decision", "Invalid decision"),
     errors.InvalidNotice: (400, "invalid-notice", "Invalid notice"),
+    errors.InvalidProfile: (400, "invalid-profile", "Invalid profile"),
     errors.InvalidSubject: (400, "invalid-subject", "Invalid subject"),
     errors.InvalidInput: (400, "invalid-input", "Invalid input"),
     errors.UnknownNotice: (404, "unknown-notice", "Unknown notice"),
@@ -88,9 +89,11 @@ KINDS: dict[type[errors.ConsentToolkitError], tuple[int, str, str]] = {
     errors.UnknownTenant: (404, "unknown-tenant", "Unknown tenant"),
     errors.NotFound: (404, "not-found", "Not found"),
     errors.IdempotencyKeyReused: (409, "idempotency-key-reused", "Idempotency key reused"),
+    errors.NoLiveGrant: (409, "no-live-grant", "No live grant"),
     errors.LinkRefused: (409, "link-refused", "Link refused"),
     errors.Conflict: (409, "conflict", "Conflict"),
     errors.Unauthenticated: (401, "unauthenticated", "Unauthenticated"),
+    errors.PurposeClosed: (403, "purpose-closed", "The gate is closed"),
     errors.AccessDenied: (403, "forbidden", "Forbidden"),
     errors.QueueFull: (503, "queue-full", "Too many requests are waiting"),
     errors.Unavailable: (503, "unavailable", "Not available now"),
@@ -123,6 +126,10 @@ def problem_of(error: Exception) -> Problem:
 def _extra(error: Exception) -> dict[str, Any]:
     if isinstance(error, errors.InvalidNotice):
         return {"problems": [{"path": p.path, "message": p.message} for p in error.problems]}
+    if isinstance(error, errors.NoLiveGrant):
+        return {"categories": list(error.categories)}
+    if isinstance(error, errors.PurposeClosed):
+        return {"purpose": error.purpose, "reason": error.reason}
     if isinstance(error, MalformedBody) and error.findings:
         return {"problems": [dict(finding) for finding in error.findings]}
     return {}

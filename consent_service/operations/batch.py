@@ -10,6 +10,7 @@ from consent_service.domain.consent import NOBODY
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.entry import OPENING_SIZE, Kind, commitment, leaf
 from consent_service.ledger.tail import Tail
+from consent_service.operations.key_moves import KeyMoves
 from consent_service.operations.notice_book import NoticeBook, PublishedNotice
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.idempotency_store import StoredAnswer, find_answers, insert_answers
@@ -53,6 +54,7 @@ class Batch:
         self.tenant = tenant
         self.book = book
         self.now = now
+        self.keys = KeyMoves(scope, tenant.keyring)
         self._head = head
         self._tail = tail
         self._next_subject_id = head.next_subject_id
@@ -70,6 +72,7 @@ class Batch:
         wanted = {subject.blind_index for request in requests for subject in request.subjects}
         keys = {request.idempotency_key for request in requests if request.idempotency_key is not None}
         self._subjects = find_subjects(self.scope, list(wanted))
+        self.keys.load(subject.id for subject in self._subjects.values())
         self._answers = find_answers(self.scope, list(keys))
 
     @property
@@ -90,7 +93,9 @@ class Batch:
             id=0,
             ref=self.tenant.ref(subject),
             blind_index=subject.blind_index,
-            sealed_id=self.tenant.seal_id(subject),
+            sealed_id=self.tenant.keyring.seal_external_id(
+                subject.external_id, blind_index=subject.blind_index
+            ),
             state=NOBODY,
         )
 
@@ -155,6 +160,7 @@ class Batch:
             tiles=self._tail.take_changed(),
             checkpoint={"size": size, "note": note},
         )
+        self.keys.store()
         insert_notices(self.scope, self._notices)
         insert_answers(self.scope, self._new_answers, created_at_ms=to_ms(self.now))
         move_head(

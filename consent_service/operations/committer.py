@@ -94,6 +94,7 @@ class Committer:
         tail = self._tails.pop(tenant.id, None)  # Put back only after the commit: a failed one spoils it.
         with self._deployment.writing(tenant) as scope:
             head = lock_head(scope)
+            tenant = self._deployment.refreshed(scope, tenant)
             if tail is None or tail.size != head.size or tail.frontier.encode() != head.frontier:
                 tail = load_tail(scope, head)
             batch = Batch(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from consent_service.domain.subject import TenantName
 from consent_service.errors import UnknownTenant
-from consent_service.keystores.local_file import LocalFileKeystore
+from consent_service.keystores.keystore import Keystore, open_keystore
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.tenant import Tenant, open_tenant
 from consent_service.settings import Settings
@@ -16,7 +16,8 @@ from consent_service.storage.ledger_store import Head, read_head
 from consent_service.storage.notice_store import notices_after
 from consent_service.storage.schema import require_schema
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.tenant_store import list_tenants, wrapped_keys
+from consent_service.storage.tenant_store import StoredTenant, list_tenants, wrapped_keys
+from consent_service.storage.vault_store import key_versions, tenant_keys
 
 Clock = Callable[[], datetime]
 
@@ -31,7 +32,7 @@ class Deployment:
     """Database, keystore and the tenants they hold. Safe to share between threads."""
 
     def __init__(
-        self, settings: Settings, database: Database, keystore: LocalFileKeystore, clock: Clock = utc_now
+        self, settings: Settings, database: Database, keystore: Keystore, clock: Clock = utc_now
     ) -> None:
         self.settings = settings
         self.database = database
@@ -53,14 +54,19 @@ class Deployment:
         require_schema(database)
         with database.reading() as connection:
             first_start = not list_tenants(connection)
-        keystore = LocalFileKeystore.open(settings.resolved_key_file, create=first_start)
+        keystore = open_keystore(
+            settings.resolved_keystore,
+            secret=settings.keystore_secret.get_secret_value() if settings.keystore_secret else "",
+            create=first_start,
+        )
         deployment = cls(settings, database, keystore, clock)
         deployment.tenants()
         return deployment
 
     def close(self) -> None:
-        """Close the database's connections."""
+        """Close the connections to database and keystore."""
         self.database.close()
+        self.keystore.close()
 
     def tenants(self) -> list[Tenant]:
         """Return every tenant with its keys opened; raise `WrongKey` if the root key does not fit."""
@@ -74,6 +80,19 @@ class Deployment:
     def _remember(self, tenant: Tenant) -> Tenant:
         with self._lock:
             return self._tenants.setdefault(tenant.id, tenant)
+
+    def refreshed(self, scope: TenantScope, tenant: Tenant) -> Tenant:
+        """Return the tenant with the keys that are stored as of this transaction.
+
+        The keystore is asked only when they are not the ones in memory: somebody rotated. Raises as it does.
+        """
+        if key_versions(scope) == tenant.versions:
+            return tenant
+        stored = StoredTenant(id=tenant.id, name=tenant.name, origin=tenant.origin)
+        fresh = open_tenant(self.keystore, stored, tenant_keys(scope))
+        with self._lock:
+            self._tenants[tenant.id] = fresh
+        return fresh
 
     def tenant(self, tenant_id: int) -> Tenant:
         """Return the tenant with this number; raise `UnknownTenant`."""

@@ -62,6 +62,7 @@ class LinkSubjects:
             prev=known.last_commitment,
         )
         index = batch.append(Kind.LINK, record.encode(), known)
+        batch.keys.settle(known.id, known.state)
         anonymous.linked_to = known.id
         link_subject(batch.scope, anonymous=anonymous.id, known=known.id)
         return LinkAnswer(index=index, state=known.state, unconfirmed=unconfirmed(before, anonymous.state))

@@ -81,6 +81,8 @@ class RecordDecision:
             prev=subject.last_commitment,
         )
         index = batch.append(Kind.DECISION, record.encode(), subject)
+        purposes = {key: published.notice.purposes[key] for key in self.decision.choices}
+        batch.keys.follow(subject.id, subject.state, purposes)
         answer = DecisionAnswer(index=index, body=_body(index, batch.now, outcomes))
         if self.idempotency is not None:
             batch.remember(

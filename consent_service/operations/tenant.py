@@ -8,17 +8,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consent_service.domain.subject import ExternalId, SubjectRef, TenantName
 from consent_service.errors import InvalidSubject, WrongKey
-from consent_service.keystores.local_file import LocalFileKeystore
+from consent_service.keystores.keystore import Keystore
 from consent_service.ledger.note import NoteSigner
 from consent_service.storage.tenant_store import StoredTenant, WrappedKey
 from consent_service.vault.blind_index import blind_index, subject_ref
+from consent_service.vault.keyring import TenantKeyring
 from consent_service.vault.seal import SealingKey, open_sealed, seal
 
 MAX_EXTERNAL_ID = 256
 """Longest external id in characters."""
 
 SIGNING, BLIND_INDEX, IDENTIFIER, TOKEN = "signing", "blind_index", "identifier", "token"
-_PURPOSES = (SIGNING, BLIND_INDEX, IDENTIFIER, TOKEN)
+VAULT = "vault"
+_PURPOSES = (SIGNING, BLIND_INDEX, IDENTIFIER, TOKEN, VAULT)
 _KEY_SIZE = 32
 
 
@@ -32,7 +34,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """A tenant and its opened keys; the repr shows none of them."""
+    """A tenant and its opened keys; the repr shows none of them.
+
+    `versions` says which stored keys these are: when the stored ones differ, somebody rotated.
+    """
 
     id: int
     name: TenantName
@@ -41,6 +46,8 @@ class Tenant:
     blind_index_key: bytes = field(repr=False)
     identifier_key: SealingKey = field(repr=False)
     token_key: bytes = field(repr=False)
+    keyring: TenantKeyring = field(repr=False)
+    versions: frozenset[tuple[str, int]] = field(repr=False)
 
     def subject(self, external_id: str) -> Subject:
         """Return the subject of this external id; raise `InvalidSubject` for an empty or overlong one."""
@@ -55,7 +62,7 @@ class Tenant:
         return subject_ref(self.blind_index_key, subject.external_id)
 
     def seal_id(self, subject: Subject) -> bytes:
-        """Return the external id sealed for display, bound to its row by the blind index."""
+        """Return the external id sealed for a subject token, bound to the blind index."""
         return seal(self.identifier_key, subject.external_id.encode(), self._aad(subject.blind_index))
 
     def open_id(self, sealed: bytes, index: bytes) -> ExternalId:
@@ -66,28 +73,32 @@ class Tenant:
         return b"external-id\x00" + self.origin.encode() + b"\x00" + index
 
 
-def _context(origin: str, purpose: str, version: int) -> bytes:
+def key_context(origin: str, purpose: str, version: int) -> bytes:
+    """Return what a tenant's key of this kind and version is wrapped to."""
     return f"tenant-key\x00{origin}\x00{purpose}\x00{version}".encode()
 
 
-def new_tenant_keys(keystore: LocalFileKeystore, origin: str) -> list[WrappedKey]:
+def new_tenant_keys(keystore: Keystore, origin: str) -> list[WrappedKey]:
     """Return fresh keys for a tenant, wrapped by the root key."""
     return [
         WrappedKey(
             purpose=purpose,
             version=1,
-            wrapped=keystore.wrap(secrets.token_bytes(_KEY_SIZE), context=_context(origin, purpose, 1)),
+            wrapped=keystore.wrap(secrets.token_bytes(_KEY_SIZE), context=key_context(origin, purpose, 1)),
         )
         for purpose in _PURPOSES
     ]
 
 
-def open_tenant(keystore: LocalFileKeystore, stored: StoredTenant, wrapped: Sequence[WrappedKey]) -> Tenant:
+def open_tenant(keystore: Keystore, stored: StoredTenant, wrapped: Sequence[WrappedKey]) -> Tenant:
     """Return the tenant with its newest keys; raise `WrongKey` if the root key does not open them."""
-    keys = {
-        key.purpose: keystore.unwrap(key.wrapped, context=_context(stored.origin, key.purpose, key.version))
+    opened = {
+        (key.purpose, key.version): keystore.unwrap(
+            key.wrapped, context=key_context(stored.origin, key.purpose, key.version)
+        )
         for key in wrapped
     }
+    keys = {purpose: secret for (purpose, _), secret in sorted(opened.items())}  # The newest comes last.
     if missing := [purpose for purpose in _PURPOSES if purpose not in keys]:
         raise WrongKey(f"Tenant {stored.name} has no {missing[0]} key: restore the database.")
     signing = Ed25519PrivateKey.from_private_bytes(keys[SIGNING])
@@ -99,4 +110,13 @@ def open_tenant(keystore: LocalFileKeystore, stored: StoredTenant, wrapped: Sequ
         blind_index_key=keys[BLIND_INDEX],
         identifier_key=SealingKey(keys[IDENTIFIER]),
         token_key=keys[TOKEN],
+        keyring=TenantKeyring(
+            stored.origin,
+            {
+                version: SealingKey(secret)
+                for (purpose, version), secret in opened.items()
+                if purpose == VAULT
+            },
+        ),
+        versions=frozenset(opened),
     )

@@ -22,6 +22,9 @@ _BY_BLIND_INDEX = scoped_select(SubjectRow, *_COLUMNS).where(
 _STATES = scoped_select(SubjectRow, "blind_index", "ref", "state").where(
     _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
 )
+_KNOWN = scoped_select(SubjectRow, "blind_index", "id", "state").where(
+    _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
+)
 _ALL = scoped_select(SubjectRow, *_COLUMNS).order_by(_subject.c.id)
 _BY_ID = scoped_select(SubjectRow, *_COLUMNS).where(_subject.c.id == bindparam("subject"))
 _LINKED = scoped_select(SubjectRow, *_COLUMNS).where(
@@ -124,6 +127,12 @@ def find_states(
     """Return ref and state of the known ones of these subjects by blind index: what a gate needs."""
     rows = scope.run(_STATES, blind_indexes=list(blind_indexes))
     return {row.blind_index: (SubjectRef(row.ref), decode_state(row.state)) for row in rows}
+
+
+def find_known(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[bytes, tuple[int, SubjectState]]:
+    """Return row number and state of the known ones of these subjects by blind index."""
+    rows = scope.run(_KNOWN, blind_indexes=list(blind_indexes))
+    return {row.blind_index: (row.id, decode_state(row.state)) for row in rows}
 
 
 def find_subject(scope: TenantScope, subject_id: int) -> StoredSubject | None:

@@ -43,7 +43,10 @@ class ApiKeyRow(SQLModel, table=True):
 
 
 class TenantKeyRow(SQLModel, table=True):
-    """A key of a tenant, wrapped by the root key: `purpose` is signing, identifier or token."""
+    """A key of a tenant, wrapped by the root key: `purpose` is signing, vault, token and the like.
+
+    `wraps` counts what a vault key wrapped: it is replaced long before random nonces could meet.
+    """
 
     __tablename__ = "tenant_key"
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
@@ -51,6 +54,7 @@ class TenantKeyRow(SQLModel, table=True):
     version: int = Field(primary_key=True)
     wrapped: bytes = Field(sa_type=LargeBinary)
     created_at_ms: int = Field(sa_type=BigInteger)
+    wraps: int = Field(default=0, sa_type=BigInteger)
 
 
 class HeadRow(SQLModel, table=True):
@@ -143,3 +147,54 @@ class IdempotencyRow(SQLModel, table=True):
     index: int = Field(sa_type=BigInteger)
     answer: str = Field(sa_type=Text)
     created_at_ms: int = Field(sa_type=BigInteger, index=True)
+
+
+class KeyGrantRow(SQLModel, table=True):
+    """A category key wrapped for one purpose: while the grant stands, and for a grace after it closed."""
+
+    __tablename__ = "key_grant"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    subject_id: int = Field(primary_key=True, sa_type=BigInteger)
+    purpose: str = Field(primary_key=True, sa_type=Text)
+    category: str = Field(primary_key=True, sa_type=Text)
+    purpose_version: int
+    valid_until_ms: int = Field(sa_type=BigInteger)
+    key_version: int
+    wrapped: bytes = Field(sa_type=LargeBinary)
+
+
+class ProfileValueRow(SQLModel, table=True):
+    """A field of a profile, sealed by its category key; the field's name is sealed with it.
+
+    `source` is the purpose that the value was derived for, or empty; `source_index` the entry it rests on.
+    """
+
+    __tablename__ = "profile_value"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    subject_id: int = Field(primary_key=True, sa_type=BigInteger)
+    category: str = Field(primary_key=True, sa_type=Text)
+    field_tag: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    source: str = Field(sa_type=Text)
+    source_index: int | None = Field(default=None, sa_type=BigInteger)
+    stored_at_ms: int = Field(sa_type=BigInteger)
+    sealed: bytes = Field(sa_type=LargeBinary)
+
+
+class SubjectKeyRow(SQLModel, table=True):
+    """A subject's own key, wrapped by the tenant key; made when something of hers is first sealed by it."""
+
+    __tablename__ = "subject_key"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    subject_id: int = Field(primary_key=True, sa_type=BigInteger)
+    key_version: int
+    wrapped: bytes = Field(sa_type=LargeBinary)
+
+
+class UseDayRow(SQLModel, table=True):
+    """The uses of one subject's data on one day (days since the epoch), sealed by her own key."""
+
+    __tablename__ = "use_day"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    subject_id: int = Field(primary_key=True, sa_type=BigInteger)
+    day: int = Field(primary_key=True)
+    sealed: bytes = Field(sa_type=LargeBinary)

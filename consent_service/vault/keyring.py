@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.domain.subject import ExternalId
 from consent_service.errors import SealBroken
-from consent_service.vault.places import grant_place, subject_key_place
+from consent_service.vault.places import external_id_place, grant_place, subject_key_place
 from consent_service.vault.seal import SealingKey, open_sealed, seal, sealed_key_id
 
 WRAPS_PER_TENANT_KEY = 2**28
@@ -72,6 +73,17 @@ class TenantKeyring:
         version, key = self._key_of(wrapped)
         place = subject_key_place(tenant=self.tenant, subject=subject, version=version)
         return SealingKey(open_sealed(key, wrapped, place))
+
+    def seal_external_id(self, external_id: str, *, blind_index: bytes) -> bytes:
+        """Return what the shop calls a subject, sealed for display and bound to her row."""
+        place = external_id_place(tenant=self.tenant, blind_index=blind_index, version=self.version)
+        return seal(self._current, external_id.encode(), place)
+
+    def open_external_id(self, sealed: bytes, *, blind_index: bytes) -> ExternalId:
+        """Return what `seal_external_id` was given."""
+        version, key = self._key_of(sealed)
+        place = external_id_place(tenant=self.tenant, blind_index=blind_index, version=version)
+        return ExternalId(open_sealed(key, sealed, place).decode())
 
     def version_of(self, wrapped: bytes) -> int:
         """Return the version of the tenant key that `wrapped` names."""

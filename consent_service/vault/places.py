@@ -35,8 +35,13 @@ def value_place(*, tenant: str, subject: str, category: CategoryKey, field_tag: 
     return _place("consent/v1/value", tenant, subject, category, field_tag, source)
 
 
+def external_id_place(*, tenant: str, blind_index: bytes, version: int) -> bytes:
+    """Return the place of a subject's external id, sealed for display under a version of the tenant key."""
+    return _place("consent/v1/external-id", tenant, blind_index, str(version))
+
+
 def own_place(*, tenant: str, subject: str, name: str) -> bytes:
-    """Return the place of something sealed under the subject's own key: her external id, a day of uses."""
+    """Return the place of something sealed under the subject's own key, such as a day of uses."""
     return _place("consent/v1/own", tenant, subject, name)
 
 

@@ -2,15 +2,13 @@
 
 import json
 
+from consent_service.domain.profile import ProfileValue
 from consent_service.errors import InvalidProfile, SealBroken
 
 MAX_VALUE_SIZE = 64 * 1024
 """Bytes of one value's JSON."""
 
 _BLOCK = 64
-
-ProfileValue = None | bool | int | float | str | list["ProfileValue"] | dict[str, "ProfileValue"]
-"""What a field of a profile may hold: any JSON value."""
 
 
 def encode_value(field: str, value: ProfileValue) -> bytes:

@@ -98,6 +98,15 @@ def test_a_subjects_own_key_is_no_category_key() -> None:
         ring.unwrap_subject_key(wrapped, subject="s2")
 
 
+def test_an_external_id_opens_on_its_own_row_only() -> None:
+    ring = a_keyring()
+    sealed = ring.seal_external_id("ana@shop.example", blind_index=b"1" * 32)
+
+    assert ring.open_external_id(sealed, blind_index=b"1" * 32) == "ana@shop.example"
+    with pytest.raises(SealBroken):
+        ring.open_external_id(sealed, blind_index=b"2" * 32)
+
+
 def test_a_category_key_seals_values() -> None:
     key = SealingKey(SECRET)
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consent_service.domain.profile import ProfileValue
 from consent_service.errors import InvalidProfile, SealBroken
-from consent_service.vault.values import MAX_VALUE_SIZE, ProfileValue, decode_value, encode_value
+from consent_service.vault.values import MAX_VALUE_SIZE, decode_value, encode_value
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 json_values: st.SearchStrategy[ProfileValue] = st.recursive(

@@ -1,0 +1,153 @@
+"""Keys follow decisions: a grant creates the purpose's key grants, a denial deletes them.
+
+All in the decision's own transaction. When the last key grant of a category goes, so do its values.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from consent_service.domain.consent import Consent, SubjectState
+from consent_service.domain.purpose import CategoryKey, Purpose, PurposeKey
+from consent_service.errors import SealBroken
+from consent_service.observability import BROKEN_SEALS
+from consent_service.operations.tenant import VAULT
+from consent_service.storage.scope import TenantScope
+from consent_service.storage.subject_store import to_ms
+from consent_service.storage.vault_store import (
+    KeyGrant,
+    count_wraps,
+    delete_categories,
+    delete_derived,
+    delete_grants,
+    find_grants,
+    store_grants,
+)
+from consent_service.vault.keyring import TenantKeyring
+from consent_service.vault.seal import SECRET_SIZE
+
+_Place = tuple[PurposeKey, CategoryKey]
+
+
+class KeyMoves:
+    """The key grants of one transaction: loaded once, moved in memory, written by `store`."""
+
+    def __init__(self, scope: TenantScope, keyring: TenantKeyring) -> None:
+        self._scope = scope
+        self._keyring = keyring
+        self._held: dict[int, dict[_Place, KeyGrant]] = {}
+        self._secrets: dict[tuple[int, CategoryKey], bytes] = {}
+        self._changed: set[tuple[int, PurposeKey, CategoryKey]] = set()
+        self._gone: set[tuple[int, PurposeKey, CategoryKey]] = set()
+        self._lost: set[tuple[int, CategoryKey]] = set()
+        self._underived: set[tuple[int, PurposeKey]] = set()
+        self._wraps = 0
+
+    def load(self, subject_ids: Iterable[int]) -> None:
+        """Read the key grants of the subjects whose decisions may move some."""
+        for grant in find_grants(self._scope, subject_ids):
+            self._held.setdefault(grant.subject_id, {})[grant.purpose, grant.category] = grant
+
+    def follow(self, subject_id: int, state: SubjectState, purposes: Mapping[PurposeKey, Purpose]) -> None:
+        """Bring the key grants of these purposes, as the deciding notice has them, in line with `state`."""
+        for key, purpose in purposes.items():
+            consent = state.consents[key]
+            if consent.granting:
+                self._grant(subject_id, purpose, consent)
+            else:
+                self._deny(subject_id, key)
+
+    def settle(self, subject_id: int, state: SubjectState) -> None:
+        """Give up what `state` no longer grants, and shorten what it grants for less long; add nothing."""
+        for purpose, category in list(self._held.get(subject_id, {})):
+            consent = state.consents.get(purpose)
+            if consent is None or not consent.granting:
+                self._deny(subject_id, purpose)
+                continue
+            held = self._held[subject_id][purpose, category]
+            self._hold(replace(held, valid_until_ms=to_ms(consent.valid_until)))
+
+    def _grant(self, subject_id: int, purpose: Purpose, consent: Consent) -> None:
+        self._drop(subject_id, purpose.key, keep=purpose.categories)
+        for category in purpose.categories:
+            wrapped = self._keyring.wrap_for_purpose(
+                self._secret(subject_id, category),
+                subject=str(subject_id),
+                category=category,
+                purpose=purpose.key,
+            )
+            self._wraps += 1
+            self._hold(
+                KeyGrant(
+                    subject_id=subject_id,
+                    purpose=purpose.key,
+                    category=category,
+                    purpose_version=consent.purpose_version,
+                    valid_until_ms=to_ms(consent.valid_until),
+                    key_version=self._keyring.version,
+                    wrapped=wrapped,
+                )
+            )
+
+    def _hold(self, grant: KeyGrant) -> None:
+        self._held.setdefault(grant.subject_id, {})[grant.purpose, grant.category] = grant
+        self._changed.add((grant.subject_id, grant.purpose, grant.category))
+
+    def _deny(self, subject_id: int, purpose: PurposeKey) -> None:
+        if self._drop(subject_id, purpose, keep=()):
+            self._underived.add((subject_id, purpose))
+
+    def _drop(self, subject_id: int, purpose: PurposeKey, *, keep: Iterable[CategoryKey]) -> bool:
+        held = self._held.get(subject_id)
+        if not held:
+            return False
+        dropped = [place for place in held if place[0] == purpose and place[1] not in keep]
+        for place in dropped:
+            del held[place]
+            self._gone.add((subject_id, *place))
+        left = {category for _, category in held}
+        for _, category in dropped:
+            if category not in left:
+                self._lost.add((subject_id, category))
+                self._secrets.pop((subject_id, category), None)
+        return bool(dropped)
+
+    def _secret(self, subject_id: int, category: CategoryKey) -> bytes:
+        known = self._secrets.get((subject_id, category))
+        if known is not None:
+            return known
+        secret = self._stored_secret(subject_id, category) or os.urandom(SECRET_SIZE)
+        self._secrets[subject_id, category] = secret
+        return secret
+
+    def _stored_secret(self, subject_id: int, category: CategoryKey) -> bytes | None:
+        """Return the category's key from any purpose that holds it.
+
+        Where every copy is damaged its values are beyond reach: they go, and the decision is recorded.
+        """
+        held = [grant for (_, held), grant in self._held.get(subject_id, {}).items() if held == category]
+        for grant in held:
+            try:
+                return self._keyring.unwrap_for_purpose(
+                    grant.wrapped, subject=str(subject_id), category=category, purpose=grant.purpose
+                )
+            except SealBroken:
+                BROKEN_SEALS.labels("key_grant").inc()
+        if held:
+            self._lost.add((subject_id, category))
+        return None
+
+    def store(self) -> None:
+        """Write every move: what is gone first, for it may be granted again in the same transaction."""
+        delete_grants(self._scope, self._gone)
+        delete_categories(self._scope, self._lost)
+        delete_derived(self._scope, self._underived)
+        store_grants(
+            self._scope,
+            [
+                self._held[subject][purpose, category]
+                for subject, purpose, category in self._changed
+                if (purpose, category) in self._held.get(subject, {})
+            ],
+        )
+        count_wraps(self._scope, VAULT, self._keyring.version, self._wraps)

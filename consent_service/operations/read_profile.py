@@ -1,0 +1,152 @@
+"""Read profiles through one purpose: only its categories, and only while its gate is open."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from consent_service.domain.consent import NOBODY, SubjectState
+from consent_service.domain.gate import Catalogue, Verdict, evaluate_key
+from consent_service.domain.profile import Attributes, FieldKey, ProfileValue, wants
+from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.errors import PurposeClosed
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.tenant import Subject, Tenant
+from consent_service.operations.update_profile import source_name
+from consent_service.storage.scope import TenantScope
+from consent_service.storage.subject_store import find_known
+from consent_service.storage.vault_store import KeyGrant, SealedValue, find_purpose_grants, find_values
+from consent_service.vault.keyring import TenantKeyring
+from consent_service.vault.places import value_place
+from consent_service.vault.seal import SealingKey, open_sealed
+from consent_service.vault.values import decode_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What one purpose may see of one subject; `index` is the ledger entry that allows it."""
+
+    subject_id: int
+    attributes: Attributes
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileQuestion:
+    """Whose profiles, through which purpose; `fields` wants some `category.field` or `category` only."""
+
+    subjects: Sequence[Subject]
+    purpose: PurposeKey
+    fields: frozenset[str] | None = None
+    gpc: bool = False
+
+
+def read_profiles(
+    deployment: Deployment, tenant: Tenant, question: ProfileQuestion
+) -> list[Profile | PurposeClosed]:
+    """Return a profile for each subject, or why the purpose is closed to her, in the order asked.
+
+    Reads one snapshot, so that nothing is opened that was withdrawn before. Raises `SealBroken` when stored
+    bytes were changed, truncated or moved.
+    """
+    with deployment.reading(tenant) as scope:
+        catalogue = deployment.book(scope).catalogue
+        known = find_known(scope, [subject.blind_index for subject in question.subjects])
+        verdicts = _verdicts(question, catalogue, known, deployment.clock())
+        open_ids = {
+            known[subject.blind_index][0]
+            for subject, verdict in zip(question.subjects, verdicts, strict=True)
+            if verdict.allowed
+        }
+        sealed = _Sealed.of(scope, open_ids, catalogue, question.purpose)
+        tenant = deployment.refreshed(scope, tenant) if sealed.foreign_to(tenant.keyring) else tenant
+    answers: list[Profile | PurposeClosed] = []
+    for subject, verdict in zip(question.subjects, verdicts, strict=True):
+        if verdict.index is None or not verdict.allowed:
+            answers.append(PurposeClosed(question.purpose, verdict.reason.value))
+            continue
+        subject_id = known[subject.blind_index][0]
+        attributes = sealed.opened(tenant.keyring, subject_id, question)
+        answers.append(Profile(subject_id=subject_id, attributes=attributes, index=verdict.index))
+    return answers
+
+
+def _verdicts(
+    question: ProfileQuestion,
+    catalogue: Catalogue,
+    known: Mapping[bytes, tuple[int, SubjectState]],
+    now: datetime,
+) -> list[Verdict]:
+    return [
+        evaluate_key(
+            question.purpose,
+            catalogue,
+            known[subject.blind_index][1] if subject.blind_index in known else NOBODY,
+            now,
+            gpc=question.gpc,
+        )
+        for subject in question.subjects
+    ]
+
+
+class _Sealed:
+    """The key grants and values of one purpose, still sealed."""
+
+    def __init__(self, grants: Sequence[KeyGrant], values: Sequence[SealedValue]) -> None:
+        self._grants = grants
+        self._of_subject: dict[int, list[KeyGrant]] = defaultdict(list)
+        self._of_category: dict[tuple[int, CategoryKey], list[SealedValue]] = defaultdict(list)
+        for grant in grants:
+            self._of_subject[grant.subject_id].append(grant)
+        for value in values:
+            self._of_category[value.subject_id, value.category].append(value)
+
+    @classmethod
+    def of(
+        cls, scope: TenantScope, subject_ids: set[int], catalogue: Catalogue, purpose: PurposeKey
+    ) -> "_Sealed":
+        if not subject_ids:
+            return cls([], [])
+        categories = catalogue.purposes[purpose].categories
+        grants = [
+            grant
+            for grant in find_purpose_grants(scope, subject_ids, purpose)
+            if grant.category in categories
+        ]
+        return cls(grants, find_values(scope, subject_ids, categories))
+
+    def foreign_to(self, keyring: TenantKeyring) -> bool:
+        """Whether a key grant is of an epoch that this keyring does not have (yet)."""
+        return any(grant.key_version > keyring.version for grant in self._grants)
+
+    def opened(self, keyring: TenantKeyring, subject_id: int, question: ProfileQuestion) -> Attributes:
+        """Return the values of one subject by category and field."""
+        attributes: dict[CategoryKey, dict[FieldKey, ProfileValue]] = {}
+        for grant in self._of_subject[subject_id]:
+            values = self._of_category[subject_id, grant.category]
+            if not values:
+                continue
+            secret = keyring.unwrap_for_purpose(
+                grant.wrapped, subject=str(subject_id), category=grant.category, purpose=grant.purpose
+            )
+            opened = open_values(keyring.tenant, SealingKey(secret), values)
+            wanted = {f: v for f, v in opened.items() if wants(question.fields, grant.category, f)}
+            if wanted:
+                attributes[grant.category] = wanted
+        return attributes
+
+
+def open_values(tenant: str, key: SealingKey, values: Sequence[SealedValue]) -> dict[FieldKey, ProfileValue]:
+    """Return field and value of what one category key sealed; raise `SealBroken`."""
+    opened: dict[FieldKey, ProfileValue] = {}
+    for value in values:
+        place = value_place(
+            tenant=tenant,
+            subject=str(value.subject_id),
+            category=value.category,
+            field_tag=value.field_tag,
+            source=source_name(value.source, value.source_index),
+        )
+        field, content = decode_value(open_sealed(key, value.sealed, place))
+        opened[FieldKey(field)] = content
+    return opened

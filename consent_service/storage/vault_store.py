@@ -1,0 +1,305 @@
+"""Key grants, sealed values, subject keys and uses: bytes in, bytes out, nothing here can open them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, bindparam
+
+from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.storage.scope import (
+    TenantScope,
+    scoped_delete,
+    scoped_select,
+    scoped_update,
+    table_of,
+)
+from consent_service.storage.tables import (
+    KeyGrantRow,
+    ProfileValueRow,
+    SubjectKeyRow,
+    TenantKeyRow,
+    UseDayRow,
+)
+from consent_service.storage.tenant_store import WrappedKey
+
+_grant, _value = table_of(KeyGrantRow), table_of(ProfileValueRow)
+_own_key, _use, _tenant_key = table_of(SubjectKeyRow), table_of(UseDayRow), table_of(TenantKeyRow)
+
+_GRANT_COLUMNS = (
+    "subject_id",
+    "purpose",
+    "category",
+    "purpose_version",
+    "valid_until_ms",
+    "key_version",
+    "wrapped",
+)
+_VALUE_COLUMNS = (
+    "subject_id",
+    "category",
+    "field_tag",
+    "source",
+    "source_index",
+    "stored_at_ms",
+    "sealed",
+)
+_OF_SUBJECTS: BindParameter[Any] = bindparam("subjects", expanding=True)
+_GRANTS = scoped_select(KeyGrantRow, *_GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
+_LOCKED_GRANTS = _GRANTS.with_for_update()
+_PURPOSE_GRANTS = _GRANTS.where(_grant.c.purpose == bindparam("purpose"))
+_DELETE_GRANT = scoped_delete(KeyGrantRow).where(
+    _grant.c.subject_id == bindparam("subject"),
+    _grant.c.purpose == bindparam("purpose"),
+    _grant.c.category == bindparam("category"),
+)
+_VALUES = scoped_select(ProfileValueRow, *_VALUE_COLUMNS).where(
+    _value.c.subject_id.in_(_OF_SUBJECTS),
+    _value.c.category.in_(bindparam("categories", expanding=True)),
+)
+_ALL_VALUES = scoped_select(ProfileValueRow, *_VALUE_COLUMNS).where(_value.c.subject_id.in_(_OF_SUBJECTS))
+_OF_CATEGORY = (
+    _value.c.subject_id == bindparam("subject"),
+    _value.c.category == bindparam("category"),
+)
+_DELETE_CATEGORY = scoped_delete(ProfileValueRow).where(*_OF_CATEGORY)
+_DELETE_FIELD = scoped_delete(ProfileValueRow).where(*_OF_CATEGORY, _value.c.field_tag == bindparam("tag"))
+_DELETE_DERIVED = scoped_delete(ProfileValueRow).where(
+    _value.c.subject_id == bindparam("subject"), _value.c.source == bindparam("purpose")
+)
+_SUBJECT_KEYS = scoped_select(SubjectKeyRow, "subject_id", "key_version", "wrapped").where(
+    _own_key.c.subject_id.in_(_OF_SUBJECTS)
+)
+_USES = (
+    scoped_select(UseDayRow, "subject_id", "day", "sealed")
+    .where(_use.c.subject_id.in_(_OF_SUBJECTS))
+    .order_by(_use.c.subject_id, _use.c.day)
+)
+_ERASE = tuple(
+    (row.__tablename__, scoped_delete(row).where(table_of(row).c.subject_id.in_(_OF_SUBJECTS)))
+    for row in (KeyGrantRow, ProfileValueRow, SubjectKeyRow, UseDayRow)
+)
+_KEY_VERSIONS = scoped_select(TenantKeyRow, "purpose", "version")
+_TENANT_KEYS = scoped_select(TenantKeyRow, "purpose", "version", "wrapped").order_by(
+    _tenant_key.c.purpose, _tenant_key.c.version
+)
+_COUNT_WRAPS = (
+    scoped_update(TenantKeyRow)
+    .where(_tenant_key.c.purpose == bindparam("kind"), _tenant_key.c.version == bindparam("at"))
+    .values(wraps=_tenant_key.c.wraps + bindparam("more"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyGrant:
+    """A category key wrapped for one purpose of one subject, and until when that purpose is granted."""
+
+    subject_id: int
+    purpose: PurposeKey
+    category: CategoryKey
+    purpose_version: int
+    valid_until_ms: int
+    key_version: int
+    wrapped: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedValue:
+    """A field of a profile as it is stored."""
+
+    subject_id: int
+    category: CategoryKey
+    field_tag: bytes
+    source: str
+    source_index: int | None
+    stored_at_ms: int
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectKey:
+    """A subject's own key under the tenant key of `key_version`."""
+
+    subject_id: int
+    key_version: int
+    wrapped: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseDay:
+    """One day of uses of one subject's data, sealed."""
+
+    subject_id: int
+    day: int
+    sealed: bytes
+
+
+def key_versions(scope: TenantScope) -> frozenset[tuple[str, int]]:
+    """Return which keys the tenant has: kind and version."""
+    return frozenset((purpose, version) for purpose, version in scope.run(_KEY_VERSIONS))
+
+
+def tenant_keys(scope: TenantScope) -> list[WrappedKey]:
+    """Return the tenant's wrapped keys, every version."""
+    return [
+        WrappedKey(purpose=purpose, version=version, wrapped=wrapped)
+        for purpose, version, wrapped in scope.run(_TENANT_KEYS)
+    ]
+
+
+def count_wraps(scope: TenantScope, purpose: str, version: int, wraps: int) -> None:
+    """Add to the number of wraps that a version of a tenant key has made."""
+    if wraps:
+        scope.run(_COUNT_WRAPS, kind=purpose, at=version, more=wraps)
+
+
+def find_grants(scope: TenantScope, subject_ids: Iterable[int]) -> list[KeyGrant]:
+    """Return every key grant of these subjects."""
+    return _read_grants(scope, _GRANTS, list(subject_ids))
+
+
+def lock_grants(scope: TenantScope, subject_id: int) -> list[KeyGrant]:
+    """Return every key grant of a subject; nobody deletes one before the transaction ends."""
+    return _read_grants(scope, _LOCKED_GRANTS, [subject_id])
+
+
+def find_purpose_grants(
+    scope: TenantScope, subject_ids: Iterable[int], purpose: PurposeKey
+) -> list[KeyGrant]:
+    """Return the key grants of these subjects for one purpose."""
+    return _read_grants(scope, _PURPOSE_GRANTS, list(subject_ids), purpose=purpose)
+
+
+def _read_grants(
+    scope: TenantScope, statement: Any, subject_ids: list[int], **params: str
+) -> list[KeyGrant]:  # a statement's row type is its columns'
+    if not subject_ids:
+        return []
+    rows = scope.run(statement, subjects=subject_ids, **params)
+    return [
+        KeyGrant(
+            subject_id=subject,
+            purpose=PurposeKey(purpose),
+            category=CategoryKey(category),
+            purpose_version=version,
+            valid_until_ms=until,
+            key_version=key_version,
+            wrapped=wrapped,
+        )
+        for subject, purpose, category, version, until, key_version, wrapped in rows
+    ]
+
+
+def store_grants(scope: TenantScope, grants: Sequence[KeyGrant]) -> None:
+    """Store key grants, in place of those of the same purpose and category."""
+    scope.upsert(KeyGrantRow, [{name: getattr(grant, name) for name in _GRANT_COLUMNS} for grant in grants])
+
+
+def delete_grants(scope: TenantScope, gone: Iterable[tuple[int, PurposeKey, CategoryKey]]) -> None:
+    """Delete key grants: without the last one of a category, its values are unreadable."""
+    scope.run_many(
+        _DELETE_GRANT,
+        [
+            {"subject": subject, "purpose": purpose, "category": category}
+            for subject, purpose, category in gone
+        ],
+    )
+
+
+def delete_categories(scope: TenantScope, gone: Iterable[tuple[int, CategoryKey]]) -> None:
+    """Delete the values of a subject's categories."""
+    scope.run_many(
+        _DELETE_CATEGORY, [{"subject": subject, "category": category} for subject, category in gone]
+    )
+
+
+def delete_derived(scope: TenantScope, gone: Iterable[tuple[int, PurposeKey]]) -> None:
+    """Delete the values that were derived for these purposes."""
+    scope.run_many(_DELETE_DERIVED, [{"subject": subject, "purpose": purpose} for subject, purpose in gone])
+
+
+def delete_fields(scope: TenantScope, subject_id: int, gone: Iterable[tuple[CategoryKey, bytes]]) -> None:
+    """Delete single fields of a subject's profile, by their tags."""
+    scope.run_many(
+        _DELETE_FIELD, [{"subject": subject_id, "category": category, "tag": tag} for category, tag in gone]
+    )
+
+
+def find_values(
+    scope: TenantScope, subject_ids: Iterable[int], categories: Iterable[CategoryKey]
+) -> list[SealedValue]:
+    """Return the sealed values of these subjects in these categories."""
+    subjects, wanted = list(subject_ids), list(categories)
+    if not subjects or not wanted:
+        return []
+    return _values(scope.run(_VALUES, subjects=subjects, categories=wanted))
+
+
+def all_values(scope: TenantScope, subject_id: int) -> list[SealedValue]:
+    """Return every sealed value of a subject."""
+    return _values(scope.run(_ALL_VALUES, subjects=[subject_id]))
+
+
+def _values(rows: Iterable[Any]) -> list[SealedValue]:  # Core rows
+    return [
+        SealedValue(
+            subject_id=subject,
+            category=CategoryKey(category),
+            field_tag=tag,
+            source=source,
+            source_index=index,
+            stored_at_ms=stored,
+            sealed=sealed,
+        )
+        for subject, category, tag, source, index, stored, sealed in rows
+    ]
+
+
+def store_values(scope: TenantScope, values: Sequence[SealedValue]) -> None:
+    """Store sealed values, in place of those of the same field."""
+    scope.upsert(
+        ProfileValueRow, [{name: getattr(value, name) for name in _VALUE_COLUMNS} for value in values]
+    )
+
+
+def find_subject_keys(scope: TenantScope, subject_ids: Iterable[int]) -> dict[int, SubjectKey]:
+    """Return the own keys of those of these subjects that have one."""
+    subjects = list(subject_ids)
+    if not subjects:
+        return {}
+    return {
+        subject: SubjectKey(subject_id=subject, key_version=version, wrapped=wrapped)
+        for subject, version, wrapped in scope.run(_SUBJECT_KEYS, subjects=subjects)
+    }
+
+
+def store_subject_keys(scope: TenantScope, keys: Sequence[SubjectKey]) -> None:
+    """Store subjects' own keys, in place of what they had."""
+    scope.upsert(
+        SubjectKeyRow,
+        [
+            {"subject_id": key.subject_id, "key_version": key.key_version, "wrapped": key.wrapped}
+            for key in keys
+        ],
+    )
+
+
+def find_uses(scope: TenantScope, subject_ids: Iterable[int]) -> list[UseDay]:
+    """Return the days of uses of these subjects, oldest first."""
+    subjects = list(subject_ids)
+    if not subjects:
+        return []
+    return [UseDay(subject_id=s, day=d, sealed=b) for s, d, b in scope.run(_USES, subjects=subjects)]
+
+
+def store_uses(scope: TenantScope, days: Sequence[UseDay]) -> None:
+    """Store days of uses, in place of what was there."""
+    scope.upsert(
+        UseDayRow, [{"subject_id": day.subject_id, "day": day.day, "sealed": day.sealed} for day in days]
+    )
+
+
+def erase_vault(scope: TenantScope, subject_ids: Iterable[int]) -> dict[str, int]:
+    """Delete all that these subjects have in the vault; return the number of rows by table."""
+    subjects = list(subject_ids)
+    return {str(table): scope.run(statement, subjects=subjects).rowcount for table, statement in _ERASE}

@@ -1,0 +1,177 @@
+"""Profiles over HTTP: what is answered, what is refused, and that nothing of it shows elsewhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
+
+from consent_service.api.app import create_app
+from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.service import ConsentService
+from consent_service.settings import Settings
+from tests.builders import a_notice
+
+ANA = {"Consent-Subject": "ana"}
+CANARY = "canary-7f3a"
+
+
+@pytest.fixture
+def client(sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
+    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(sqlite_url), log_level="debug"))
+    with TestClient(app) as client:
+        service: ConsentService = app.state.service
+        tenant = require_tenant(service.deployment, "default")
+        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
+        key = create_api_key(service.deployment, tenant, Role.BACKEND).key
+        client.headers["Authorization"] = f"Bearer {key}"
+        yield client
+
+
+def decide(client: TestClient, subject: str, **choices: str) -> None:
+    body = {
+        "notice": client.get("/v1/notice").json()["digest"],
+        "choices": choices,
+        "method": "save",
+        "source": "banner",
+        "language": "en",
+    }
+    answer = client.post("/v1/decisions", json=body, headers={"Consent-Subject": subject})
+    assert answer.status_code == 201
+
+
+def test_a_profile_is_changed_and_read_through_a_purpose(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted")
+    changes = {"purchases": {"last_basket": ["milk"]}, "household": {"size": 2}}
+
+    stored = client.patch("/v1/profile", json=changes, headers=ANA)
+    read = client.get("/v1/profile", params={"purpose": "coupons"}, headers=ANA)
+
+    assert (stored.status_code, stored.json()) == (
+        200,
+        {"stored": ["purchases.last_basket", "household.size"]},
+    )
+    assert read.json() == {"purpose": "coupons", "attributes": changes, "index": 1}
+    assert read.headers["Cache-Control"] == "no-store"
+
+
+def test_only_the_wanted_fields_come_back(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted")
+    client.patch("/v1/profile", json={"household": {"size": 2, "pets": 1}}, headers=ANA)
+
+    read = client.get("/v1/profile", params={"purpose": "coupons", "fields": "household.pets"}, headers=ANA)
+
+    assert read.json()["attributes"] == {"household": {"pets": 1}}
+
+
+def test_a_category_without_a_live_grant_is_named(client: TestClient) -> None:
+    decide(client, "ana", recommendations="granted")
+
+    answer = client.patch("/v1/profile", json={"household": {"size": 2}}, headers=ANA)
+
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/no-live-grant"
+    assert answer.json()["categories"] == ["household"]
+
+
+@pytest.mark.parametrize(("choice", "reason"), [("denied", "refused"), (None, "never_asked")])
+def test_a_closed_purpose_is_refused_with_the_gates_reason(
+    client: TestClient, choice: str | None, reason: str
+) -> None:
+    if choice is not None:
+        decide(client, "ana", coupons=choice)
+
+    answer = client.get("/v1/profile", params={"purpose": "coupons"}, headers=ANA)
+
+    assert answer.status_code == 403
+    assert answer.json()["type"] == "/problems/purpose-closed"
+    assert answer.json()["reason"] == reason
+
+
+def test_a_privacy_signal_closes_the_read_like_the_gate(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted")
+
+    answer = client.get("/v1/profile", params={"purpose": "coupons"}, headers={**ANA, "Sec-GPC": "1"})
+
+    assert (answer.status_code, answer.json()["reason"]) == (403, "gpc_opt_out")
+
+
+def test_many_profiles_are_read_in_the_order_asked(client: TestClient) -> None:
+    for number, name in enumerate(("ana", "ben", "cy")):
+        decide(client, name, coupons="denied" if name == "ben" else "granted")
+        if name != "ben":
+            client.patch(
+                "/v1/profile", json={"household": {"size": number}}, headers={"Consent-Subject": name}
+            )
+
+    answer = client.post(
+        "/v1/profiles/query", json={"purpose": "coupons", "subjects": ["cy", "ben", "stranger", "ana", "cy"]}
+    )
+
+    assert answer.json() == {
+        "purpose": "coupons",
+        "profiles": [
+            {"attributes": {"household": {"size": 2}}, "index": 3},
+            {"reason": "refused"},
+            {"reason": "never_asked"},
+            {"attributes": {"household": {"size": 0}}, "index": 1},
+            {"attributes": {"household": {"size": 2}}, "index": 3},
+        ],
+    }
+
+
+def test_more_than_five_hundred_subjects_are_refused(client: TestClient) -> None:
+    subjects = [f"customer-{number}" for number in range(501)]
+
+    answer = client.post("/v1/profiles/query", json={"purpose": "coupons", "subjects": subjects})
+
+    assert answer.status_code == 422
+
+
+def test_a_value_of_64_kib_fits_and_a_longer_one_is_refused(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted")
+    fits = client.patch("/v1/profile", json={"household": {"note": "x" * 65_534}}, headers=ANA)
+
+    too_long = client.patch("/v1/profile", json={"household": {"note": "x" * 65_535}}, headers=ANA)
+
+    assert fits.status_code == 200
+    assert (too_long.status_code, too_long.json()["type"]) == (400, "/problems/invalid-profile")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"household": 1}', b'{"household": {"size": NaN}}', b"{"])
+def test_a_malformed_change_is_refused(client: TestClient, body: bytes) -> None:
+    decide(client, "ana", coupons="granted")
+
+    answer = client.patch("/v1/profile", content=body, headers={**ANA, "Content-Type": "application/json"})
+
+    assert answer.status_code in {400, 422}
+
+
+def test_no_value_and_no_subject_shows_in_logs_or_metrics(
+    capfd: pytest.CaptureFixture[str], client: TestClient
+) -> None:
+    subject = {"Consent-Subject": f"{CANARY}@shop.example"}
+    decide(client, f"{CANARY}@shop.example", coupons="granted")
+    client.patch("/v1/profile", json={"household": {"note": CANARY}}, headers=subject)
+    assert CANARY in client.get("/v1/profile", params={"purpose": "coupons"}, headers=subject).text
+
+    refused = client.patch("/v1/profile", json={"browsing": {"note": CANARY}}, headers=subject)
+    malformed = client.patch("/v1/profile", json={"household": CANARY}, headers=subject)
+
+    written = capfd.readouterr()
+    metrics = client.get("/metrics").text
+    assert "/v1/profile" in written.err
+    assert CANARY not in written.err + written.out + refused.text + malformed.text + metrics
+
+
+def test_no_value_is_in_the_files(client: TestClient, tmp_path: Path) -> None:
+    subject = {"Consent-Subject": f"{CANARY}@shop.example"}
+    decide(client, f"{CANARY}@shop.example", coupons="granted")
+
+    client.patch("/v1/profile", json={"household": {f"{CANARY}-field": CANARY}}, headers=subject)
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) >= 2
+    assert [path.name for path in files if CANARY.encode() in path.read_bytes()] == []
