@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
@@ -13,6 +14,7 @@ from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.service import ConsentService
 from consent_service.settings import Settings
 from tests.builders import a_notice
+from tests.servers import ConsentServer
 
 ANA = {"Consent-Subject": "ana"}
 CANARY = "canary-7f3a"
@@ -20,7 +22,7 @@ CANARY = "canary-7f3a"
 
 @pytest.fixture
 def client(sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
-    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(sqlite_url), log_level="debug"))
+    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(sqlite_url)))
     with TestClient(app) as client:
         service: ConsentService = app.state.service
         tenant = require_tenant(service.deployment, "default")
@@ -30,7 +32,16 @@ def client(sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def decide(client: TestClient, subject: str, **choices: str) -> None:
+def a_shop_with_a_key(database_url: str, home: Path) -> str:
+    service = ConsentService.open(Settings(home=home, database_url=SecretStr(database_url)))
+    tenant = require_tenant(service.deployment, "default")
+    service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
+    key = create_api_key(service.deployment, tenant, Role.BACKEND).key
+    service.close()
+    return key
+
+
+def decide(client: httpx2.Client | TestClient, subject: str, **choices: str) -> None:
     body = {
         "notice": client.get("/v1/notice").json()["digest"],
         "choices": choices,
@@ -150,20 +161,25 @@ def test_a_malformed_change_is_refused(client: TestClient, body: bytes) -> None:
 
 
 def test_no_value_and_no_subject_shows_in_logs_or_metrics(
-    capfd: pytest.CaptureFixture[str], client: TestClient
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CONSENT_LOG_LEVEL", "debug")
     subject = {"Consent-Subject": f"{CANARY}@shop.example"}
-    decide(client, f"{CANARY}@shop.example", coupons="granted")
-    client.patch("/v1/profile", json={"household": {"note": CANARY}}, headers=subject)
-    assert CANARY in client.get("/v1/profile", params={"purpose": "coupons"}, headers=subject).text
+    key = a_shop_with_a_key(sqlite_url, tmp_path)
+    with (
+        ConsentServer(home=tmp_path, database_url=sqlite_url) as server,
+        httpx2.Client(base_url=server.url, headers={"Authorization": f"Bearer {key}"}) as client,
+    ):
+        decide(client, f"{CANARY}@shop.example", coupons="granted")
+        client.patch("/v1/profile", json={"household": {"note": CANARY}}, headers=subject)
+        read = client.get("/v1/profile", params={"purpose": "coupons"}, headers=subject)
+        refused = client.patch("/v1/profile", json={"browsing": {"note": CANARY}}, headers=subject)
+        malformed = client.patch("/v1/profile", json={"household": CANARY}, headers=subject)
+        metrics = client.get("/metrics")
 
-    refused = client.patch("/v1/profile", json={"browsing": {"note": CANARY}}, headers=subject)
-    malformed = client.patch("/v1/profile", json={"household": CANARY}, headers=subject)
-
-    written = capfd.readouterr()
-    metrics = client.get("/metrics").text
-    assert "/v1/profile" in written.err
-    assert CANARY not in written.err + written.out + refused.text + malformed.text + metrics
+    assert CANARY in read.text
+    assert "/v1/profile" in server.output()
+    assert CANARY not in server.output() + refused.text + malformed.text + metrics.text
 
 
 def test_no_value_is_in_the_files(client: TestClient, tmp_path: Path) -> None:
