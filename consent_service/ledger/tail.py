@@ -68,14 +68,18 @@ class Tail:
 
     def take_changed(self) -> list[Tile]:
         """Return the tiles that changed since the last call: the full ones first, then the partial ones."""
-        changed: list[Tile] = self._full
+        changed = self.take_full()
         for level in self._changed:
             hashes = self.partial[level]
             n = self.size >> (_TILE_HEIGHT * (level + 1))
             changed.append(Tile(level, n, len(hashes) // _HASH_SIZE, bytes(hashes)))
-        self._full = []
         self._changed = set()
         return changed
+
+    def take_full(self) -> list[Tile]:
+        """Return the tiles and bundles that became full since the last call; they never change again."""
+        full, self._full = self._full, []
+        return full
 
 
 def partial_tiles(size: int) -> Iterable[tuple[int, int, int]]:

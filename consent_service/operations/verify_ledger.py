@@ -13,7 +13,7 @@ Everything is derived anew, in one snapshot and constant memory, by the code tha
 
 import binascii
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from consent_service.domain.consent import NOBODY, DecisionEntry, SubjectState, apply, link
@@ -23,7 +23,8 @@ from consent_service.ledger.entry import Kind, commitment, leaf, parse_leaf
 from consent_service.ledger.merkle import Frontier
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.record import DecisionRecord, LinkRecord, NoticeRecord, decode_record
-from consent_service.ledger.tail import BUNDLE_LEVEL, Tail
+from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile
+from consent_service.ledger.tiles import TILE_WIDTH
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import NoticeBook
 from consent_service.operations.read_history import state_before
@@ -107,13 +108,13 @@ class _Log:
                 raise LedgerCorrupt("An entry is missing.", index=self.tail.size)
             self._check_leaf(index, stored, opening, body, subject_id)
             self.tail.append(stored)
-            if self.tail.size % 256 == 0:
-                self._check_tiles()
+            if self.tail.size % TILE_WIDTH == 0:
+                self._check_tiles(self.tail.take_full())  # A partial tile is stored as it is at the end.
             if self.tail.size == due:
                 due = self._check_checkpoint(next(checkpoints, None), checkpoints)
             if index % _REPORT_EVERY == 0:
                 self._progress(index, self.head.size)
-        self._check_tiles()
+        self._check_tiles(self.tail.take_changed())
         self._check_head(due)
         self._progress(self.tail.size, self.head.size)
 
@@ -148,8 +149,8 @@ class _Log:
         except EvidenceError as error:
             raise LedgerCorrupt(f"A leaf is not in canonical form: {error}", index=index) from error
 
-    def _check_tiles(self) -> None:
-        for tile in self.tail.take_changed():
+    def _check_tiles(self, tiles: Iterable[Tile]) -> None:
+        for tile in tiles:
             stored = find_tile(self._scope, tile.level, tile.n)
             if stored is None or stored.width != tile.width or stored.data != tile.data:  # (3)
                 what = "An entry bundle" if tile.level == BUNDLE_LEVEL else f"A tile of level {tile.level}"
