@@ -1,0 +1,147 @@
+"""A load generator in a process of its own: N connections, each with one request under way.
+
+`python -m tests.benchmarks.load SPEC` with a JSON spec prints what `Measured` holds.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import cast
+
+import uvloop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What to send: the body stays the same, `Consent-Subject` is `prefix` and a number below `subjects`."""
+
+    port: int
+    path: str
+    body: str
+    connections: int
+    seconds: float
+    headers: dict[str, str] = field(default_factory=dict)
+    prefix: str = "load-"
+    subjects: int = 1_000_000_000
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Answers per second, answers that were not 2xx, and latencies."""
+
+    rate: float
+    errors: int
+    p50_ms: float
+    p99_ms: float
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, sender: "_Sender") -> None:
+        self._sender = sender
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._sent_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self._send()
+
+    def _send(self) -> None:
+        assert self._transport is not None
+        if self._sender.over():
+            self._transport.close()
+            self._sender.closed()
+            return
+        self._sent_at = time.perf_counter()
+        self._transport.write(self._sender.next_request())
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        start = head.lower().find(b"content-length: ")
+        length = int(head[start + 16 :].split(b"\r\n", 1)[0])
+        if len(rest) < length:
+            return
+        self._sender.answered(ok=head[9:10] == b"2", seconds=time.perf_counter() - self._sent_at)
+        self._buffer = b""
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._sender.answered(ok=False, seconds=0.0)
+            self._sender.closed()
+
+
+class _Sender:
+    def __init__(self, load: Load) -> None:
+        lines = [f"{load.method} {load.path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+        lines += [f"{name}: {value}" for name, value in load.headers.items()]
+        body = load.body.encode()
+        lines.append(f"Content-Length: {len(body)}")
+        self._head = ("\r\n".join(lines) + "\r\nConsent-Subject: " + load.prefix).encode()
+        self._tail = b"\r\n\r\n" + body
+        self._load = load
+        self._number = 0
+        self._open = load.connections
+        self._deadline = time.perf_counter() + load.seconds
+        self._latencies: list[float] = []
+        self._errors = 0
+        self._started = time.perf_counter()
+        self._last = self._started
+        self.finished = asyncio.Event()
+
+    def next_request(self) -> bytes:
+        self._number += 1
+        return self._head + str(self._number % self._load.subjects).encode() + self._tail
+
+    def over(self) -> bool:
+        return time.perf_counter() >= self._deadline
+
+    def answered(self, *, ok: bool, seconds: float) -> None:
+        self._latencies.append(seconds)
+        self._errors += not ok
+        self._last = time.perf_counter()
+
+    def closed(self) -> None:
+        self._open -= 1
+        if self._open == 0:
+            self.finished.set()
+
+    def measured(self) -> Measured:
+        ordered = sorted(self._latencies)
+        return Measured(
+            rate=len(ordered) / (self._last - self._started),
+            errors=self._errors,
+            p50_ms=1000 * ordered[len(ordered) // 2],
+            p99_ms=1000 * ordered[len(ordered) * 99 // 100],
+        )
+
+
+async def _run(load: Load) -> Measured:
+    sender = _Sender(load)
+    loop = asyncio.get_running_loop()
+    for _ in range(load.connections):
+        await loop.create_connection(lambda: _Connection(sender), "127.0.0.1", load.port)
+    await sender.finished.wait()
+    return sender.measured()
+
+
+def apply_load(load: Load) -> Measured:
+    """Run the load in a process of its own and return what it measured; every answer must be 2xx."""
+    command = [sys.executable, "-m", "tests.benchmarks.load", json.dumps(asdict(load))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=load.seconds + 60)
+    measured = Measured(**json.loads(done.stdout))
+    if measured.errors:
+        raise AssertionError(f"{measured.errors} answers of {load.path} were not 2xx")
+    return measured
+
+
+if __name__ == "__main__":
+    uvloop.install()
+    print(json.dumps(asdict(asyncio.run(_run(Load(**json.loads(sys.argv[1])))))))

@@ -1,0 +1,105 @@
+"""Servers for the benchmarks: ours and the bare one, each in a process of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from tests.servers import ServerProcess, unused_port
+
+_CONSENT = str(Path(sys.executable).parent / "consent")
+_ROOT = Path(__file__).parents[2]
+NOTICE = _ROOT / "examples" / "notice.yaml"
+CHOICES = {
+    "recommendations": "granted",
+    "coupons": "denied",
+    "support_context": "granted",
+    "ai_assistance": "denied",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A service under load: its port, a backend key and the digest of its notice."""
+
+    port: int
+    key: str
+    notice: str
+    home: Path
+    environment: dict[str, str]
+
+    def decision(self) -> str:
+        """Return the body of a decision about four purposes."""
+        document = {
+            "notice": self.notice,
+            "choices": CHOICES,
+            "method": "save",
+            "source": "banner",
+            "language": "en",
+        }
+        return json.dumps(document)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers that authenticate."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+
+def consent(*arguments: str, environment: dict[str, str]) -> dict[str, object]:
+    """Run a command of ours and return its JSON answer."""
+    command = [_CONSENT, *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def _wait(server: ServerProcess, port: int, path: str) -> None:
+    def answers() -> bool:
+        try:
+            return httpx2.get(f"http://127.0.0.1:{port}{path}").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    server.wait_until_ready(answers, what=path)
+
+
+@contextmanager
+def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -> Iterator[Served]:
+    """Serve the toolkit from an empty folder, with the example notice published."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "CONSENT_HOME": str(folder / "home"),
+        "PATH": "/usr/bin:/bin",
+        "CONSENT_LOG_LEVEL": "warning",
+    }
+    if database_url is not None:
+        environment["CONSENT_DATABASE_URL"] = database_url
+    key = consent("key", "create", "--role", "backend", environment=environment)["key"]
+    notice = consent("notice", "publish", str(NOTICE), environment=environment)["digest"]
+    port = unused_port()
+    command = [_CONSENT, "serve", "--port", str(port), "--workers", str(workers)]
+    with ServerProcess(command, folder=_ROOT, log=folder / "serve.log", environment=environment) as server:
+        _wait(server, port, "/ready")
+        yield Served(
+            port=port, key=str(key), notice=str(notice), home=folder / "home", environment=environment
+        )
+
+
+@contextmanager
+def bare(folder: Path, database_url: str | None = None) -> Iterator[int]:
+    """Serve the bare endpoints; yield the port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {"BARE_DATABASE_URL": database_url or f"sqlite:///{folder / 'bare.db'}"}
+    port = unused_port()
+    command = [
+        *(sys.executable, "-m", "uvicorn", "--factory", "tests.benchmarks.bare_app:create_bare_app"),
+        *("--port", str(port), "--no-access-log", "--log-level", "warning"),
+    ]
+    with ServerProcess(command, folder=_ROOT, log=folder / "bare.log", environment=environment) as server:
+        _wait(server, port, "/openapi.json")
+        yield port
