@@ -88,7 +88,7 @@ def apply(state: SubjectState, entry: DecisionEntry) -> SubjectState:
     consents = dict(state.consents)
     for key, choice in entry.decision.choices.items():
         consents[key] = _standing(consents.get(key), choice, entry.notice.purposes[key], entry)
-    return replace(state, consents=consents)
+    return SubjectState(consents=consents, erased=state.erased)
 
 
 def _standing(earlier: Consent | None, choice: Choice, purpose: Purpose, entry: DecisionEntry) -> Consent:

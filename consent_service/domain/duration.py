@@ -4,6 +4,7 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from consent_service.errors import InvalidDuration
 
@@ -54,10 +55,7 @@ class Duration:
 
         31 August plus P6M is the last day of February (the rule of XML Schema 1.1, appendix E.3.3).
         """
-        month = moment.month - 1 + self.months
-        year, month = moment.year + month // _MONTHS_PER_YEAR, month % _MONTHS_PER_YEAR + 1
-        day = min(moment.day, calendar.monthrange(year, month)[1])
-        return moment.replace(year=year, month=month, day=day) + self.exact
+        return _later(moment, self.months, self.exact)
 
     def at_most(self, other: "Duration") -> bool:
         """Say whether this span ends no later than `other`, whichever day both begin.
@@ -67,3 +65,11 @@ class Duration:
         if self.exact == other.exact:
             return self.months <= other.months
         return all(self.after(start) <= other.after(start) for start in _STARTS)
+
+
+@lru_cache(maxsize=1024)  # The purposes of one decision mostly share a validity.
+def _later(moment: datetime, months: int, exact: timedelta) -> datetime:
+    month = moment.month - 1 + months
+    year, month = moment.year + month // _MONTHS_PER_YEAR, month % _MONTHS_PER_YEAR + 1
+    day = min(moment.day, calendar.monthrange(year, month)[1])
+    return moment.replace(year=year, month=month, day=day) + exact

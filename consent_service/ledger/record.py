@@ -9,6 +9,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import cast
 
 from consent_service.domain.consent import Status
@@ -23,6 +24,7 @@ from consent_service.ledger.entry import Kind
 RECORD_VERSION = 1
 
 
+@lru_cache(maxsize=1024)  # The times of one decision repeat: four purposes, a record and an answer.
 def format_time(moment: datetime) -> str:
     """Return RFC 3339 in UTC with milliseconds: `2026-11-21T12:00:00.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -12,7 +12,7 @@ from consent_service.operations.coalescer import Coalescer
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.ledger_store import read_head
-from consent_service.storage.subject_store import find_states
+from consent_service.storage.subject_store import decode_state, find_states
 
 _READ_BATCH = 256
 _READ_QUEUE = 8192
@@ -76,7 +76,9 @@ class GateReader:
         now = self._deployment.clock()
         answers = []
         for question in questions:
-            ref, state = states.get(question.subject.blind_index) or (tenant.ref(question.subject), NOBODY)
+            known = states.get(question.subject.blind_index)
+            ref = tenant.ref(question.subject) if known is None else known[0]
+            state = NOBODY if known is None else decode_state(known[1], question.purposes)
             verdicts = {
                 key: evaluate_key(key, catalogue, state, now, gpc=question.gpc) for key in question.purposes
             }

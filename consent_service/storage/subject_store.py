@@ -1,9 +1,9 @@
 """Subjects and the projection of their consents."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam
@@ -45,7 +45,8 @@ _LINK = (
     .values(linked_to=bindparam("known"))
 )
 _GPC, _BY_SIGNAL = 1, 2
-_MS = 1000
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,13 +65,12 @@ class StoredSubject:
 
 def to_ms(moment: datetime) -> int:
     """Return milliseconds since the epoch."""
-    return round(moment.timestamp() * _MS)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def from_ms(milliseconds: int) -> datetime:
     """Return the moment in UTC."""
-    seconds, rest = divmod(milliseconds, _MS)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * _MS)
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def encode_state(state: SubjectState) -> str:
@@ -93,8 +93,8 @@ def encode_state(state: SubjectState) -> str:
     )
 
 
-def decode_state(text: str) -> SubjectState:
-    """Return the state that `encode_state` wrote."""
+def decode_state(text: str, only: Collection[str] | None = None) -> SubjectState:
+    """Return the state that `encode_state` wrote; of the purposes in `only`, where those are enough."""
     rows: Mapping[str, Any] = json.loads(text)
     return SubjectState(
         consents={
@@ -109,6 +109,7 @@ def decode_state(text: str) -> SubjectState:
                 by_signal=bool(flags & _BY_SIGNAL),
             )
             for key, (status, version, since, decided, until, index, flags) in rows.items()
+            if only is None or key in only
         }
     )
 
@@ -121,12 +122,10 @@ def find_subjects(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[by
     return {row.blind_index: _stored(row) for row in rows}
 
 
-def find_states(
-    scope: TenantScope, blind_indexes: Sequence[bytes]
-) -> dict[bytes, tuple[SubjectRef, SubjectState]]:
-    """Return ref and state of the known ones of these subjects by blind index: what a gate needs."""
+def find_states(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[bytes, tuple[SubjectRef, str]]:
+    """Return ref and encoded state of the known ones of these subjects by blind index."""
     rows = scope.run(_STATES, blind_indexes=list(blind_indexes))
-    return {row.blind_index: (SubjectRef(row.ref), decode_state(row.state)) for row in rows}
+    return {blind_index: (SubjectRef(ref), state) for blind_index, ref, state in rows}
 
 
 def find_known(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[bytes, tuple[int, SubjectState]]:
