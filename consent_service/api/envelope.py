@@ -5,11 +5,14 @@ One plain ASGI middleware, because Starlette's request-response kind costs a tas
 
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consent_service.api.errors import BodyTooLarge, problem_of
+from consent_service.errors import ConsentToolkitError
 from consent_service.observability import REQUEST_SECONDS, REQUESTS, logger
 from consent_service.operations.service import ConsentService
 
@@ -48,24 +51,41 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._service: ConsentService = scope["app"].state.service
-        self._headers = Headers(scope=scope)
-        self._origin = self._allowed_origin()
+        self._origin: str | None = None
+        self._preflight = False
+        self._declared = 0
+        self._read_headers(scope["headers"])
         self._limit = self._body_limit()
         self._received = 0
-        self._status = 500
+        self._status = 0
         self._started = time.perf_counter()
+
+    def _read_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        for name, value in headers:
+            if name == b"content-length" and value.isdigit():
+                self._declared = int(value)
+            elif name == b"origin":
+                origin = value.decode("latin-1")
+                if self._service.credentials.origin_tenants(origin):
+                    self._origin = origin
+            elif name == b"access-control-request-method":
+                self._preflight = self._scope["method"] == "OPTIONS"
 
     async def run(self, app: ASGIApp) -> None:
         try:
-            length = self._headers.get("content-length", "0")
-            if length.isdigit() and int(length) > self._limit:
+            if self._declared > self._limit:
                 await problem_of(self._too_large()).response()(self._scope, self._receive, self.send)
-            elif self._is_preflight():
+            elif self._preflight and self._origin is not None:
                 await self._answer_preflight()
             else:
                 await app(self._scope, self.receive, self.send)
-        except BodyTooLarge as error:
-            await problem_of(error).response()(self._scope, self._receive, self.send)
+        except Exception as error:  # noqa: BLE001  # nothing may reach the server's own log
+            # Whatever a server would print of an exception may quote data: nothing leaves this place.
+            if self._status:
+                if not isinstance(error, ConsentToolkitError):
+                    logger.error("broken", error=type(error).__name__, exc_info=error)
+            else:
+                await problem_of(error).response()(self._scope, self._receive, self.send)
         finally:
             self._account()
 
@@ -80,22 +100,14 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            present = {name for name, _ in message["headers"]}
-            message["headers"] = [
-                *message["headers"],
-                *(pair for pair in _SECURITY_RAW if pair[0] not in present),
-            ]
+            headers = message["headers"]
+            present = {name for name, _ in headers}
+            message["headers"] = [*headers, *(pair for pair in _SECURITY_RAW if pair[0] not in present)]
             if self._origin is not None:
-                headers = MutableHeaders(raw=message["headers"])
-                headers["Access-Control-Allow-Origin"] = self._origin
-                headers.add_vary_header("Origin")
+                mutable = MutableHeaders(raw=message["headers"])
+                mutable["Access-Control-Allow-Origin"] = self._origin
+                mutable.add_vary_header("Origin")
         await self._send(message)
-
-    def _allowed_origin(self) -> str | None:
-        origin = self._headers.get("origin")
-        if origin is None or not self._service.credentials.origin_tenants(origin):
-            return None
-        return origin
 
     def _body_limit(self) -> int:
         settings = self._service.settings
@@ -104,13 +116,6 @@ class _Exchange:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"This body may have at most {self._limit} bytes.")
-
-    def _is_preflight(self) -> bool:
-        return (
-            self._scope["method"] == "OPTIONS"
-            and self._origin is not None
-            and "access-control-request-method" in self._headers
-        )
 
     async def _answer_preflight(self) -> None:
         allowed: Iterable[tuple[bytes, bytes]] = (
@@ -123,19 +128,23 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": b""})
 
     def _account(self) -> None:
-        route = self._scope.get("route")
-        name = getattr(route, "path", None) or _hot_path(self._scope)
-        seconds = time.perf_counter() - self._started
+        route = getattr(self._scope.get("route"), "path", None) or _hot_path(self._scope["path"])
         method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
-        REQUESTS.labels(name, method, str(self._status)).inc()
-        REQUEST_SECONDS.labels(name).observe(seconds)
-        logger.debug("request", route=name, method=method, status=self._status, ms=round(seconds * 1000, 3))
+        seconds = time.perf_counter() - self._started
+        requests, request_seconds = _counters(route, method, self._status)
+        requests.inc()
+        request_seconds.observe(seconds)
+        logger.debug("request", route=route, method=method, status=self._status, ms=round(seconds * 1000, 3))
+
+
+@lru_cache(maxsize=1024)  # Routes, methods and statuses are few; looking labels up costs more than counting.
+def _counters(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(route, method, str(status)), REQUEST_SECONDS.labels(route)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HOT_PATHS = frozenset({"/v1/decisions", "/v1/gate"})
 
 
-def _hot_path(scope: Scope) -> str:
-    path: str = scope["path"]
+def _hot_path(path: str) -> str:
     return path if path in _HOT_PATHS else "none"

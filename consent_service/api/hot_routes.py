@@ -26,7 +26,7 @@ from consent_service.api.schemas import (
     Recorded,
 )
 from consent_service.domain.purpose import PurposeKey
-from consent_service.errors import ConsentToolkitError, InvalidInput
+from consent_service.errors import InvalidInput
 from consent_service.ledger.record import format_time
 from consent_service.observability import DECISIONS, VERDICTS
 from consent_service.operations.check_gate import GateQuestion
@@ -148,7 +148,7 @@ class HotRoutes:
         service: ConsentService = scope["app"].state.service
         try:
             response = await endpoint(service, Request(scope, receive))
-        except ConsentToolkitError as error:
+        except Exception as error:  # noqa: BLE001  # every error leaves as a problem; a bug is logged there
             if endpoint is post_decision:
                 DECISIONS.labels("refused").inc()
             response = problem_of(error).response()
