@@ -95,6 +95,14 @@ class LinkBody(BaseModel):
     anonymous: Annotated[str, Field(min_length=1, max_length=4096)]
 
 
+class AnonymousBody(BaseModel):
+    """The handle of an earlier anonymous subject of this browser; absent for a new one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    handle: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")] | None = None
+
+
 class Outcome(BaseModel):
     """What a decision left behind for one purpose."""
 

@@ -1,0 +1,147 @@
+"""The browser's side of the API: what a publishable key and a subject token may do, and nobody else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from consent_service.api.app import create_app
+from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.service import ConsentService
+from consent_service.operations.verify_ledger import verify_ledger
+from consent_service.settings import Settings
+from tests.builders import a_notice
+
+SHOP = "https://shop.example"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    """A browser on the shop's page; `client.headers["Authorization"]` has the publishable key."""
+    app = create_app(Settings(home=tmp_path / "home"))
+    with TestClient(app) as client:
+        service: ConsentService = app.state.service
+        tenant = require_tenant(service.deployment, "default")
+        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
+        key = create_api_key(service.deployment, tenant, Role.BROWSER, origins=[SHOP]).key
+        client.headers |= {"Authorization": f"Bearer {key}", "Origin": SHOP}
+        client.params = client.params.set("key", key)
+        yield client
+        verify_ledger(service.deployment, tenant)
+
+
+def decide(client: TestClient, token: str, choice: str, **headers: str) -> int:
+    notice = client.get("/v1/notice").json()["digest"]
+    body = {
+        "notice": notice,
+        "choices": {"coupons": choice},
+        "method": "save",
+        "source": "dialog",
+        "language": "en",
+    }
+    answer = client.post("/v1/decisions", json=body, headers={"Authorization": f"Bearer {token}", **headers})
+    return answer.status_code
+
+
+def test_the_banner_comes_in_the_language_of_the_page(client: TestClient) -> None:
+    answer = client.get("/v1/banner", params={"language": "fr,en"})
+
+    assert answer.status_code == 200
+    assert answer.headers["content-language"] == "fr"
+    assert answer.headers["access-control-allow-origin"] == SHOP
+    assert "Tout refuser" in answer.text
+
+
+def test_an_unchanged_banner_is_not_sent_twice(client: TestClient) -> None:
+    first = client.get("/v1/banner", params={"language": "en"})
+
+    again = client.get("/v1/banner", params={"language": "en"}, headers={"If-None-Match": first.headers["etag"]})
+
+    assert again.status_code == 304
+    assert again.content == b""
+
+
+def test_another_origin_gets_neither_banner_nor_subject(client: TestClient) -> None:
+    foreign = {"Origin": "https://elsewhere.example"}
+
+    banner = client.get("/v1/banner", headers=foreign)
+    subject = client.post("/v1/subject/anonymous", json={}, headers=foreign)
+
+    for answer in (banner, subject):
+        assert answer.status_code == 403
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_secret_key_in_an_address_is_refused(client: TestClient, tmp_path: Path) -> None:
+    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # Starlette types it as a callable
+    tenant = require_tenant(service.deployment, "default")
+    secret = create_api_key(service.deployment, tenant, Role.BACKEND).key
+
+    answer = client.get("/v1/banner", params={"key": secret})
+
+    assert answer.status_code == 403
+
+
+def test_an_anonymous_subject_is_resumed_by_her_handle(client: TestClient) -> None:
+    first = client.post("/v1/subject/anonymous", json={})
+    decide(client, first.json()["token"], "granted")
+
+    again = client.post("/v1/subject/anonymous", json={"handle": first.json()["handle"]})
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    token = {"Authorization": f"Bearer {again.json()['token']}"}
+    assert client.get("/v1/consents", headers=token).json()["consents"]["coupons"]["status"] == "given"
+
+
+def test_two_anonymous_subjects_know_nothing_of_each_other(client: TestClient) -> None:
+    one, other = (client.post("/v1/subject/anonymous", json={}).json() for _ in range(2))
+    decide(client, one["token"], "granted")
+
+    answer = client.get("/v1/decisions", headers={"Authorization": f"Bearer {other['token']}"})
+
+    assert one["handle"] != other["handle"]
+    assert answer.json() == {"decisions": []}
+
+
+@pytest.mark.parametrize("handle", ["", "x", "../../etc", "a" * 44, 7])
+def test_a_handle_that_is_none_is_refused(client: TestClient, handle: object) -> None:
+    assert client.post("/v1/subject/anonymous", json={"handle": handle}).status_code == 422
+
+
+def test_a_subject_token_of_one_shop_is_refused_on_another_page(client: TestClient) -> None:
+    token = client.post("/v1/subject/anonymous", json={}).json()["token"]
+
+    status = decide(client, token, "granted", Origin="https://elsewhere.example")
+
+    assert status == 403
+
+
+@pytest.mark.parametrize("name", ["banner", "account", "consent-mode", "embeds", "shopify", "segment"])
+def test_a_script_under_its_hashed_name_never_changes(client: TestClient, name: str) -> None:
+    from consent_service.api.routers.browser import static_hash  # noqa: PLC0415  # only this test needs it
+
+    plain = client.get(f"/static/{name}.js")
+    hashed = client.get(f"/static/{name}.{static_hash(name + '.js')}.js")
+
+    assert plain.content == hashed.content
+    assert plain.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "immutable" not in plain.headers["cache-control"]
+    assert "immutable" in hashed.headers["cache-control"]
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "banner.0000000000000000.js", "..%2Fwords.py", "integrity"])
+def test_no_other_file_is_served(client: TestClient, name: str) -> None:
+    assert client.get(f"/static/{name}").status_code == 404
+
+
+def test_the_words_are_there_for_every_page(client: TestClient) -> None:
+    answer = client.get("/v1/words", params={"language": "de"}, headers={"Origin": "https://elsewhere.example"})
+
+    assert answer.json()["accept"] == "Alle annehmen"
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_global_privacy_control_is_announced(client: TestClient) -> None:
+    assert client.get("/.well-known/gpc.json").json()["gpc"] is True
