@@ -16,6 +16,9 @@ logger: structlog.stdlib.BoundLogger = structlog.get_logger("consent")
 REQUESTS = Counter("consent_http_requests", "HTTP requests.", ("route", "method", "status"))
 REQUEST_SECONDS = Histogram("consent_http_request_seconds", "Time to answer.", ("route",))
 DECISIONS = Counter("consent_decisions", "Decisions by outcome: recorded, replayed or refused.", ("outcome",))
+WITHDRAWAL_REASONS = Counter(
+    "consent_withdrawal_reasons", "Reasons given for a withdrawal; nobody has to give one.", ("reason",)
+)
 VERDICTS = Counter("consent_gate_verdicts", "Verdicts of POST /v1/gate by reason.", ("reason",))
 BATCH_SIZE = Histogram(
     "consent_commit_batch_size",

@@ -11,7 +11,16 @@ from starlette.types import ASGIApp
 
 from consent_service.api import errors, hot_routes
 from consent_service.api.envelope import Envelope
-from consent_service.api.routers import browser, decisions, health, ledger, notices, profiles, subjects
+from consent_service.api.routers import (
+    browser,
+    decisions,
+    health,
+    ledger,
+    notices,
+    preferences,
+    profiles,
+    subjects,
+)
 from consent_service.observability import configure_logging
 from consent_service.operations.deployment import Clock, utc_now
 from consent_service.operations.service import ConsentService
@@ -62,6 +71,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         profiles.router,
         ledger.router,
         health.router,
+        preferences.router,
         browser.router,
     ):
         app.include_router(router)

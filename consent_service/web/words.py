@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Final, Literal
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 from babel.units import format_unit
 
 FALLBACK: Final = "en"
@@ -53,9 +53,13 @@ class Words:
         """Return the name of an ISO 3166-1 country, or the code where CLDR has no name."""
         return str(self.locale.territories.get(code, code))
 
+    def day(self, when: datetime) -> str:
+        """Return a date, in UTC."""
+        return format_date(when, "medium", locale=self.locale)
+
     def moment(self, when: datetime) -> str:
-        """Return a date and a time of day, in UTC."""
-        return format_datetime(when, "medium", locale=self.locale)
+        """Return a date and a time of day, in UTC and saying so."""
+        return format_datetime(when, "long", locale=self.locale)
 
 
 def direction(language: str) -> Literal["ltr", "rtl"]:

@@ -57,7 +57,9 @@ def test_the_banner_comes_in_the_language_of_the_page(client: TestClient) -> Non
 def test_an_unchanged_banner_is_not_sent_twice(client: TestClient) -> None:
     first = client.get("/v1/banner", params={"language": "en"})
 
-    again = client.get("/v1/banner", params={"language": "en"}, headers={"If-None-Match": first.headers["etag"]})
+    again = client.get(
+        "/v1/banner", params={"language": "en"}, headers={"If-None-Match": first.headers["etag"]}
+    )
 
     assert again.status_code == 304
     assert again.content == b""
@@ -137,7 +139,9 @@ def test_no_other_file_is_served(client: TestClient, name: str) -> None:
 
 
 def test_the_words_are_there_for_every_page(client: TestClient) -> None:
-    answer = client.get("/v1/words", params={"language": "de"}, headers={"Origin": "https://elsewhere.example"})
+    answer = client.get(
+        "/v1/words", params={"language": "de"}, headers={"Origin": "https://elsewhere.example"}
+    )
 
     assert answer.json()["accept"] == "Alle annehmen"
     assert answer.headers["access-control-allow-origin"] == "*"

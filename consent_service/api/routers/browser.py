@@ -29,7 +29,11 @@ ANONYMOUS: Final = "anonymous:"
 
 _GPC_SINCE: Final = "2026-11-22"
 _HASHED: Final = re.compile(r"(?P<name>[a-z-]+)\.(?P<hash>[0-9a-f]{16})\.js")
-_TYPES: Final = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".json": "application/json"}
+_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+}
 Browser = Annotated[Caller, Depends(caller_with(Role.BROWSER))]
 Languages = Annotated[str, Query(max_length=512, description="BCP 47 tags, best first, comma-separated")]
 
@@ -83,12 +87,19 @@ def post_anonymous(body: AnonymousBody, service: Service, caller: Browser) -> Re
 
     Nothing is stored: the subject begins with her first decision.
     """
-    handle = body.handle or secrets.token_urlsafe(32)
-    issued = service.credentials.issue_subject_token(caller.tenant, caller.tenant.subject(anonymous_id(handle)))
+    handle = body.handle or new_handle()
+    issued = service.credentials.issue_subject_token(
+        caller.tenant, caller.tenant.subject(anonymous_id(handle))
+    )
     return JsonBytes(
         {"handle": handle, "token": issued.token, "expires_at": format_time(issued.expires_at)},
         status_code=200 if body.handle else 201,
     )
+
+
+def new_handle() -> str:
+    """Return a fresh handle: 256 random bits."""
+    return secrets.token_urlsafe(32)
 
 
 def anonymous_id(handle: str) -> str:

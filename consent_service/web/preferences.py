@@ -1,0 +1,163 @@
+"""The preference page: everything about one subject's choices, as values for its template."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from consent_service.domain.consent import Consent, Status
+from consent_service.domain.notice import Notice
+from consent_service.domain.purpose import PurposeKey
+from consent_service.ledger.record import DecisionRecord
+from consent_service.operations.notice_book import PublishedNotice
+from consent_service.operations.read_history import Consents, HistoryEntry
+from consent_service.web.layout import contact_address, pages, purpose_facts
+from consent_service.web.words import Words, best_language, direction, names_of, own_name, words
+
+REASONS: Final = ("need", "much", "trust", "other")
+"""Why somebody may have withdrawn: counted, never kept with her."""
+
+MESSAGES: Final = frozenset({"saved", "ended", "erased"})
+"""What the page may say about what just happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurposeView:
+    """One purpose with its value-exchange card and where the subject stands."""
+
+    key: PurposeKey
+    name: str
+    description: str
+    facts: Sequence[tuple[str, Sequence[str]]]
+    allowed: bool
+    status: str
+    counts: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryView:
+    """One entry of the subject's history, with the words she was shown."""
+
+    index: int
+    when: str
+    outcomes: Sequence[tuple[str, str]]
+    language: str
+    shown: Sequence[PurposeView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferencePage:
+    """What the page shows; `consents` and `history` are those of its subject, empty for somebody new."""
+
+    published: PublishedNotice
+    wanted: str
+    consents: Consents
+    history: Sequence[HistoryEntry]
+    known: bool
+    signalled: bool
+    message: str = ""
+
+    def render(self, *, key: str) -> tuple[str, str]:
+        """Return the language taken and the page; `key` is the publishable key its links carry."""
+        notice = self.published.notice
+        language = best_language(self.wanted, notice.languages)
+        spoken = words(language)
+        text = (
+            pages()
+            .get_template("preferences.html")
+            .render(
+                notice=notice,
+                digest=self.published.digest,
+                key=key,
+                language=language,
+                direction=direction(language),
+                words=spoken,
+                contact=contact_address(notice),
+                languages=[(tag, own_name(tag)) for tag in notice.languages],
+                signalled=names_of(p.name[language] for p in notice.purposes.values() if p.gpc)
+                if self.signalled
+                else "",
+                message=spoken[self.message] if self.message in MESSAGES else "",
+                purposes=self._purposes(notice, language, spoken),
+                allowed=any(current.verdict.allowed for current in self.consents.consents.values()),
+                reasons=[(reason, spoken[reason]) for reason in REASONS],
+                history=[self._entry(entry, spoken) for entry in reversed(self.history)],
+                known=self.known,
+            )
+        )
+        return language, text
+
+    def _purposes(self, notice: Notice, language: str, spoken: Words) -> list[PurposeView]:
+        views = []
+        for key, purpose in notice.purposes.items():
+            current = self.consents.consents[key]
+            views.append(
+                PurposeView(
+                    key=key,
+                    name=purpose.name[language],
+                    description=purpose.description[language],
+                    facts=purpose_facts(notice, purpose, language, spoken),
+                    allowed=current.verdict.allowed,
+                    status=status_word(current.status, spoken),
+                    counts=_counts(current.consent, spoken),
+                )
+            )
+        return views
+
+    def _entry(self, entry: HistoryEntry, spoken: Words) -> EntryView:
+        record = entry.record
+        published = entry.notice or self.published
+        notice = published.notice
+        shown_in = record.decision.language if isinstance(record, DecisionRecord) else spoken.language
+        language = best_language(shown_in, notice.languages)
+        order = list(notice.purposes)
+        keys = sorted(record.consents, key=lambda key: order.index(key) if key in order else len(order))
+        outcomes = [
+            (
+                _name(key, notice, self.published.notice, language),
+                status_word(record.consents[key].status, spoken),
+            )
+            for key in keys
+        ]
+        shown = [
+            PurposeView(
+                key=key,
+                name=notice.purposes[key].name[language],
+                description=notice.purposes[key].description[language],
+                facts=purpose_facts(notice, notice.purposes[key], language, words(language)),
+                allowed=False,
+                status="",
+                counts=None,
+            )
+            for key in keys
+            if entry.notice is not None and key in notice.purposes
+        ]
+        return EntryView(
+            index=entry.index,
+            when=spoken.moment(record.recorded_at),
+            outcomes=outcomes,
+            language=language,
+            shown=shown,
+        )
+
+
+def status_word(status: Status, spoken: Words) -> str:
+    """Return a status in the interface's words."""
+    return spoken["on" if status is Status.GIVEN else status.value]
+
+
+def _counts(consent: Consent | None, spoken: Words) -> str | None:
+    if consent is None:
+        return None
+    return f"{spoken['since']} {_span(consent.since, consent.valid_until, spoken)}"
+
+
+def _span(since: datetime, until: datetime, spoken: Words) -> str:
+    return f"{spoken.day(since)} \N{EN DASH} {spoken.day(until)}"
+
+
+def _name(key: PurposeKey, shown: Notice, current: Notice, language: str) -> str:
+    for notice in (shown, current):
+        if key in notice.purposes:
+            return notice.purposes[key].name[best_language(language, notice.languages)]
+    return key

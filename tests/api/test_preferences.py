@@ -1,0 +1,163 @@
+"""The preference page as a plain form: no script, one subject, nothing recorded for anybody else."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from httpx2 import Response
+from starlette.testclient import TestClient
+
+from consent_service.api.app import create_app
+from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.service import ConsentService
+from consent_service.operations.verify_ledger import verify_ledger
+from consent_service.settings import Settings
+from tests.builders import a_notice
+
+SHOP = "https://shop.example"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    """A visitor's browser; its addresses carry the shop's publishable key."""
+    app = create_app(Settings(home=tmp_path / "home"))
+    with TestClient(app) as client:
+        service: ConsentService = app.state.service
+        tenant = require_tenant(service.deployment, "default")
+        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
+        key = create_api_key(service.deployment, tenant, Role.BROWSER, origins=[SHOP]).key
+        client.params = client.params.set("key", key)
+        yield client
+        verify_ledger(service.deployment, tenant)
+
+
+def send(client: TestClient, **fields: object) -> Response:
+    """Send the form as the page shows it now, with these fields filled in, and follow to the next page."""
+    page = client.get("/preferences").text
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+    answer: Response = client.post("/preferences", data={**hidden, **fields})
+    return answer
+
+
+def checked(page: str) -> list[str]:
+    return re.findall(r'name="granted" value="([\w.]+)"[^>]* checked', page)
+
+
+def test_somebody_new_finds_nothing_switched_on(client: TestClient) -> None:
+    page = client.get("/preferences", params={"language": "en"})
+
+    assert page.status_code == 200
+    assert checked(page.text) == []
+    assert "You have not decided anything yet." in page.text
+    assert "<script" not in page.text
+    assert "consent-session" not in page.cookies
+
+
+def test_the_form_records_what_is_ticked_and_denies_the_rest(client: TestClient) -> None:
+    page = send(client, method="save", granted=["coupons"])
+
+    assert page.status_code == 200
+    assert checked(page.text) == ["coupons"]
+    assert "Your choices are saved." in page.text
+    assert page.text.count("Refused") >= 3
+
+
+def test_everything_is_withdrawn_with_one_button_and_no_reason(client: TestClient) -> None:
+    send(client, method="accept_all")
+
+    page = send(client, method="refuse_all")
+
+    assert checked(page.text) == []
+    assert "Withdrawn" in page.text
+
+
+def test_a_reason_is_counted_and_not_kept_with_her(client: TestClient) -> None:
+    send(client, method="accept_all")
+
+    page = send(client, method="save", reason="trust")
+
+    assert 'consent_withdrawal_reasons_total{reason="trust"}' in client.get("/metrics").text
+    assert "checked" not in page.text
+
+
+def test_history_shows_the_words_of_that_day(client: TestClient) -> None:
+    send(client, method="accept_all")
+    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # Starlette types it as a callable
+    tenant = require_tenant(service.deployment, "default")
+    changed = a_notice({"purposes/coupons/description": {"en": "New words.", "fr": "Nouveaux mots."}})
+    service.committer.submit_blocking(tenant, PublishNotice(notice=changed))
+
+    page = client.get("/preferences").text
+
+    earlier = a_notice().purposes
+    coupons = next(purpose for key, purpose in earlier.items() if key == "coupons")
+    assert "New words." in page
+    assert coupons.description["en"] in page
+
+
+def test_a_page_that_was_open_too_long_records_nothing_for_somebody_else(client: TestClient) -> None:
+    send(client, method="accept_all")
+    page = client.get("/preferences").text
+    client.cookies.clear()
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+
+    answer = client.post("/preferences", data={**hidden, "method": "refuse_all"})
+
+    assert "nothing was changed" in answer.text
+    assert "consent-session" not in client.cookies
+
+
+def test_a_shops_page_opens_the_page_of_its_anonymous_subject(client: TestClient) -> None:
+    key = str(client.params["key"])
+    handle = {"Authorization": f"Bearer {key}", "Origin": SHOP}
+    token = client.post("/v1/subject/anonymous", json={}, headers=handle).json()["token"]
+
+    answer = client.post(
+        "/preferences/enter", data={"token": token}, headers={"Origin": SHOP}, follow_redirects=False
+    )
+
+    assert answer.status_code == 303
+    assert parse_qs(urlsplit(answer.headers["location"]).query)["key"] == [key]
+    cookie = answer.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=lax", "Path=/preferences"))
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null"])
+def test_the_form_is_taken_from_the_page_itself_only(client: TestClient, origin: str) -> None:
+    answer = client.post("/preferences", data={"method": "accept_all"}, headers={"Origin": origin})
+
+    assert answer.status_code == 403
+
+
+def test_another_shop_cannot_open_the_page_for_a_subject(client: TestClient) -> None:
+    answer = client.post(
+        "/preferences/enter", data={"token": "x"}, headers={"Origin": "https://elsewhere.example"}
+    )
+
+    assert answer.status_code == 403
+
+
+def test_a_privacy_signal_keeps_accept_all_from_what_honours_it(client: TestClient) -> None:
+    client.headers["Sec-GPC"] = "1"
+
+    page = send(client, method="accept_all")
+
+    assert "coupons" not in checked(page.text)
+    assert "recommendations" in checked(page.text)
+    assert "Global Privacy Control" in page.text
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"method=" + b"a" * 10, b"&".join(b"a=1" for _ in range(300))])
+def test_a_form_that_is_none_is_refused(client: TestClient, body: bytes) -> None:
+    assert client.post("/preferences", content=body).status_code in {404, 422}
+
+
+def test_the_page_may_be_framed_by_nobody_and_runs_nothing(client: TestClient) -> None:
+    policy = client.get("/preferences").headers["content-security-policy"]
+
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "script-src" not in policy
