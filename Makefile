@@ -39,7 +39,7 @@ demo: $(READY) ## Run the main job on real shop data, on SQLite
 	$(BIN)/consent demo --check
 
 $(JS): sdk/js/package.json sdk/js/package-lock.json | node
-	npm ci --prefix sdk/js --no-audit --no-fund --silent
+	npm ci --prefix sdk/js --no-audit --no-fund --loglevel=error
 	@touch $@
 
 node:
