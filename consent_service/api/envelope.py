@@ -134,7 +134,10 @@ class _Exchange:
         requests, request_seconds = _counters(route, method, self._status)
         requests.inc()
         request_seconds.observe(seconds)
-        logger.debug("request", route=route, method=method, status=self._status, ms=round(seconds * 1000, 3))
+        if self._service.settings.log_level == "debug":  # Asked here, for the logger takes longer to say no.
+            logger.debug(
+                "request", route=route, method=method, status=self._status, ms=round(seconds * 1000, 3)
+            )
 
 
 @lru_cache(maxsize=1024)  # Routes, methods and statuses are few; looking labels up costs more than counting.

@@ -25,6 +25,7 @@ from consent_service.api.schemas import (
     ProblemBody,
     Recorded,
 )
+from consent_service.domain.gate import Reason
 from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import InvalidInput
 from consent_service.ledger.record import format_time
@@ -38,6 +39,11 @@ from consent_service.operations.tenant import Subject
 
 Endpoint = Callable[[ConsentService, Request], Awaitable[Response]]
 _MAX_KEY = 255
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_RECORDED, _REPLAYED, _REFUSED = (
+    DECISIONS.labels(outcome) for outcome in ("recorded", "replayed", "refused")
+)
+_VERDICTS = {reason: VERDICTS.labels(reason.value) for reason in Reason}
 
 
 class JsonBytes(Response):
@@ -46,11 +52,17 @@ class JsonBytes(Response):
     media_type = "application/json"
 
     def __init__(self, document: object, *, status_code: int = 200, replayed: bool = False) -> None:
-        headers = {"Cache-Control": "no-store"}
+        # The base class would build the same headers more slowly.
+        self.status_code = status_code
+        self.background = None
+        self.body = _encode(document).encode()
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(self.body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
         if replayed:
-            headers["Idempotent-Replayed"] = "true"
-        body = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-        super().__init__(body, status_code=status_code, headers=headers)
+            self.raw_headers.append((b"idempotent-replayed", b"true"))
 
 
 def idempotency_of(key: str | None, subject: Subject, body: bytes) -> IdempotencyKey | None:
@@ -95,7 +107,7 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
     )
     if not isinstance(answer, DecisionAnswer):
         raise TypeError("a decision was answered as something else")
-    DECISIONS.labels("replayed" if answer.replayed else "recorded").inc()
+    (_REPLAYED if answer.replayed else _RECORDED).inc()
     return JsonBytes(recorded(answer), status_code=201, replayed=answer.replayed)
 
 
@@ -117,7 +129,7 @@ async def post_gate(service: ConsentService, request: Request) -> Response:
     )
     verdicts = {}
     for key, verdict in answer.verdicts.items():
-        VERDICTS.labels(verdict.reason.value).inc()
+        _VERDICTS[verdict.reason].inc()
         verdicts[key] = {
             "allowed": verdict.allowed,
             "reason": verdict.reason.value,
@@ -150,7 +162,7 @@ class HotRoutes:
             response = await endpoint(service, Request(scope, receive))
         except Exception as error:  # noqa: BLE001  # every error leaves as a problem; a bug is logged there
             if endpoint is post_decision:
-                DECISIONS.labels("refused").inc()
+                _REFUSED.inc()
             response = problem_of(error).response()
         await response(scope, receive, send)
 

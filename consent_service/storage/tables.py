@@ -4,7 +4,7 @@ Everything but `tenant` carries `tenant_id`, and every query of a store filters 
 one place that does. `entry`, full tiles and checkpoints are append-only by trigger (see the migrations).
 """
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Dialect, Index, Integer, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 NAMING = {
@@ -14,6 +14,19 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 SQLModel.metadata.naming_convention = NAMING
+
+
+class Bytes(LargeBinary):
+    """Bytes as both drivers take and give them: SQLAlchemy's conversion of each value costs a call."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """Convert nothing on the way in."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        """Convert nothing on the way out."""
+
 
 RowId = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit row number; SQLite numbers rows by itself only where the column is spelled INTEGER."""
@@ -36,7 +49,7 @@ class ApiKeyRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     tenant_id: int = Field(foreign_key="tenant.id", sa_type=RowId, index=True)
     role: str = Field(sa_type=Text)
-    digest: bytes = Field(sa_type=LargeBinary, unique=True)
+    digest: bytes = Field(sa_type=Bytes, unique=True)
     origins: str = Field(sa_type=Text, description="JSON list of web origins; empty for secret keys")
     created_at_ms: int = Field(sa_type=BigInteger)
     revoked_at_ms: int | None = Field(default=None, sa_type=BigInteger)
@@ -52,7 +65,7 @@ class TenantKeyRow(SQLModel, table=True):
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     purpose: str = Field(primary_key=True, sa_type=Text)
     version: int = Field(primary_key=True)
-    wrapped: bytes = Field(sa_type=LargeBinary)
+    wrapped: bytes = Field(sa_type=Bytes)
     created_at_ms: int = Field(sa_type=BigInteger)
     wraps: int = Field(default=0, sa_type=BigInteger)
 
@@ -63,8 +76,8 @@ class HeadRow(SQLModel, table=True):
     __tablename__ = "head"
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     size: int = Field(sa_type=BigInteger)
-    frontier: bytes = Field(sa_type=LargeBinary)
-    checkpoint: bytes = Field(sa_type=LargeBinary)
+    frontier: bytes = Field(sa_type=Bytes)
+    checkpoint: bytes = Field(sa_type=Bytes)
     notice_index: int | None = Field(default=None, sa_type=BigInteger)
     next_subject_id: int = Field(sa_type=BigInteger)
 
@@ -75,7 +88,7 @@ class EntryRow(SQLModel, table=True):
     __tablename__ = "entry"
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     index: int = Field(primary_key=True, sa_type=BigInteger)
-    leaf: bytes = Field(sa_type=LargeBinary)
+    leaf: bytes = Field(sa_type=Bytes)
 
 
 class RecordRow(SQLModel, table=True):
@@ -86,8 +99,8 @@ class RecordRow(SQLModel, table=True):
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     index: int = Field(primary_key=True, sa_type=BigInteger)
     subject_id: int | None = Field(default=None, sa_type=BigInteger)
-    opening: bytes = Field(sa_type=LargeBinary)
-    body: bytes = Field(sa_type=LargeBinary)
+    opening: bytes = Field(sa_type=Bytes)
+    body: bytes = Field(sa_type=Bytes)
 
 
 class TileRow(SQLModel, table=True):
@@ -98,7 +111,7 @@ class TileRow(SQLModel, table=True):
     level: int = Field(primary_key=True)
     n: int = Field(primary_key=True, sa_type=BigInteger)
     width: int
-    data: bytes = Field(sa_type=LargeBinary)
+    data: bytes = Field(sa_type=Bytes)
 
 
 class CheckpointRow(SQLModel, table=True):
@@ -107,7 +120,7 @@ class CheckpointRow(SQLModel, table=True):
     __tablename__ = "checkpoint"
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     size: int = Field(primary_key=True, sa_type=BigInteger)
-    note: bytes = Field(sa_type=LargeBinary)
+    note: bytes = Field(sa_type=Bytes)
 
 
 class NoticeRow(SQLModel, table=True):
@@ -117,7 +130,7 @@ class NoticeRow(SQLModel, table=True):
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     index: int = Field(primary_key=True, sa_type=BigInteger)
     digest: str = Field(sa_type=Text)
-    document: bytes = Field(sa_type=LargeBinary)
+    document: bytes = Field(sa_type=Bytes)
     published_at_ms: int = Field(sa_type=BigInteger)
 
 
@@ -129,11 +142,11 @@ class SubjectRow(SQLModel, table=True):
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     id: int = Field(primary_key=True, sa_type=BigInteger)
     ref: str = Field(sa_type=Text)
-    blind_index: bytes = Field(sa_type=LargeBinary)
-    sealed_id: bytes = Field(sa_type=LargeBinary)
+    blind_index: bytes = Field(sa_type=Bytes)
+    sealed_id: bytes = Field(sa_type=Bytes)
     state: str = Field(sa_type=Text)
     last_index: int = Field(sa_type=BigInteger)
-    last_commitment: bytes = Field(sa_type=LargeBinary)
+    last_commitment: bytes = Field(sa_type=Bytes)
     linked_to: int | None = Field(default=None, sa_type=BigInteger)
 
 
@@ -142,8 +155,8 @@ class IdempotencyRow(SQLModel, table=True):
 
     __tablename__ = "idempotency"
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
-    key_digest: bytes = Field(primary_key=True, sa_type=LargeBinary)
-    request_digest: bytes = Field(sa_type=LargeBinary)
+    key_digest: bytes = Field(primary_key=True, sa_type=Bytes)
+    request_digest: bytes = Field(sa_type=Bytes)
     index: int = Field(sa_type=BigInteger)
     answer: str = Field(sa_type=Text)
     created_at_ms: int = Field(sa_type=BigInteger, index=True)
@@ -160,7 +173,7 @@ class KeyGrantRow(SQLModel, table=True):
     purpose_version: int
     valid_until_ms: int = Field(sa_type=BigInteger)
     key_version: int
-    wrapped: bytes = Field(sa_type=LargeBinary)
+    wrapped: bytes = Field(sa_type=Bytes)
 
 
 class ProfileValueRow(SQLModel, table=True):
@@ -173,11 +186,11 @@ class ProfileValueRow(SQLModel, table=True):
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     subject_id: int = Field(primary_key=True, sa_type=BigInteger)
     category: str = Field(primary_key=True, sa_type=Text)
-    field_tag: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    field_tag: bytes = Field(primary_key=True, sa_type=Bytes)
     source: str = Field(sa_type=Text)
     source_index: int | None = Field(default=None, sa_type=BigInteger)
     stored_at_ms: int = Field(sa_type=BigInteger)
-    sealed: bytes = Field(sa_type=LargeBinary)
+    sealed: bytes = Field(sa_type=Bytes)
 
 
 class SubjectKeyRow(SQLModel, table=True):
@@ -187,7 +200,7 @@ class SubjectKeyRow(SQLModel, table=True):
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     subject_id: int = Field(primary_key=True, sa_type=BigInteger)
     key_version: int
-    wrapped: bytes = Field(sa_type=LargeBinary)
+    wrapped: bytes = Field(sa_type=Bytes)
 
 
 class UseDayRow(SQLModel, table=True):
@@ -197,4 +210,4 @@ class UseDayRow(SQLModel, table=True):
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     subject_id: int = Field(primary_key=True, sa_type=BigInteger)
     day: int = Field(primary_key=True)
-    sealed: bytes = Field(sa_type=LargeBinary)
+    sealed: bytes = Field(sa_type=Bytes)
