@@ -14,12 +14,14 @@ ConsentToolkitError
 ├── NotFound
 │   ├── UnknownNotice
 │   ├── UnknownEntry
+│   ├── UnknownSubject            nothing is held about this subject
 │   ├── UnknownTile
 │   └── UnknownTenant
 ├── Conflict
 │   ├── IdempotencyKeyReused
 │   ├── TenantExists
 │   ├── LinkRefused
+│   ├── ErasureRefused
 │   └── NoLiveGrant               carries the categories that nobody granted
 ├── AccessDenied
 │   ├── Unauthenticated
@@ -132,6 +134,10 @@ class UnknownTile(NotFound):
     """A path names no tile or entry bundle of this log."""
 
 
+class UnknownSubject(NotFound):
+    """Nothing is held about this subject: she never decided, or was erased."""
+
+
 class UnknownTenant(NotFound):
     """No tenant of this name."""
 
@@ -150,6 +156,10 @@ class TenantExists(Conflict):
 
 class LinkRefused(Conflict):
     """The two subjects cannot be linked."""
+
+
+class ErasureRefused(Conflict):
+    """This subject is linked to a known one, who alone can be erased, with all that is linked to her."""
 
 
 class NoLiveGrant(Conflict):

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from consent_service.domain.decision import Choice, Decision
 from consent_service.domain.notice import Notice
 from consent_service.domain.profile import Attributes, ProfileValue, parse_changes
 from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import PurposeClosed
+from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.read_profile import ProfileQuestion, read_profiles
@@ -97,6 +99,23 @@ class Shop:
     def deny(self, name: str, *purposes: str) -> int:
         """The subject denies these purposes."""
         return self.decide(name, dict.fromkeys(purposes, "denied"))
+
+    def erase(self, name: str) -> ErasureAnswer:
+        """Erase a subject."""
+        answer = self.service.committer.submit_blocking(self.tenant, EraseSubject(subject=self.subject(name)))
+        assert isinstance(answer, ErasureAnswer)
+        self.service.deployment.database.truncate_wal()
+        return answer
+
+    def rows(self, table: str) -> int:
+        """How many rows a table has."""
+        with self.service.deployment.database.reading() as connection:
+            return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())  # noqa: S608 - a name
+
+    def run(self, statement: str, **params: object) -> None:
+        """Change stored rows behind the service's back; at least one has to change."""
+        with self.service.deployment.database.writing() as connection:
+            assert connection.execute(text(statement), params).rowcount > 0
 
     def write(
         self,

@@ -134,7 +134,33 @@ class NoticeRecord:
         )
 
 
-Record = DecisionRecord | LinkRecord | NoticeRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureRecord:
+    """The record of an erasure (kind `erasure`). It is public: it counts what went and names nobody.
+
+    `destroyed` counts by what it was: records, key_grants, values and the like. `evidence_until` says until
+    when proof of consent is kept sealed for legal claims (GDPR Art. 17(3)(e)), if it is.
+    """
+
+    destroyed: Mapping[str, int]
+    recorded_at: datetime
+    evidence_until: datetime | None = None
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes that the leaf commits to."""
+        until = self.evidence_until
+        return canonical_json(
+            {
+                "v": RECORD_VERSION,
+                "kind": Kind.ERASURE.value,
+                "destroyed": dict(self.destroyed),
+                "evidence_until": None if until is None else format_time(until),
+                "recorded_at": format_time(self.recorded_at),
+            }
+        )
+
+
+Record = DecisionRecord | LinkRecord | NoticeRecord | ErasureRecord
 
 
 def decode_record(data: bytes) -> Record:
@@ -199,10 +225,21 @@ def _notice(document: Mapping[str, JsonValue]) -> NoticeRecord:
     )
 
 
+def _erasure(document: Mapping[str, JsonValue]) -> ErasureRecord:
+    destroyed = cast("dict[str, int]", document["destroyed"])
+    until = document["evidence_until"]
+    return ErasureRecord(
+        destroyed=dict(destroyed),
+        recorded_at=parse_time(_text(document, "recorded_at")),
+        evidence_until=None if until is None else parse_time(str(until)),
+    )
+
+
 _DECODERS: dict[str, Callable[[Mapping[str, JsonValue]], Record]] = {
     Kind.DECISION.value: _decision,
     Kind.LINK.value: _link,
     Kind.NOTICE.value: _notice,
+    Kind.ERASURE.value: _erasure,
 }
 
 

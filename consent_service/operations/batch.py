@@ -1,29 +1,46 @@
 """One transaction on one tenant's log: what the requests in it share, and what it will store."""
 
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from consent_service.domain.consent import NOBODY
+from consent_service.domain.subject import SubjectRef
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.entry import OPENING_SIZE, Kind, commitment, leaf
 from consent_service.ledger.tail import Tail
 from consent_service.operations.key_moves import KeyMoves
 from consent_service.operations.notice_book import NoticeBook, PublishedNotice
 from consent_service.operations.tenant import Subject, Tenant
-from consent_service.storage.idempotency_store import StoredAnswer, find_answers, insert_answers
-from consent_service.storage.ledger_store import Head, append_rows, move_head
+from consent_service.storage.idempotency_store import (
+    StoredAnswer,
+    find_answers,
+    forget_answers,
+    insert_answers,
+)
+from consent_service.storage.ledger_store import Head, append_rows, delete_records, move_head, store_tree
 from consent_service.storage.notice_store import StoredNotice, insert_notices
 from consent_service.storage.scope import Params, TenantScope
 from consent_service.storage.subject_store import (
     StoredSubject,
+    delete_subjects,
     find_subjects,
     insert_subjects,
+    linked_to,
     move_subjects,
     to_ms,
 )
+from consent_service.storage.vault_store import erase_vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What an erasure deleted: whose, and how many rows of which table."""
+
+    refs: Sequence[SubjectRef]
+    destroyed: Mapping[str, int]
 
 
 class Request(Protocol):
@@ -58,6 +75,8 @@ class Batch:
         self._head = head
         self._tail = tail
         self._next_subject_id = head.next_subject_id
+        self._written = head.size
+        self._openings: dict[int, bytes] = {}
         self._subjects: dict[bytes, StoredSubject] = {}
         self._new: list[StoredSubject] = []
         self._moved: dict[int, StoredSubject] = {}
@@ -110,6 +129,7 @@ class Batch:
             subject.last_index, subject.last_commitment = index, committed
         subject_id = None if subject is None else subject.id
         self._entries.append({"index": index, "leaf": entry})
+        self._openings[index] = opening
         self._records.append({"index": index, "subject_id": subject_id, "opening": opening, "body": record})
         return index
 
@@ -119,7 +139,7 @@ class Batch:
             self._next_subject_id += 1
             self._subjects[subject.blind_index] = subject
             self._new.append(subject)
-        elif subject.last_index < self._head.size:
+        elif subject.last_index < self._written:
             self._moved[subject.id] = subject
 
     def publish(self, published: PublishedNotice) -> None:
@@ -134,6 +154,32 @@ class Batch:
             )
         )
 
+    def erase(self, subject: StoredSubject) -> Erased:
+        """Delete all that is held about a subject and about those linked to her; the leaves stay.
+
+        What this batch has appended is written first, so that nothing of hers is written after.
+        """
+        self._write()
+        group = {subject.id: subject.ref}
+        found = [subject.id]
+        while found:
+            linked = dict(pair for known in found for pair in linked_to(self.scope, known))
+            group |= linked
+            found = list(linked)
+        indexes = delete_records(self.scope, list(group))
+        forget_answers(self.scope, indexes)
+        destroyed = erase_vault(self.scope, group)
+        destroyed["record"] = len(indexes)
+        destroyed["subject"] = delete_subjects(self.scope, list(group))
+        self.keys.forget(group)
+        self._subjects = {key: known for key, known in self._subjects.items() if known.id not in group}
+        self._answers = {key: known for key, known in self._answers.items() if known.index not in indexes}
+        return Erased(refs=list(group.values()), destroyed=destroyed)
+
+    def opening(self, index: int) -> bytes:
+        """Return the opening of an entry that was just appended."""
+        return self._openings[index]
+
     def answered(self, key: bytes) -> StoredAnswer | None:
         """Return the answer given under this idempotency key, in this batch or before."""
         return self._answers.get(key)
@@ -145,24 +191,14 @@ class Batch:
 
     def store(self) -> None:
         """Write everything and sign the checkpoint over it; the transaction's owner commits."""
-        if not self._entries:
+        if self._tail.size == self._head.size:
             return
         size, root = self._tail.size, self._tail.frontier.root()
         note = sign_checkpoint(
             Checkpoint(origin=self.tenant.origin, size=size, root=root), self.tenant.signer
         )
-        insert_subjects(self.scope, self._new)
-        move_subjects(self.scope, list(self._moved.values()))
-        append_rows(
-            self.scope,
-            entries=self._entries,
-            records=self._records,
-            tiles=self._tail.take_changed(),
-            checkpoint={"size": size, "note": note},
-        )
-        self.keys.store()
-        insert_notices(self.scope, self._notices)
-        insert_answers(self.scope, self._new_answers, created_at_ms=to_ms(self.now))
+        self._write()
+        store_tree(self.scope, tiles=self._tail.take_changed(), checkpoint={"size": size, "note": note})
         move_head(
             self.scope,
             replace(
@@ -174,3 +210,14 @@ class Batch:
                 next_subject_id=self._next_subject_id,
             ),
         )
+
+    def _write(self) -> None:
+        insert_subjects(self.scope, self._new)
+        move_subjects(self.scope, list(self._moved.values()))
+        append_rows(self.scope, entries=self._entries, records=self._records)
+        self.keys.store()
+        insert_notices(self.scope, self._notices)
+        insert_answers(self.scope, self._new_answers, created_at_ms=to_ms(self.now))
+        self._new, self._moved, self._new_answers, self._notices = [], {}, [], []
+        self._entries, self._records = [], []
+        self._written = self._tail.size

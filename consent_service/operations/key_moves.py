@@ -151,3 +151,12 @@ class KeyMoves:
             ],
         )
         count_wraps(self._scope, VAULT, self._keyring.version, self._wraps)
+        for moved in (self._gone, self._lost, self._underived, self._changed):
+            moved.clear()
+        self._wraps = 0
+
+    def forget(self, subject_ids: Iterable[int]) -> None:
+        """Forget subjects whose key grants were deleted otherwise."""
+        for subject_id in subject_ids:
+            self._held.pop(subject_id, None)
+        self._secrets = {key: secret for key, secret in self._secrets.items() if key[0] in self._held}

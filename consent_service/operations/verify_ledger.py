@@ -8,7 +8,8 @@ Everything is derived anew, in one snapshot and constant memory, by the code tha
 (4) every checkpoint is signed by the log's key, over the root at its size; the head agrees with the last;
 (5) every notice is the document that its entry names;
 (6) every subject's records form one chain (`prev`), and each derived status follows from those before;
-(7) the projection is what the records add up to.
+(7) the projection is what the records add up to;
+(8) as many records are missing as the erasures in the log say they destroyed.
 """
 
 import binascii
@@ -22,7 +23,14 @@ from consent_service.ledger.checkpoint import open_checkpoint
 from consent_service.ledger.entry import Kind, commitment, leaf, parse_leaf
 from consent_service.ledger.merkle import Frontier
 from consent_service.ledger.note import NoteVerifier
-from consent_service.ledger.record import DecisionRecord, LinkRecord, NoticeRecord, decode_record
+from consent_service.ledger.record import (
+    DecisionRecord,
+    ErasureRecord,
+    LinkRecord,
+    NoticeRecord,
+    Record,
+    decode_record,
+)
 from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile
 from consent_service.ledger.tiles import TILE_WIDTH
 from consent_service.operations.deployment import Deployment
@@ -69,6 +77,7 @@ def verify_ledger(
     with deployment.reading(tenant) as scope:
         log = _Log(scope, tenant, read_head(scope), progress)
         log.verify_entries()
+        log.verify_erasures()
         book = _notices(deployment, scope, log)
         chains = _Chains(scope, book)
         chains.verify()
@@ -90,6 +99,8 @@ class _Log:
         self.tail = Tail(Frontier.empty(), {}, [])
         self.notices: dict[int, NoticeRecord] = {}
         self.erased = 0
+        self._destroyed = 0
+        self._first_missing = -1
         self.checkpoints = 0
         self._scope = scope
         self._origin = tenant.origin
@@ -118,6 +129,13 @@ class _Log:
         self._check_head(due)
         self._progress(self.tail.size, self.head.size)
 
+    def verify_erasures(self) -> None:
+        if self.erased != self._destroyed:  # (8)
+            raise LedgerCorrupt(
+                f"{self.erased} records are missing, and erasures account for {self._destroyed}.",
+                index=max(0, self._first_missing),
+            )
+
     def _check_leaf(
         self, index: int, stored: bytes, opening: bytes | None, body: bytes | None, subject_id: int | None
     ) -> None:
@@ -125,6 +143,7 @@ class _Log:
         if kind is None or not stored.startswith(self._opening):  # (1)
             self._refuse_leaf(index, stored)
         if opening is None or body is None:
+            self._first_missing = index if self._first_missing < 0 else self._first_missing
             self.erased += 1
             self._refuse_unless_parsed(index, stored)
             return
@@ -136,6 +155,11 @@ class _Log:
             if not isinstance(record, NoticeRecord) or subject_id is not None:
                 raise LedgerCorrupt("A notice entry has another kind of record.", index=index)
             self.notices[index] = record
+        elif kind is Kind.ERASURE:
+            record = _decoded(index, body)
+            if not isinstance(record, ErasureRecord) or subject_id is not None:
+                raise LedgerCorrupt("An erasure entry has another kind of record.", index=index)
+            self._destroyed += record.destroyed.get("records", 0)
         elif subject_id is None:
             raise LedgerCorrupt("A record belongs to no subject.", index=index)
 
@@ -188,7 +212,7 @@ class _Log:
         self._open_checkpoint(self.head.checkpoint)
 
 
-def _decoded(index: int, body: bytes) -> DecisionRecord | LinkRecord | NoticeRecord:
+def _decoded(index: int, body: bytes) -> Record:
     try:
         return decode_record(body)
     except EvidenceError as error:
@@ -245,7 +269,11 @@ class _Chains:
     def _check(self, index: int, stored: bytes, body: bytes) -> None:
         record = _decoded(index, body)
         subject = self._subject
-        if isinstance(record, NoticeRecord) or subject is None or record.subject != subject.ref:
+        if (
+            isinstance(record, NoticeRecord | ErasureRecord)
+            or subject is None
+            or record.subject != subject.ref
+        ):
             raise LedgerCorrupt("A record names another subject than its row.", index=index)
         if record.prev != self._previous:  # (6)
             raise LedgerCorrupt("The chain of this subject's entries is broken here.", index=index)

@@ -83,6 +83,22 @@ class Database:
         finally:
             os.close(descriptor)  # Closing the descriptor gives the lock back.
 
+    def truncate_wal(self) -> bool:
+        """Empty SQLite's write-ahead log, so that what was deleted is not in it any more.
+
+        Returns whether it is empty; a reader in between keeps it, and the next call finds it again.
+        PostgreSQL has no such thing to ask for: there, archives and vacuum decide (see the operator's pages).
+        """
+        if self.dialect != "sqlite":
+            return True
+        with _translated(), self._reader.connect() as connection:
+            raw = connection.connection.cursor()
+            try:
+                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                raw.close()
+        return not busy
+
     def close(self) -> None:
         """Close every pooled connection."""
         self._reader.dispose()

@@ -15,6 +15,7 @@ from consent_service.storage.scope import (
     Params,
     TenantScope,
     own_rows,
+    scoped_delete,
     scoped_select,
     scoped_update,
     table_of,
@@ -49,6 +50,9 @@ _SUBJECT_RECORDS = (
     .where(_record.c.subject_id == bindparam("subject"))
     .order_by(_record.c.index)
 )
+_OF_SUBJECTS = _record.c.subject_id.in_(bindparam("subjects", expanding=True))
+_RECORD_INDEXES = scoped_select(RecordRow, "index").where(_OF_SUBJECTS)
+_DELETE_RECORDS = scoped_delete(RecordRow).where(_OF_SUBJECTS)
 _ALL_ENTRIES = (
     select(_entry.c.index, _entry.c.leaf, _record.c.opening, _record.c.body, _record.c.subject_id)
     .select_from(
@@ -140,12 +144,14 @@ def append_rows(
     *,
     entries: Sequence[Params],
     records: Sequence[Params],
-    tiles: Sequence[Tile],
-    checkpoint: Params,
 ) -> None:
-    """Store new entries with their records, the tiles they changed and the checkpoint over them."""
+    """Store new entries with their records."""
     scope.insert(EntryRow, entries)
     scope.insert(RecordRow, records)
+
+
+def store_tree(scope: TenantScope, *, tiles: Sequence[Tile], checkpoint: Params) -> None:
+    """Store the tiles that new entries changed and the checkpoint over them."""
     scope.upsert(
         TileRow,
         [{"level": tile.level, "n": tile.n, "width": tile.width, "data": tile.data} for tile in tiles],
@@ -207,6 +213,13 @@ def subject_records(scope: TenantScope, subject_id: int) -> list[StoredRecord]:
         StoredRecord(index=index, opening=opening, body=body, subject_id=subject_id)
         for index, opening, body in rows
     ]
+
+
+def delete_records(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
+    """Delete records and openings of these subjects; return their indexes. The leaves stay."""
+    indexes = [index for (index,) in scope.run(_RECORD_INDEXES, subjects=list(subject_ids))]
+    scope.run(_DELETE_RECORDS, subjects=list(subject_ids))
+    return indexes
 
 
 def stream_entries(scope: TenantScope) -> Iterator[tuple[int, bytes, bytes | None, bytes | None, int | None]]:

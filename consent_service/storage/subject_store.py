@@ -11,7 +11,7 @@ from sqlalchemy import bindparam
 from consent_service.domain.consent import Consent, Status, SubjectState
 from consent_service.domain.purpose import PurposeKey
 from consent_service.domain.subject import SubjectRef
-from consent_service.storage.scope import TenantScope, scoped_select, scoped_update, table_of
+from consent_service.storage.scope import TenantScope, scoped_delete, scoped_select, scoped_update, table_of
 from consent_service.storage.tables import SubjectRow
 
 _COLUMNS = ("id", "ref", "blind_index", "sealed_id", "state", "last_index", "last_commitment", "linked_to")
@@ -44,6 +44,8 @@ _LINK = (
     .where(_subject.c.id == bindparam("subject"))
     .values(linked_to=bindparam("known"))
 )
+_LINKED_TO = scoped_select(SubjectRow, "id", "ref").where(_subject.c.linked_to == bindparam("known"))
+_DELETE = scoped_delete(SubjectRow).where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
 _GPC, _BY_SIGNAL = 1, 2
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -198,6 +200,16 @@ def move_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None
 def link_subject(scope: TenantScope, *, anonymous: int, known: int) -> None:
     """Remember that the anonymous subject is the known one."""
     scope.run(_LINK, subject=anonymous, known=known)
+
+
+def linked_to(scope: TenantScope, subject_id: int) -> list[tuple[int, SubjectRef]]:
+    """Return row number and ref of the anonymous subjects that were linked to a known one."""
+    return [(row.id, SubjectRef(row.ref)) for row in scope.run(_LINKED_TO, known=subject_id)]
+
+
+def delete_subjects(scope: TenantScope, subject_ids: Sequence[int]) -> int:
+    """Delete subjects' rows; return how many."""
+    return scope.run(_DELETE, subjects=list(subject_ids)).rowcount
 
 
 def find_linked(scope: TenantScope, ref: SubjectRef, known: int) -> StoredSubject | None:

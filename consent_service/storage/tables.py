@@ -193,6 +193,16 @@ class ProfileValueRow(SQLModel, table=True):
     sealed: bytes = Field(sa_type=Bytes)
 
 
+class TombstoneRow(SQLModel, table=True):
+    """Whom an erasure was about, for a day: followers have to tell caches and recipients."""
+
+    __tablename__ = "tombstone"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    index: int = Field(primary_key=True, sa_type=BigInteger)
+    ref: str = Field(primary_key=True, sa_type=Text)
+    erased_at_ms: int = Field(sa_type=BigInteger)
+
+
 class SubjectKeyRow(SQLModel, table=True):
     """A subject's own key, wrapped by the tenant key; made when something of hers is first sealed by it."""
 

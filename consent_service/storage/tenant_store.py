@@ -13,10 +13,11 @@ from sqlmodel import SQLModel
 
 from consent_service.domain.subject import TenantName
 from consent_service.errors import TenantExists
+from consent_service.storage.tables import ApiKeyRow, TenantKeyRow, TenantRow
 
-_tenant = SQLModel.metadata.tables["tenant"]
-_api_key = SQLModel.metadata.tables["api_key"]
-_tenant_key = SQLModel.metadata.tables["tenant_key"]
+_tenant, _api_key, _tenant_key = (
+    SQLModel.metadata.tables[str(row.__tablename__)] for row in (TenantRow, ApiKeyRow, TenantKeyRow)
+)
 
 _TENANTS = select(_tenant.c.id, _tenant.c.name, _tenant.c.origin).order_by(_tenant.c.id)
 _KEY_COLUMNS = (_api_key.c.id, _api_key.c.tenant_id, _api_key.c.role, _api_key.c.origins)

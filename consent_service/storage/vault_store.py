@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BindParameter, bindparam
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.domain.subject import SubjectRef
 from consent_service.storage.scope import (
     TenantScope,
     scoped_delete,
@@ -19,6 +20,7 @@ from consent_service.storage.tables import (
     ProfileValueRow,
     SubjectKeyRow,
     TenantKeyRow,
+    TombstoneRow,
     UseDayRow,
 )
 from consent_service.storage.tenant_store import WrappedKey
@@ -75,6 +77,9 @@ _USES = (
     .where(_use.c.subject_id.in_(_OF_SUBJECTS))
     .order_by(_use.c.subject_id, _use.c.day)
 )
+_tombstone = table_of(TombstoneRow)
+_TOMBSTONES = scoped_select(TombstoneRow, "ref").where(_tombstone.c.index == bindparam("at"))
+_PRUNE_TOMBSTONES = scoped_delete(TombstoneRow).where(_tombstone.c.erased_at_ms < bindparam("before"))
 _ERASE = tuple(
     (row.__tablename__, scoped_delete(row).where(table_of(row).c.subject_id.in_(_OF_SUBJECTS)))
     for row in (KeyGrantRow, ProfileValueRow, SubjectKeyRow, UseDayRow)
@@ -297,6 +302,24 @@ def store_uses(scope: TenantScope, days: Sequence[UseDay]) -> None:
     scope.upsert(
         UseDayRow, [{"subject_id": day.subject_id, "day": day.day, "sealed": day.sealed} for day in days]
     )
+
+
+def store_tombstones(
+    scope: TenantScope, index: int, refs: Iterable[SubjectRef], *, erased_at_ms: int
+) -> None:
+    """Remember for a while, for followers, whom the erasure at this index was about."""
+    rows = [{"index": index, "ref": ref, "erased_at_ms": erased_at_ms} for ref in refs]
+    scope.insert(TombstoneRow, rows)
+
+
+def find_tombstones(scope: TenantScope, index: int) -> list[SubjectRef]:
+    """Return whom the erasure at this index was about; nobody once that is forgotten."""
+    return [SubjectRef(row.ref) for row in scope.run(_TOMBSTONES, at=index)]
+
+
+def prune_tombstones(scope: TenantScope, *, before_ms: int) -> int:
+    """Forget whom erasures before a moment were about; return how many."""
+    return scope.run(_PRUNE_TOMBSTONES, before=before_ms).rowcount
 
 
 def erase_vault(scope: TenantScope, subject_ids: Iterable[int]) -> dict[str, int]:

@@ -15,3 +15,11 @@ def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
     yield shop
     shop.check_ledger()
     shop.close()
+
+
+@pytest.fixture
+def tampered_shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
+    """A shop whose ledger need not verify when the test is done with it."""
+    shop = Shop(database_url, tmp_path / "home")
+    yield shop
+    shop.close()

@@ -14,16 +14,6 @@ from tests.shop import Shop
 MONTHS = timedelta(days=31)
 
 
-def rows(shop: Shop, table: str) -> int:
-    with shop.service.deployment.database.reading() as connection:
-        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())  # noqa: S608 - a literal
-
-
-def run(shop: Shop, statement: str, **params: object) -> None:
-    with shop.service.deployment.database.writing() as connection:
-        assert connection.execute(text(statement), params).rowcount > 0
-
-
 def test_what_was_stored_is_read_through_a_purpose_that_was_granted(shop: Shop) -> None:
     shop.grant("ana", "coupons")
 
@@ -52,7 +42,7 @@ def test_writing_a_category_that_nobody_granted_stores_nothing(shop: Shop) -> No
 
     assert caught.value.categories == ("household",)
     assert shop.read("ana", "recommendations") == {}
-    assert rows(shop, "profile_value") == 0
+    assert shop.rows("profile_value") == 0
 
 
 def test_nothing_is_stored_about_a_stranger(shop: Shop) -> None:
@@ -93,8 +83,8 @@ def test_a_withdrawal_deletes_the_keys_and_the_values_that_nobody_else_holds(sho
 
     assert shop.reason("ana", "coupons") == "withdrawn"
     assert shop.read("ana", "recommendations") == {"purchases": {"last_basket": ["milk"]}}
-    assert rows(shop, "profile_value") == 1
-    assert rows(shop, "key_grant") == 2
+    assert shop.rows("profile_value") == 1
+    assert shop.rows("key_grant") == 2
 
 
 def test_a_new_grant_after_a_withdrawal_finds_nothing(shop: Shop) -> None:
@@ -171,7 +161,7 @@ def test_null_deletes_a_field_and_a_category(shop: Shop) -> None:
 
     assert stored == ["household.size"]
     assert shop.read("ana", "coupons") == {"household": {"size": 3}}
-    assert rows(shop, "profile_value") == 1
+    assert shop.rows("profile_value") == 1
 
 
 def test_null_deletes_without_a_live_grant(shop: Shop) -> None:
@@ -180,7 +170,7 @@ def test_null_deletes_without_a_live_grant(shop: Shop) -> None:
     shop.pass_time(6 * MONTHS)
 
     assert shop.write("ana", {"household": {"size": None}}) == []
-    assert rows(shop, "profile_value") == 0
+    assert shop.rows("profile_value") == 0
 
 
 def test_only_the_wanted_fields_are_returned(shop: Shop) -> None:
@@ -211,7 +201,7 @@ def test_nothing_is_derived_for_a_closed_purpose(shop: Shop) -> None:
     with pytest.raises(PurposeClosed):
         shop.write("ana", {"purchases": {"taste": 0.7}}, derived_for="recommendations")
 
-    assert rows(shop, "profile_value") == 0
+    assert shop.rows("profile_value") == 0
 
 
 def test_linking_gives_up_the_keys_of_what_the_other_side_refused(shop: Shop) -> None:
@@ -224,7 +214,7 @@ def test_linking_gives_up_the_keys_of_what_the_other_side_refused(shop: Shop) ->
 
     assert shop.reason("ana", "coupons") == "withdrawn"
     assert shop.read("ana", "recommendations") == {"purchases": {"last_basket": ["milk"]}}
-    assert rows(shop, "profile_value") == 1
+    assert shop.rows("profile_value") == 1
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "a b", "é", "x" * 65, "a/b"])
@@ -247,7 +237,7 @@ def test_a_value_moved_to_another_subject_does_not_open(shop: Shop) -> None:
     shop.grant("ben", "coupons")
     shop.write("ana", {"household": {"size": 2}})
 
-    run(shop, "UPDATE profile_value SET subject_id = subject_id + 1")
+    shop.run("UPDATE profile_value SET subject_id = subject_id + 1")
 
     with pytest.raises(SealBroken):
         shop.read("ben", "coupons")
@@ -258,9 +248,9 @@ def test_keys_and_values_moved_together_to_another_subject_do_not_open_either(sh
     shop.write("ana", {"support_history": {"last": "a secret"}})
     shop.grant("ben", "ai_assistance")
 
-    run(shop, "DELETE FROM key_grant WHERE subject_id = 2")
-    run(shop, "UPDATE key_grant SET subject_id = 2")
-    run(shop, "UPDATE profile_value SET subject_id = 2")
+    shop.run("DELETE FROM key_grant WHERE subject_id = 2")
+    shop.run("UPDATE key_grant SET subject_id = 2")
+    shop.run("UPDATE profile_value SET subject_id = 2")
 
     with pytest.raises(SealBroken):
         shop.read("ben", "ai_assistance")
@@ -270,8 +260,7 @@ def test_a_key_moved_to_another_purpose_does_not_open(shop: Shop) -> None:
     shop.grant("ana", "coupons", "recommendations")
     shop.write("ana", {"purchases": {"last_basket": ["milk"]}})
 
-    run(
-        shop,
+    shop.run(
         "UPDATE key_grant SET wrapped = (SELECT wrapped FROM key_grant WHERE purpose = 'coupons'"
         " AND category = 'purchases') WHERE purpose = 'recommendations'",
     )
@@ -294,7 +283,7 @@ def test_damaged_rows_do_not_open(shop: Shop, table: str, damage: str) -> None:
         "emptied": b"",
     }[damage]
 
-    run(shop, f"UPDATE {name} SET {column} = :damaged", damaged=damaged)  # noqa: S608 - literals
+    shop.run(f"UPDATE {name} SET {column} = :damaged", damaged=damaged)  # noqa: S608 - literals
 
     with pytest.raises(SealBroken) as caught:
         shop.read("ana", "ai_assistance")
@@ -304,7 +293,7 @@ def test_damaged_rows_do_not_open(shop: Shop, table: str, damage: str) -> None:
 def test_a_decision_is_recorded_even_where_a_key_row_is_damaged(shop: Shop) -> None:
     shop.grant("ana", "ai_assistance")
     shop.write("ana", {"support_history": {"last": "a secret"}})
-    run(shop, "UPDATE key_grant SET wrapped = :damaged", damaged=b"damaged")
+    shop.run("UPDATE key_grant SET wrapped = :damaged", damaged=b"damaged")
 
     shop.grant("ana", "ai_assistance")
 

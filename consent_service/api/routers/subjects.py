@@ -1,6 +1,7 @@
 """Subjects: tokens for browsers, and an anonymous subject that turns out to be a known one."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from consent_service.api.callers import Backend, BackendOrSubject, Service, subject_of
 from consent_service.api.hot_routes import JsonBytes
@@ -8,6 +9,7 @@ from consent_service.api.schemas import LinkBody
 from consent_service.errors import Forbidden
 from consent_service.ledger.record import format_time
 from consent_service.operations.credentials import SUBJECT_ROLE, Caller
+from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
 from consent_service.operations.link_subjects import LinkAnswer, LinkSubjects
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Subject
@@ -20,6 +22,21 @@ def post_token(request: Request, service: Service, caller: Backend) -> Response:
     """Return a short-lived token that names the subject, for a page of hers."""
     issued = service.credentials.issue_subject_token(caller.tenant, subject_of(request.headers, caller))
     return JsonBytes({"token": issued.token, "expires_at": format_time(issued.expires_at)}, status_code=201)
+
+
+@router.delete("/v1/subject", summary="Erase a subject")
+async def delete_subject(request: Request, service: Service, caller: BackendOrSubject) -> Response:
+    """Erase the subject with all that is linked to her, and return a certificate signed by the log's key.
+
+    Records, openings, keys, values and uses go; the log's leaves stay, and say nothing about her any more.
+    """
+    answer = await service.committer.submit(
+        caller.tenant, EraseSubject(subject=subject_of(request.headers, caller))
+    )
+    if not isinstance(answer, ErasureAnswer):
+        raise TypeError("an erasure was answered as something else")
+    await run_in_threadpool(service.deployment.database.truncate_wal)
+    return JsonBytes({"certificate": answer.certificate, "index": answer.index})
 
 
 def _anonymous(service: ConsentService, caller: Caller, named: str) -> Subject:

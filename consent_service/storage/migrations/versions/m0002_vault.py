@@ -66,4 +66,13 @@ def upgrade() -> None:
     )
     table("subject_key", whole("key_version"), blob("wrapped"), key=())
     table("use_day", whole("day"), blob("sealed"), key=("day",))
+    op.create_table(
+        "tombstone",
+        sa.Column("tenant_id", ROW_ID, nullable=False),
+        big("index"),
+        text("ref"),
+        big("erased_at_ms"),
+        sa.PrimaryKeyConstraint("tenant_id", "index", "ref", name="pk_tombstone"),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name="fk_tombstone_tenant_id"),
+    )
     op.add_column("tenant_key", sa.Column("wraps", sa.BigInteger(), nullable=False, server_default="0"))

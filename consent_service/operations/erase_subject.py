@@ -1,0 +1,73 @@
+"""Erase a subject: records, openings, keys, values and uses go; the leaves stay; a certificate says so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consent_service.domain.subject import SubjectRef
+from consent_service.errors import ErasureRefused, UnknownSubject
+from consent_service.ledger.certificate import ErasureCertificate
+from consent_service.ledger.entry import Kind
+from consent_service.ledger.record import ErasureRecord
+from consent_service.operations.batch import Batch
+from consent_service.operations.tenant import Subject
+from consent_service.storage.subject_store import to_ms
+from consent_service.storage.vault_store import store_tombstones
+
+# What the certificate calls the rows of each table.
+_NAMES = {
+    "record": "records",
+    "subject": "subjects",
+    "key_grant": "key_grants",
+    "profile_value": "values",
+    "subject_key": "subject_keys",
+    "use_day": "days_of_uses",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureAnswer:
+    """The entry of the erasure and its certificate; `ref` is what the subject was called until then."""
+
+    index: int
+    certificate: str
+    ref: SubjectRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraseSubject:
+    """A subject, to be erased with all the anonymous ones that are linked to her."""
+
+    subject: Subject
+
+    @property
+    def subjects(self) -> Sequence[Subject]:
+        """The one subject who goes."""
+        return (self.subject,)
+
+    @property
+    def idempotency_key(self) -> bytes | None:
+        """None: there is nobody left to erase twice."""
+        return None
+
+    def perform(self, batch: Batch) -> ErasureAnswer:
+        """Erase her and append the erasure; raise `UnknownSubject`, or `ErasureRefused` for a linked one."""
+        known = batch.subject(self.subject)
+        if known is None:
+            raise UnknownSubject("Nothing is held about this subject.")
+        if known.linked_to is not None:
+            raise ErasureRefused("This subject is linked to a known one: erase that one.")
+        erased = batch.erase(known)
+        record = ErasureRecord(
+            destroyed={_NAMES[table]: rows for table, rows in erased.destroyed.items()},
+            recorded_at=batch.now,
+        )
+        index = batch.append(Kind.ERASURE, record.encode())
+        store_tombstones(batch.scope, index, erased.refs, erased_at_ms=to_ms(batch.now))
+        certificate = ErasureCertificate(
+            origin=batch.tenant.origin,
+            index=index,
+            subject=known.ref,
+            opening=batch.opening(index),
+            record=record,
+        )
+        return ErasureAnswer(index=index, certificate=certificate.sign(batch.tenant.signer), ref=known.ref)
