@@ -1,15 +1,15 @@
 """Bring a database to this program's schema, or say why it cannot be used."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from consent_service.errors import SchemaMismatch
 from consent_service.storage.engine import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _POSTGRESQL_MIGRATION_LOCK = 0x636F6E73656E74  # "consent" in ASCII
@@ -25,6 +25,8 @@ def migrate(database: Database) -> str:
         if database.dialect == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_MIGRATION_LOCK})")
         _refuse_newer(connection)
+        from alembic import command  # noqa: PLC0415  # a start without migration need not wait for it
+
         command.upgrade(_config(connection), "head")
         return _newest()
 
@@ -49,23 +51,31 @@ def require_schema(database: Database) -> None:
 
 def _refuse_newer(connection: Connection) -> None:
     revision = _revision(connection)
-    known = {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in _known():
         raise SchemaMismatch(f"A newer program wrote this database (schema {revision}): upgrade this one.")
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _known() -> list[str]:
+    """Return the revisions that this program has: `m0001_ledger.py` is revision 0001."""
+    revisions = sorted(path.stem[1:5] for path in (_MIGRATIONS / "versions").glob("m[0-9]*.py"))
+    if not revisions:
+        raise SchemaMismatch("This program came without its migrations: install it again.")
+    return revisions
 
 
 def _newest() -> str:
-    revision = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-    if revision is None:
-        raise SchemaMismatch("This program came without its migrations: install it again.")
-    return revision
+    return _known()[-1]
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection) -> "Config":
+    from alembic.config import Config  # noqa: PLC0415  # see migrate
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
