@@ -21,8 +21,8 @@ from typer.main import get_command
 
 from consent_service import errors
 from consent_service.api import callers, routers
-from consent_service.api.app import create_app
 from consent_service.api.errors import KINDS
+from consent_service.api.hot_routes import ENDPOINTS
 from consent_service.cli.main import app as command_line
 from consent_service.errors import ConsentToolkitError
 from consent_service.settings import Settings
@@ -32,7 +32,7 @@ PAGES = Path(__file__).parent.parent / "docs" / "reference"
 _ANYBODY = "-"
 _BY_SETTING = "any credential, or everybody by setting"
 _TENANTS = {"_ledger_tenant": _BY_SETTING, "_public_tenant": "everybody"}
-_HOT_ROUTES = {"post_decision": "backend, subject", "post_gate": "backend"}
+_HOT_ROUTES = {"/v1/decisions": "backend, subject", "/v1/gate": "backend"}
 _SECTION = re.compile(
     r"(?P<begin><!-- from the code: (?P<name>[a-z ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
@@ -80,22 +80,32 @@ def problems() -> str:
 
 
 def routes() -> str:
-    """Return every route of the HTTP API: who may call it and what it does."""
-    who = {
-        (method.lower(), route.path_format): _callers(route)
-        for module in pkgutil.iter_modules(routers.__path__, f"{routers.__name__}.")
-        for route in importlib.import_module(module.name).router.routes
-        if isinstance(route, APIRoute)
-        for method in route.methods or ()
-    }
-    rows = []
-    for path, operations in create_app(Settings()).openapi()["paths"].items():
-        for method, operation in operations.items():
-            name = f"{method.upper()} {path}"
-            caller = _HOT_ROUTES.get(operation["operationId"]) or who[method, path]
-            first_paragraph = operation.get("description", "").strip().partition("\n\n")[0].replace("\n", " ")
-            rows.append((f"`{name}`", caller, _described(first_paragraph, name)))
-    return table(("route", "who", "what it does"), sorted(rows, key=lambda row: row[0].partition(" ")[2]))
+    """Return every route of the HTTP API and the pages: who may call it and what it does."""
+    rows = [
+        (name, who, _described(_first_paragraph(docstring), name)) for name, who, docstring in served_routes()
+    ]
+    rows.sort(key=lambda row: row[0].partition(" ")[2])
+    return table(("route", "who", "what it does"), ((f"`{name}`", who, text) for name, who, text in rows))
+
+
+def served_routes() -> Iterator[tuple[str, str, str]]:
+    """Yield what the service answers: method and path, who may call it, the endpoint's docstring."""
+    for (method, path), endpoint in ENDPOINTS.items():
+        docstring = (endpoint.__doc__ or "").partition(": ")[2]
+        yield f"{method} {path}", _HOT_ROUTES[path], docstring
+    for module in pkgutil.iter_modules(routers.__path__, f"{routers.__name__}."):
+        for route in importlib.import_module(module.name).router.routes:
+            for method in route.methods:
+                yield f"{method} {route.path_format}", _callers(route), route.endpoint.__doc__ or ""
+
+
+def command_names() -> list[str]:
+    """Return every command as it is typed."""
+    return [name for name, _ in _leaves("consent", get_command(command_line))]
+
+
+def _first_paragraph(docstring: str) -> str:
+    return " ".join(docstring.strip().partition("\n\n")[0].split())
 
 
 def _callers(route: APIRoute) -> str:
