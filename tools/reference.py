@@ -29,7 +29,7 @@ from consent_service.settings import Settings
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
 # Who may call a route whose caller is not found by a role.
-_ANYBODY = "-"
+_ANYBODY = "everybody"
 _BY_SETTING = "any credential, or everybody by setting"
 _TENANTS = {"_ledger_tenant": _BY_SETTING, "_public_tenant": "everybody"}
 _HOT_ROUTES = {"/v1/decisions": "backend, subject", "/v1/gate": "backend"}
