@@ -43,7 +43,7 @@ class GateReader:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._coalescer: Coalescer[GateQuestion, GateAnswer] = Coalescer(
-            "gate-reader", self._answer_all, batch_limit=_READ_BATCH, queue_limit=_READ_QUEUE
+            "gate-reader", self.answer_all, batch_limit=_READ_BATCH, queue_limit=_READ_QUEUE
         )
 
     async def ask(self, question: GateQuestion) -> GateAnswer:
@@ -54,7 +54,8 @@ class GateReader:
         """Answer what waits, then stop."""
         self._coalescer.close()
 
-    def _answer_all(self, questions: Sequence[GateQuestion]) -> list[GateAnswer | Exception]:
+    def answer_all(self, questions: Sequence[GateQuestion]) -> list[GateAnswer | Exception]:
+        """Return an answer or an exception for each question, by one query a tenant."""
         by_tenant: dict[int, list[int]] = defaultdict(list)
         for position, question in enumerate(questions):
             by_tenant[question.tenant_id].append(position)
