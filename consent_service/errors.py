@@ -16,7 +16,8 @@ ConsentToolkitError
 │   ├── UnknownEntry
 │   ├── UnknownSubject            nothing is held about this subject
 │   ├── UnknownTile
-│   └── UnknownTenant
+│   ├── UnknownTenant
+│   └── NoSuchForm                a receipt that cannot be given in the form asked for
 ├── Conflict
 │   ├── IdempotencyKeyReused
 │   ├── TenantExists
@@ -140,6 +141,10 @@ class UnknownSubject(NotFound):
 
 class UnknownTenant(NotFound):
     """No tenant of this name."""
+
+
+class NoSuchForm(NotFound):
+    """A receipt cannot be given in the form that was asked for."""
 
 
 class Conflict(ConsentToolkitError):

@@ -78,6 +78,19 @@ class Settings(BaseSettings):
     credential_cache_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
         default=1.0, description="How long a credential is trusted before it is looked up again."
     )
+    preferences_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[!-~]{1,500}$",
+        description="Where a subject changes her choices, on receipts; the notice's own page if absent.",
+    )
+    storage_country: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z]{2}$",
+        description="Country where personal data is kept (ISO 3166-1), named on receipts.",
+    )
+    pdf_font: Path | None = Field(
+        default=None, description="TrueType font of PDF receipts; Noto Sans of the extra `pdf` by default."
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Log level.")
     pool_size: Annotated[int, Field(ge=1, le=100)] = Field(
         default=8, description="Database connections kept open by one process."

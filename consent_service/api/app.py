@@ -19,6 +19,7 @@ from consent_service.api.routers import (
     notices,
     preferences,
     profiles,
+    receipts,
     subjects,
 )
 from consent_service.observability import configure_logging
@@ -67,6 +68,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
     for router in (
         notices.router,
         decisions.router,
+        receipts.router,
         subjects.router,
         profiles.router,
         ledger.router,

@@ -88,6 +88,7 @@ KINDS: dict[type[errors.ConsentToolkitError], tuple[int, str, str]] = {
     errors.UnknownEntry: (404, "unknown-entry", "Unknown entry"),
     errors.UnknownSubject: (404, "unknown-subject", "Unknown subject"),
     errors.UnknownTenant: (404, "unknown-tenant", "Unknown tenant"),
+    errors.NoSuchForm: (406, "no-such-form", "No such form"),
     errors.NotFound: (404, "not-found", "Not found"),
     errors.IdempotencyKeyReused: (409, "idempotency-key-reused", "Idempotency key reused"),
     errors.ErasureRefused: (409, "erasure-refused", "Erasure refused"),

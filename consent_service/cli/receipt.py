@@ -1,0 +1,59 @@
+"""`consent receipt`: the receipt of one decision, on the screen or as a file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consent_service.cli.output import DatabaseUrl, TenantName, opened, reporting_errors, settings_with
+from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
+from consent_service.ledger.receipt_forms.qr import qr_text
+from consent_service.operations.read_receipt import PDF_MEDIA_TYPE, read_receipt, write_receipt
+
+
+class Form(StrEnum):
+    """The forms of a receipt by the names that the command line has for them."""
+
+    TEXT = "text"
+    JSON_LD = "json-ld"
+    KANTARA = "kantara"
+    HTML = "html"
+    PDF = "pdf"
+
+
+_MEDIA_TYPES = {
+    Form.TEXT: plain.MEDIA_TYPE,
+    Form.JSON_LD: json_ld.MEDIA_TYPE,
+    Form.KANTARA: kantara.MEDIA_TYPE,
+    Form.HTML: html.MEDIA_TYPE,
+    Form.PDF: PDF_MEDIA_TYPE,
+}
+
+
+@reporting_errors
+def receipt(
+    index: Annotated[int, typer.Argument(min=0, help="Index of the decision in the ledger.")],
+    *,
+    form: Annotated[Form, typer.Option("--form", help="What to write.")] = Form.TEXT,
+    out: Annotated[Path | None, typer.Option("--out", help="File; standard output by default.")] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Only if the decision is of this external id.")
+    ] = None,
+    qr: Annotated[bool, typer.Option("--qr/--no-qr", help="Print the QR code after a text.")] = True,
+    tenant: TenantName = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write the receipt of one decision, with its proof; the QR code leads to where choices are changed."""
+    settings = settings_with(database_url)
+    with opened(settings) as deployment:
+        owner = deployment.tenant_named(tenant or settings.tenant)
+        hers = None if subject is None else owner.subject(subject)
+        made = read_receipt(deployment, owner, index, subject=hers)
+        body = write_receipt(made, _MEDIA_TYPES[form], settings)
+    if out is not None:
+        out.write_bytes(body)
+        return
+    typer.echo(body, nl=False)
+    if form is Form.TEXT and qr:
+        typer.echo("\n" + qr_text(made.preferences_url), nl=False)

@@ -1,0 +1,64 @@
+"""A receipt as one HTML page that fetches nothing and runs nothing; the evidence lies in a data block."""
+
+import base64
+import hashlib
+from html import escape
+
+from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.receipt import Receipt
+from consent_service.ledger.receipt_forms.qr import qr_svg
+from consent_service.ledger.receipt_forms.sheet import RIGHT_TO_LEFT, Choice, Sheet, sheet_of
+
+MEDIA_TYPE = "text/html"
+_STYLE = (
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;"
+    "color:#1a1a1a;background:#fff}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-bottom:.25rem}"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:.5rem 0 1.5rem}"
+    "dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}svg{width:10rem;height:10rem}"
+    "@media(max-width:30rem){dl{grid-template-columns:1fr}}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+CONTENT_SECURITY_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What the page may do: apply its own style, and nothing else."""
+
+
+def html_page(receipt: Receipt) -> str:
+    """Return the receipt as an HTML page in the language of the notice."""
+    sheet = sheet_of(receipt)
+    direction = "rtl" if sheet.language.lower().partition("-")[0] in RIGHT_TO_LEFT else "ltr"
+    evidence = canonical_json(receipt.evidence.document()).decode().replace("<", "\\u003c")
+    url = escape(sheet.preferences_url)
+    return (
+        f'<!doctype html>\n<html lang="{escape(sheet.language)}" dir="{direction}">\n<head>\n'
+        '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
+        f"<title>{escape(sheet.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1{_lang(sheet)}>{escape(sheet.title)}</h1>\n<p>{escape(sheet.heading)}</p>\n"
+        f"{''.join(_choice(sheet, choice) for choice in sheet.choices)}"
+        f"{_pairs(sheet, sheet.lines)}"
+        f'<h2{_lang(sheet)}>{escape(sheet.change)}</h2>\n<p><a href="{url}">{url}</a></p>\n'
+        f"{qr_svg(sheet.preferences_url)}\n</main>\n"
+        f'<script type="application/json" id="consent-evidence">{evidence}</script>\n</body>\n</html>\n'
+    )
+
+
+def _choice(sheet: Sheet, choice: Choice) -> str:
+    return (
+        f"<section>\n<h2>{escape(choice.name)}: <span{_lang(sheet)}>{escape(choice.verdict)}</span></h2>\n"
+        f"{_pairs(sheet, choice.lines)}</section>\n"
+    )
+
+
+def _pairs(sheet: Sheet, lines: tuple[tuple[str, str], ...]) -> str:
+    rows = "".join(
+        f"<dt{_lang(sheet)}>{escape(label)}</dt><dd>{escape(value)}</dd>\n" for label, value in lines
+    )
+    return f"<dl>\n{rows}</dl>\n"
+
+
+def _lang(sheet: Sheet) -> str:
+    """Mark our own labels where they are in another language than the notice (WCAG 3.1.2)."""
+    same = sheet.language.lower().partition("-")[0] == sheet.label_language
+    return "" if same else f' lang="{sheet.label_language}" dir="ltr"'

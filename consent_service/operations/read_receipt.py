@@ -1,0 +1,114 @@
+"""Make the receipt of one decision, and give it in the form that somebody asked for."""
+
+import json
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from consent_service.errors import ExtraNotInstalled, NoSuchForm, UnknownEntry
+from consent_service.ledger.canonical import JsonValue
+from consent_service.ledger.merkle import inclusion_proof
+from consent_service.ledger.proof import TlogProof
+from consent_service.ledger.receipt import Evidence, Receipt
+from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
+from consent_service.ledger.record import DecisionRecord, decode_record
+from consent_service.ledger.tiles import subtree_reader
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.tenant import Subject, Tenant
+from consent_service.settings import Settings
+from consent_service.storage.ledger_store import read_head, read_leaves, read_record, read_tile
+from consent_service.storage.scope import TenantScope
+from consent_service.storage.subject_store import find_subjects
+
+PDF_MEDIA_TYPE = "application/pdf"
+
+
+def read_receipt(
+    deployment: Deployment, tenant: Tenant, index: int, *, subject: Subject | None = None
+) -> Receipt:
+    """Return the receipt of the decision at `index`; with `subject`, only if it is hers.
+
+    Raises `UnknownEntry` where there is no such decision, where it was erased, and where it is another's:
+    who may not read it does not learn which.
+    """
+    with deployment.reading(tenant) as scope:
+        head = read_head(scope)
+        if not 0 <= index < head.size:
+            raise UnknownEntry(f"There is no record at index {index}.")
+        stored = read_record(scope, index)
+        if subject is not None and stored.subject_id != _number(scope, subject):
+            raise UnknownEntry(f"There is no record at index {index}.")
+        record = decode_record(stored.body)
+        if not isinstance(record, DecisionRecord):
+            raise UnknownEntry(f"Only decisions have receipts: index {index} is none.")
+        published = deployment.book(scope, head).find(record.decision.notice)
+        subtree = subtree_reader(head.size, lambda level, n, width: read_tile(scope, level, n, width))
+        proof = TlogProof(
+            index=index,
+            hashes=tuple(inclusion_proof(index, head.size, subtree)),
+            checkpoint=head.checkpoint,
+        )
+        leaf = read_leaves(scope, index, index + 1)[0]
+    evidence = Evidence(
+        origin=tenant.origin,
+        vkey=tenant.signer.vkey,
+        index=index,
+        leaf=leaf,
+        opening=stored.opening,
+        record=stored.body,
+        notice=published.document,
+        proof=proof.encode(),
+    )
+    settings = deployment.settings
+    return Receipt(
+        evidence=evidence,
+        record=record,
+        notice=published.notice,
+        published_at=published.published_at,
+        issued_at=deployment.clock(),
+        preferences_url=settings.preferences_url or published.notice.controller.url,
+        storage_country=settings.storage_country,
+    )
+
+
+def _number(scope: TenantScope, subject: Subject) -> int | None:
+    known = find_subjects(scope, [subject.blind_index]).get(subject.blind_index)
+    return -1 if known is None else known.id
+
+
+FORMS: Mapping[str, Callable[[Receipt], bytes]] = {
+    json_ld.MEDIA_TYPE: lambda receipt: _json(json_ld.json_ld(receipt)),
+    kantara.MEDIA_TYPE: lambda receipt: _json(kantara.kantara(receipt)),
+    plain.MEDIA_TYPE: lambda receipt: plain.plain_text(receipt).encode(),
+    html.MEDIA_TYPE: lambda receipt: html.html_page(receipt).encode(),
+}
+"""The forms of a receipt by media type; PDF is the one more that needs an extra."""
+
+
+def write_receipt(receipt: Receipt, media_type: str, settings: Settings) -> bytes:
+    """Return the receipt in the form of this media type; raise `NoSuchForm` or `ExtraNotInstalled`."""
+    if media_type == PDF_MEDIA_TYPE:
+        return _pdf(receipt, settings)
+    form = FORMS.get(media_type)
+    if form is None:
+        raise NoSuchForm(f"A receipt can be had as {', '.join(FORMS)} or {PDF_MEDIA_TYPE}.")
+    return form(receipt)
+
+
+def _pdf(receipt: Receipt, settings: Settings) -> bytes:
+    try:
+        pdf = import_module("consent_service.ledger.receipt_forms.pdf")
+        font = settings.pdf_font or _bundled_font()
+    except ImportError:
+        raise ExtraNotInstalled("pdf") from None
+    document: bytes = pdf.pdf_document(receipt, font=font)
+    return document
+
+
+def _bundled_font() -> Path:
+    root: Path = import_module("fontpkg_noto_sans").ROOT
+    return root / "files" / "NotoSans[wdth,wght].ttf"
+
+
+def _json(document: Mapping[str, JsonValue]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, indent=1).encode()
