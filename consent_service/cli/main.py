@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli import keys, ledger, notice, receipt, serve, tenant
+from consent_service.cli import demo, keys, ledger, notice, receipt, serve, tenant
 
 app = typer.Typer(
     name="consent",
@@ -19,17 +19,24 @@ app.add_typer(notice.app, name="notice")
 app.add_typer(ledger.app, name="ledger")
 app.command("receipt")(receipt.receipt)
 app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
 app.command("migrate")(serve.migrate_schema)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version as installed  # noqa: PLC0415  # only this answer needs it
+
+        typer.echo(installed("consent-service"))
+        raise typer.Exit
 
 
 @app.callback()
 def main(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
+    ] = False,
 ) -> None:
     """Read settings from CONSENT_* variables; each command's options override them."""
-    if version:
-        from importlib.metadata import version as installed  # noqa: PLC0415  # only this answer needs it
-
-        typer.echo(installed("consent-service"))
-        raise typer.Exit
