@@ -28,6 +28,7 @@ BATCH_SIZE = Histogram(
 COMMIT_SECONDS = Histogram("consent_commit_seconds", "Time of one commit.")
 COMMIT_FAILURES = Counter("consent_commit_failures", "Transactions the database refused.")
 BROKEN_SEALS = Counter("consent_broken_seals", "Sealed bytes that did not open.", ("what",))
+USES = Counter("consent_uses", "Uses of profiles by outcome: stored or dropped.", ("outcome",))
 WAITING = Gauge("consent_committer_waiting", "Requests waiting to be committed.", multiprocess_mode="livesum")
 
 

@@ -36,6 +36,12 @@ class Settings(BaseSettings):
         default=30,
         description="Days that an expired or outdated grant keeps its keys, closed, for a renewal.",
     )
+    uses_limit: Annotated[int, Field(ge=0)] = Field(
+        default=100_000, description="Counts of uses that may wait to be stored before new ones are dropped."
+    )
+    uses_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=400, description="Days that uses are kept for the subject to see."
+    )
     epoch_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         default=30, description="Days until a tenant key is replaced and what was deleted is gone everywhere."
     )

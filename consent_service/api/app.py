@@ -21,6 +21,7 @@ from consent_service.api.routers import (
     profiles,
     receipts,
     subjects,
+    uses,
 )
 from consent_service.observability import configure_logging
 from consent_service.operations.deployment import Clock, utc_now
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         receipts.router,
         subjects.router,
         profiles.router,
+        uses.router,
         ledger.router,
         health.router,
         preferences.router,

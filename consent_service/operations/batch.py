@@ -166,11 +166,12 @@ class Batch:
             linked = dict(pair for known in found for pair in linked_to(self.scope, known))
             group |= linked
             found = list(linked)
+        erased = delete_subjects(self.scope, list(group))  # First: whoever counts her uses holds this row.
         indexes = delete_records(self.scope, list(group))
         forget_answers(self.scope, indexes)
         destroyed = erase_vault(self.scope, group)
         destroyed["record"] = len(indexes)
-        destroyed["subject"] = delete_subjects(self.scope, list(group))
+        destroyed["subject"] = erased
         self.keys.forget(group)
         self._subjects = {key: known for key, known in self._subjects.items() if known.id not in group}
         self._answers = {key: known for key, known in self._answers.items() if known.index not in indexes}

@@ -6,6 +6,7 @@ from consent_service.operations.credentials import Credentials
 from consent_service.operations.deployment import Clock, Deployment, utc_now
 from consent_service.operations.manage_tenants import require_tenant
 from consent_service.operations.prune_answers import prune_idempotency
+from consent_service.operations.record_uses import UsesRecorder
 from consent_service.settings import Settings
 
 
@@ -17,6 +18,7 @@ class ConsentService:
         self.settings = deployment.settings
         self.committer = Committer(deployment)
         self.gate = GateReader(deployment)
+        self.uses = UsesRecorder(deployment, limit=deployment.settings.uses_limit)
         self.credentials = Credentials(deployment)
 
     @classmethod
@@ -32,4 +34,5 @@ class ConsentService:
         """Commit and answer everything that was accepted, then close the database."""
         self.committer.close()
         self.gate.close()
+        self.uses.close()
         self.deployment.close()

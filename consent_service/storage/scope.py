@@ -105,6 +105,17 @@ class TenantScope:
         if rows:
             self._connection.execute(_upsert(model, self.dialect), [{**row, **self._stamp} for row in rows])
 
+    def insert_missing(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
+        """Insert rows as this tenant's where there is none with the same primary key."""
+        if rows:
+            table = table_of(model)
+            statement = (
+                postgresql.insert(table).on_conflict_do_nothing()
+                if self.dialect == "postgresql"
+                else sqlite.insert(table).on_conflict_do_nothing()
+            )
+            self._connection.execute(statement, [{**row, **self._stamp} for row in rows])
+
 
 _INSERTS: dict[type[SQLModel], Insert] = {}
 _UPSERTS: dict[tuple[type[SQLModel], str], Insert] = {}

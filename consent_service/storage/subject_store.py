@@ -45,6 +45,12 @@ _LINK = (
     .values(linked_to=bindparam("known"))
 )
 _LINKED_TO = scoped_select(SubjectRow, "id", "ref").where(_subject.c.linked_to == bindparam("known"))
+_HOLD = (
+    scoped_select(SubjectRow, "id")
+    .where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
+    .order_by(_subject.c.id)
+    .with_for_update(read=True, key_share=True)
+)
 _DELETE = scoped_delete(SubjectRow).where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
 _GPC, _BY_SIGNAL = 1, 2
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -200,6 +206,11 @@ def move_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None
 def link_subject(scope: TenantScope, *, anonymous: int, known: int) -> None:
     """Remember that the anonymous subject is the known one."""
     scope.run(_LINK, subject=anonymous, known=known)
+
+
+def hold_subjects(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
+    """Return those of these subjects that exist; none of them is erased before the transaction ends."""
+    return [row.id for row in scope.run(_HOLD, subjects=list(subject_ids))]
 
 
 def linked_to(scope: TenantScope, subject_id: int) -> list[tuple[int, SubjectRef]]:

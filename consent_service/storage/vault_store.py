@@ -72,6 +72,11 @@ _DELETE_DERIVED = scoped_delete(ProfileValueRow).where(
 _SUBJECT_KEYS = scoped_select(SubjectKeyRow, "subject_id", "key_version", "wrapped").where(
     _own_key.c.subject_id.in_(_OF_SUBJECTS)
 )
+_LOCK_SUBJECT_KEYS = _SUBJECT_KEYS.order_by(_own_key.c.subject_id).with_for_update()
+_DAYS = scoped_select(UseDayRow, "subject_id", "day", "sealed").where(
+    _use.c.subject_id.in_(_OF_SUBJECTS), _use.c.day.in_(bindparam("days", expanding=True))
+)
+_PRUNE_USES = scoped_delete(UseDayRow).where(_use.c.day < bindparam("before"))
 _USES = (
     scoped_select(UseDayRow, "subject_id", "day", "sealed")
     .where(_use.c.subject_id.in_(_OF_SUBJECTS))
@@ -278,6 +283,28 @@ def find_subject_keys(scope: TenantScope, subject_ids: Iterable[int]) -> dict[in
     }
 
 
+def lock_subject_keys(scope: TenantScope, subject_ids: Iterable[int]) -> dict[int, SubjectKey]:
+    """Return subjects' own keys, and keep others from counting their uses until the transaction ends."""
+    subjects = list(subject_ids)
+    if not subjects:
+        return {}
+    return {
+        subject: SubjectKey(subject_id=subject, key_version=version, wrapped=wrapped)
+        for subject, version, wrapped in scope.run(_LOCK_SUBJECT_KEYS, subjects=subjects)
+    }
+
+
+def store_missing_subject_keys(scope: TenantScope, keys: Sequence[SubjectKey]) -> None:
+    """Store subjects' own keys where another transaction has not done so before."""
+    scope.insert_missing(
+        SubjectKeyRow,
+        [
+            {"subject_id": key.subject_id, "key_version": key.key_version, "wrapped": key.wrapped}
+            for key in keys
+        ],
+    )
+
+
 def store_subject_keys(scope: TenantScope, keys: Sequence[SubjectKey]) -> None:
     """Store subjects' own keys, in place of what they had."""
     scope.upsert(
@@ -295,6 +322,20 @@ def find_uses(scope: TenantScope, subject_ids: Iterable[int]) -> list[UseDay]:
     if not subjects:
         return []
     return [UseDay(subject_id=s, day=d, sealed=b) for s, d, b in scope.run(_USES, subjects=subjects)]
+
+
+def find_days(scope: TenantScope, subject_ids: Iterable[int], days: Iterable[int]) -> list[UseDay]:
+    """Return what is stored of these subjects on these days."""
+    subjects, wanted = list(subject_ids), list(days)
+    if not subjects or not wanted:
+        return []
+    rows = scope.run(_DAYS, subjects=subjects, days=wanted)
+    return [UseDay(subject_id=s, day=d, sealed=b) for s, d, b in rows]
+
+
+def prune_uses(scope: TenantScope, *, before_day: int) -> int:
+    """Delete the uses before a day; return of how many days."""
+    return scope.run(_PRUNE_USES, before=before_day).rowcount
 
 
 def store_uses(scope: TenantScope, days: Sequence[UseDay]) -> None:

@@ -191,3 +191,25 @@ def test_no_value_is_in_the_files(client: TestClient, tmp_path: Path) -> None:
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) >= 2
     assert [path.name for path in files if CANARY.encode() in path.read_bytes()] == []
+
+
+def test_every_read_and_every_reported_use_is_shown_to_the_subject(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted")
+    client.patch("/v1/profile", json={"household": {"size": 2}}, headers=ANA)
+    for _ in range(2):
+        client.get("/v1/profile", params={"purpose": "coupons", "feature": "mailing"}, headers=ANA)
+    client.post("/v1/profiles/query", json={"purpose": "coupons", "subjects": ["ana", "stranger"]})
+    client.get("/v1/profile", params={"purpose": "recommendations"}, headers=ANA)
+    use = {"purpose": "coupons", "feature": "home_page", "categories": ["purchases"], "times": 3}
+
+    noted = client.post("/v1/uses", json={"uses": [use]}, headers=ANA)
+    uses = client.get("/v1/uses", headers=ANA)
+
+    assert (noted.status_code, noted.json()) == (202, {"noted": 1})
+    assert {(item["feature"], item["category"]): item["times"] for item in uses.json()["uses"]} == {
+        ("mailing", "household"): 2,
+        ("profile", "household"): 1,
+        ("home_page", "purchases"): 3,
+    }
+    assert len(uses.json()["sentences"]) == 2
+    assert uses.json()["sentences"][0].startswith("What you bought here: used 3 times for Coupons")

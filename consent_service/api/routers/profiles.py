@@ -1,5 +1,6 @@
 """Profiles: sealed writes where a live grant covers the category, reads through one purpose."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -7,11 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from consent_service.api.callers import Backend, Service, gpc_of, subject_of
 from consent_service.api.hot_routes import JsonBytes
-from consent_service.api.schemas import PurposeName
+from consent_service.api.schemas import PurposeName, Word
 from consent_service.domain.profile import parse_changes, parse_fields
 from consent_service.domain.purpose import PurposeKey
+from consent_service.domain.uses import Feature
 from consent_service.errors import PurposeClosed
+from consent_service.operations.credentials import Caller
 from consent_service.operations.read_profile import Profile, ProfileQuestion, read_profiles
+from consent_service.operations.service import ConsentService
 from consent_service.operations.update_profile import update_profile
 
 router = APIRouter(tags=["profile"])
@@ -36,6 +40,7 @@ class ProfilesBody(BaseModel):
     purpose: PurposeName
     subjects: Annotated[list[str], Field(min_length=1, max_length=MAX_SUBJECTS)]
     fields: Annotated[list[str], Field(max_length=500)] | None = None
+    feature: Word = "profile"
 
 
 ChangesBody = Annotated[
@@ -80,6 +85,7 @@ def get_profile(
     caller: Backend,
     purpose: Annotated[PurposeName, Query(description="The purpose the data is for.")],
     fields: Fields = None,
+    feature: Annotated[Word, Query(description="What reads it, as the subject is told.")] = "profile",
 ) -> Response:
     """Return what this purpose may see; 403 `purpose-closed` with the gate's reason where it is closed."""
     question = ProfileQuestion(
@@ -91,6 +97,7 @@ def get_profile(
     [answer] = read_profiles(service.deployment, caller.tenant, question)
     if isinstance(answer, PurposeClosed):
         raise answer
+    _note(service, caller, question.purpose, feature, [answer])
     return JsonBytes({"purpose": purpose, **_document(answer)})
 
 
@@ -104,7 +111,22 @@ def post_query(request: Request, body: ProfilesBody, service: Service, caller: B
         gpc=gpc_of(request.headers),
     )
     answers = read_profiles(service.deployment, caller.tenant, question)
+    _note(service, caller, question.purpose, body.feature, answers)
     return JsonBytes({"purpose": body.purpose, "profiles": [_item(answer) for answer in answers]})
+
+
+def _note(
+    service: ConsentService,
+    caller: Caller,
+    purpose: PurposeKey,
+    feature: str,
+    answers: Sequence[Profile | PurposeClosed],
+) -> None:
+    """Leave the trace that the subject sees under GET /v1/uses."""
+    for answer in answers:
+        if isinstance(answer, Profile):
+            read = (purpose, Feature(feature))
+            service.uses.note_read(caller.tenant, answer.subject_id, read, answer.attributes)
 
 
 def _item(answer: Profile | PurposeClosed) -> dict[str, Any]:

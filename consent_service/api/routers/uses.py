@@ -1,0 +1,90 @@
+"""Uses: what a subject's data was used for, reported by the shop and shown to her."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from consent_service.api.callers import Backend, BackendOrSubject, Service, subject_of
+from consent_service.api.hot_routes import JsonBytes
+from consent_service.api.schemas import PurposeName, Word
+from consent_service.domain.uses import date_of
+from consent_service.ledger.record import format_time
+from consent_service.operations.read_uses import DayOfUses, read_uses
+from consent_service.operations.report_uses import ReportedUse, report_uses
+
+router = APIRouter(tags=["uses"])
+MAX_USES = 1000
+
+
+class UseBody(BaseModel):
+    """One use, or several of one kind; `categories` are the purpose's where they are not named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject: Annotated[str, Field(max_length=256)] | None = None
+    purpose: PurposeName
+    feature: Word
+    categories: Annotated[list[str], Field(min_length=1, max_length=100)] | None = None
+    times: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+
+
+class UsesBody(BaseModel):
+    """Uses to be noted, of the subject of the request or each of the subject it names."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"uses": [{"purpose": "recommendations", "feature": "home_page", "times": 3}]}]
+        },
+    )
+
+    uses: Annotated[list[UseBody], Field(min_length=1, max_length=MAX_USES)]
+
+
+@router.post("/v1/uses", status_code=202, summary="Report uses")
+def post_uses(request: Request, body: UsesBody, service: Service, caller: Backend) -> Response:
+    """Note uses for their subjects to see; `noted` counts those about subjects of whom something is held."""
+    own = None if all(use.subject for use in body.uses) else subject_of(request.headers, caller)
+    reported = []
+    for use in body.uses:
+        subject = own if use.subject is None else caller.tenant.subject(use.subject)
+        if subject is not None:
+            reported.append(
+                ReportedUse(
+                    subject=subject,
+                    purpose=use.purpose,
+                    feature=use.feature,
+                    categories=use.categories,
+                    times=use.times,
+                )
+            )
+    noted = report_uses(service.deployment, service.uses, caller.tenant, reported)
+    return JsonBytes({"noted": noted}, status_code=202)
+
+
+@router.get("/v1/uses", summary="Read what a subject's data was used for")
+def get_uses(
+    request: Request,
+    service: Service,
+    caller: BackendOrSubject,
+    language: Annotated[str, Query(max_length=35, description="Language of the sentences.")] = "en",
+) -> Response:
+    """Return the uses by day, purpose, feature and category, and in plain words."""
+    subject = subject_of(request.headers, caller)
+    days, told = read_uses(service.deployment, service.uses, caller.tenant, subject, language=language)
+    return JsonBytes({"uses": [item for day in days for item in _items(day)], "sentences": told})
+
+
+def _items(day: DayOfUses) -> list[dict[str, Any]]:
+    return [
+        {
+            "day": date_of(day.day).isoformat(),
+            "purpose": kind.purpose,
+            "feature": kind.feature,
+            "category": kind.category,
+            "times": count.times,
+            "last": format_time(count.last),
+        }
+        for kind, count in day.uses.items()
+    ]
