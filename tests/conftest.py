@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
+from tests.installation import Installation, Tampering, check_ledger
 from tests.postgres import PostgresServer
 from tests.servers import unused_port
 
@@ -50,3 +51,26 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def free_port() -> int:
     """A TCP port of the loopback address that nobody listens on."""
     return unused_port()
+
+
+@pytest.fixture
+def unchecked_installation(database_url: str, tmp_path: Path) -> Iterator[Installation]:
+    """A service without a notice, whose ledger is not verified at the end: for tests that spoil it."""
+    with Installation(home=tmp_path / "home", database_url=database_url) as installation:
+        yield installation
+
+
+@pytest.fixture
+def installation(unchecked_installation: Installation) -> Iterator[Installation]:
+    """A service with the example notice as entry 0; the ledger must verify when the test is done."""
+    unchecked_installation.publish()
+    yield unchecked_installation
+    check_ledger(unchecked_installation.service)
+
+
+@pytest.fixture
+def tampering(database_url: str) -> Iterator[Tampering]:
+    """A way into the database behind the service's back."""
+    tampering = Tampering(database_url)
+    yield tampering
+    tampering.close()

@@ -123,10 +123,6 @@ class Deployment:
         with self.database.writing() as connection:
             yield TenantScope(connection, tenant.id)
 
-    def book_afresh(self, scope: TenantScope) -> NoticeBook:
-        """Return the tenant's notices read from the database, not from memory."""
-        return extend_book(NoticeBook(), notices_after(scope, -1))
-
     def book(self, scope: TenantScope, head: Head | None = None) -> NoticeBook:
         """Return the tenant's notices as of this transaction, reading only those not yet in memory."""
         head = head or read_head(scope)

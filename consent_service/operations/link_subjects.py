@@ -42,7 +42,7 @@ class LinkSubjects:
         return None
 
     def perform(self, batch: Batch) -> LinkAnswer:
-        """Append the link; raise `LinkRefused` where the anonymous side decided nothing or is linked."""
+        """Append the link; raise `LinkRefused` where the anonymous side decided nothing or one is linked."""
         anonymous = batch.subject(self.anonymous)
         if self.anonymous.blind_index == self.known.blind_index:
             raise LinkRefused("A subject is not linked to herself.")
@@ -51,6 +51,8 @@ class LinkSubjects:
         if anonymous.linked_to is not None:
             raise LinkRefused("The anonymous subject is linked already.")
         known = batch.require_subject(self.known)
+        if known.linked_to is not None:  # Two linked to each other could never be erased.
+            raise LinkRefused("The known subject is linked to another one herself: link to that one.")
         before = known.state
         known.state = link(before, anonymous.state, index=batch.size, recorded_at=batch.now)
         record = LinkRecord(

@@ -100,28 +100,33 @@ def replay(
 
     Raises `LedgerCorrupt` with the index of a link whose other side is gone.
     """
+    entries = _entries(scope, book, subject.id)
+    if until is not None:
+        entries = [entry for entry in entries if entry.record.recorded_at <= until]
+    return _added_up(scope, book, subject, entries)
+
+
+def state_before(scope: TenantScope, book: NoticeBook, subject: StoredSubject, index: int) -> SubjectState:
+    """Return what a subject's entries before the one at `index` add up to."""
+    entries = [entry for entry in _entries(scope, book, subject.id) if entry.index < index]
+    return _added_up(scope, book, subject, entries)
+
+
+def _added_up(
+    scope: TenantScope, book: NoticeBook, subject: StoredSubject, entries: Sequence[HistoryEntry]
+) -> SubjectState:
     state = NOBODY
-    for entry in _entries(scope, book, subject.id):
+    for entry in entries:
         record = entry.record
-        if until is not None and record.recorded_at > until:
-            break
         if isinstance(record, LinkRecord):
             anonymous = find_linked(scope, record.linked, subject.id)
             if anonymous is None:
                 raise LedgerCorrupt("A link leads to no subject.", index=entry.index)
+            # She may have been the known side of an earlier link herself; indexes fall, so this ends.
             theirs = state_before(scope, book, anonymous, entry.index)
             state = link(state, theirs, index=entry.index, recorded_at=record.recorded_at)
         elif entry.notice is not None:
             state = apply(state, _decision_entry(record, entry.notice, entry.index))
-    return state
-
-
-def state_before(scope: TenantScope, book: NoticeBook, subject: StoredSubject, index: int) -> SubjectState:
-    """Return what a subject's decisions before the entry at `index` add up to."""
-    state = NOBODY
-    for entry in _entries(scope, book, subject.id):
-        if entry.index < index and isinstance(entry.record, DecisionRecord) and entry.notice is not None:
-            state = apply(state, _decision_entry(entry.record, entry.notice, entry.index))
     return state
 
 

@@ -1,6 +1,6 @@
 """Entries, records, tiles and checkpoints of one tenant's log."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,10 @@ class StoredRecord:
     opening: bytes
     body: bytes
     subject_id: int | None = None
+
+
+StoredEntry = tuple[int, bytes, bytes | None, bytes | None, int | None]
+"""Index, leaf, opening, body and subject number; `None` where erased."""
 
 
 def read_head(scope: TenantScope) -> Head:
@@ -222,12 +226,12 @@ def delete_records(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
     return indexes
 
 
-def stream_entries(scope: TenantScope) -> Iterator[tuple[int, bytes, bytes | None, bytes | None, int | None]]:
-    """Yield (index, leaf, opening, body, subject number) of every entry in order; `None` where erased."""
+def stream_entries(scope: TenantScope) -> Generator[StoredEntry]:
+    """Yield (index, leaf, opening, body, subject number) of every entry in order. Close what you leave."""
     yield from scope.stream(_ALL_ENTRIES)
 
 
-def stream_chains(scope: TenantScope) -> Iterator[tuple[int, int, bytes, bytes]]:
+def stream_chains(scope: TenantScope) -> Generator[tuple[int, int, bytes, bytes]]:
     """Yield (subject number, index, leaf, body) of every record of a subject, subject by subject."""
     yield from scope.stream(_CHAINS)
 
@@ -238,7 +242,7 @@ def find_tile(scope: TenantScope, level: int, n: int) -> Tile | None:
     return None if row is None else Tile(level, n, row.width, row.data)
 
 
-def stream_checkpoints(scope: TenantScope) -> Iterator[tuple[int, bytes]]:
+def stream_checkpoints(scope: TenantScope) -> Generator[tuple[int, bytes]]:
     """Yield (size, signed note) of every checkpoint, oldest first."""
     for row in scope.stream(_READ_CHECKPOINTS, chunk=256):
         yield row.size, row.note

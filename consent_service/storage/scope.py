@@ -4,7 +4,7 @@ Statements are built once, at import, by `scoped_*`: each has its tenant in the 
 Only a `TenantScope` can run them, and it always puts in its own tenant's number.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -88,12 +88,17 @@ class TenantScope:
         if rows:
             self._connection.execute(statement, [{**row, **self._own} for row in rows])
 
-    def stream(self, statement: Executable, *, chunk: int = 1024, **params: object) -> Iterator[Any]:
-        """Yield the rows of a scoped SELECT without holding more than `chunk` of them."""
+    def stream(self, statement: Executable, *, chunk: int = 1024, **params: object) -> Generator[Any]:
+        """Yield the rows of a scoped SELECT without holding more than `chunk` of them.
+
+        Who leaves before the last row closes the generator, and with it the cursor.
+        """
         _require_scoped(statement)
-        yield from self._connection.execute(
-            statement, {**params, **self._own}, execution_options={"stream_results": True, "yield_per": chunk}
-        )
+        options = {"stream_results": True, "yield_per": chunk}
+        with self._connection.execute(
+            statement, {**params, **self._own}, execution_options=options
+        ) as result:
+            yield from result
 
     def insert(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
         """Insert rows as this tenant's, by one Core statement."""

@@ -1,7 +1,7 @@
 """Subjects and the projection of their consents."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -69,6 +69,20 @@ class StoredSubject:
     last_index: int = -1
     last_commitment: bytes | None = None
     linked_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectedSubject:
+    """A subject's row as it is stored, its `state` not yet trusted to be readable."""
+
+    id: int
+    ref: str
+    blind_index: bytes
+    sealed_id: bytes
+    state: str
+    last_index: int
+    last_commitment: bytes
+    linked_to: int | None
 
 
 def to_ms(moment: datetime) -> int:
@@ -148,10 +162,10 @@ def find_subject(scope: TenantScope, subject_id: int) -> StoredSubject | None:
     return None if row is None else _stored(row)
 
 
-def stream_subjects(scope: TenantScope) -> Iterator[StoredSubject]:
-    """Yield every subject in the order of their first entries."""
+def stream_projection(scope: TenantScope) -> Generator[ProjectedSubject]:
+    """Yield every subject's row in the order of their first entries."""
     for row in scope.stream(_ALL):
-        yield _stored(row)
+        yield ProjectedSubject(**row._mapping)  # noqa: SLF001  # a Core row's documented way to a mapping
 
 
 def _stored(row: Any) -> StoredSubject:  # a Core row

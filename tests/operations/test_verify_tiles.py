@@ -26,8 +26,8 @@ def test_a_ledger_with_a_tile_of_level_1_that_has_grown_verifies(shop: Shop) -> 
     assert shop.check_ledger().size == 1 + DECISIONS
 
 
-@pytest.mark.parametrize(("level", "n", "first"), [(0, 3, 768), (1, 0, 0)])
-def test_a_changed_tile_that_still_grows_is_named_by_its_first_entry(
+@pytest.mark.parametrize(("level", "n", "first"), [(0, 3, 768 + 1), (1, 0, 256)])
+def test_a_changed_hash_of_a_tile_that_still_grows_is_named_by_its_first_entry(
     shop: Shop, level: int, n: int, first: int
 ) -> None:
     with shop.service.deployment.database.writing() as connection:
