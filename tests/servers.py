@@ -88,7 +88,7 @@ class ServerProcess:
     def wait_until_ready(self, condition: Callable[[], bool], *, what: str) -> None:
         """Wait until the condition holds for the first time; when it never does, leave no process behind."""
         try:
-            self.wait_until(condition, what=what)
+            self.wait_until(condition, what=what, timeout=60.0)  # a busy machine starts slowly
         except BaseException:
             self.kill()
             raise
