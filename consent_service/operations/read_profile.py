@@ -138,15 +138,17 @@ class _Sealed:
 
 def open_values(tenant: str, key: SealingKey, values: Sequence[SealedValue]) -> dict[FieldKey, ProfileValue]:
     """Return field and value of what one category key sealed; raise `SealBroken`."""
-    opened: dict[FieldKey, ProfileValue] = {}
-    for value in values:
-        place = value_place(
-            tenant=tenant,
-            subject=str(value.subject_id),
-            category=value.category,
-            field_tag=value.field_tag,
-            source=source_name(value.source, value.source_index),
-        )
-        field, content = decode_value(open_sealed(key, value.sealed, place))
-        opened[FieldKey(field)] = content
-    return opened
+    return dict(open_value(tenant, key, value) for value in values)
+
+
+def open_value(tenant: str, key: SealingKey, value: SealedValue) -> tuple[FieldKey, ProfileValue]:
+    """Return field and value of one stored row; raise `SealBroken`."""
+    place = value_place(
+        tenant=tenant,
+        subject=str(value.subject_id),
+        category=value.category,
+        field_tag=value.field_tag,
+        source=source_name(value.source, value.source_index),
+    )
+    field, content = decode_value(open_sealed(key, value.sealed, place))
+    return FieldKey(field), content

@@ -17,7 +17,7 @@ from consent_service.ledger.record import DecisionRecord, format_time
 from consent_service.observability import DECISIONS
 from consent_service.operations.batch import Request as BatchRequest
 from consent_service.operations.credentials import Caller
-from consent_service.operations.read_history import HistoryEntry, read_consents, read_history
+from consent_service.operations.read_history import Consents, HistoryEntry, read_consents, read_history
 from consent_service.operations.record_decision import DecisionAnswer, RecordDecision
 from consent_service.operations.service import ConsentService
 
@@ -87,10 +87,11 @@ def get_decisions(request: Request, service: Service, caller: AnyReader) -> Resp
     """Return every entry of the subject, oldest first; `notice` leads to the words that were shown."""
     subject = subject_of(request.headers, caller)
     entries = read_history(service.deployment, caller.tenant, subject)
-    return JsonBytes({"decisions": [_history(entry) for entry in entries]})
+    return JsonBytes({"decisions": [history_document(entry) for entry in entries]})
 
 
-def _history(entry: HistoryEntry) -> dict[str, Any]:
+def history_document(entry: HistoryEntry) -> dict[str, Any]:
+    """Return the JSON members of one entry of a subject's history."""
     record = entry.record
     document: dict[str, Any] = {
         "index": entry.index,
@@ -134,7 +135,12 @@ def get_consents(
         except (ValueError, OverflowError):
             raise InvalidInput("as_of is an RFC 3339 moment such as 2026-11-21T12:00:00Z.") from None
     consents = read_consents(service.deployment, caller.tenant, subject, as_of=moment)
-    document = {}
+    return JsonBytes({"consents": consents_document(consents), "head": consents.head})
+
+
+def consents_document(consents: Consents) -> dict[str, Any]:
+    """Return the JSON members of a subject's consents, by purpose."""
+    document: dict[str, Any] = {}
     for key, current in consents.consents.items():
         members: dict[str, Any] = {"status": current.status.value}
         if current.consent is not None:
@@ -146,4 +152,4 @@ def get_consents(
             }
         members |= {"allowed": current.verdict.allowed, "reason": current.verdict.reason.value}
         document[key] = members
-    return JsonBytes({"consents": document, "head": consents.head})
+    return document

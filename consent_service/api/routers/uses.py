@@ -73,10 +73,11 @@ def get_uses(
     """Return the uses by day, purpose, feature and category, and in plain words."""
     subject = subject_of(request.headers, caller)
     days, told = read_uses(service.deployment, service.uses, caller.tenant, subject, language=language)
-    return JsonBytes({"uses": [item for day in days for item in _items(day)], "sentences": told})
+    return JsonBytes({"uses": [item for day in days for item in use_items(day)], "sentences": told})
 
 
-def _items(day: DayOfUses) -> list[dict[str, Any]]:
+def use_items(day: DayOfUses) -> list[dict[str, Any]]:
+    """Return the JSON members of each count of one day."""
     return [
         {
             "day": date_of(day.day).isoformat(),

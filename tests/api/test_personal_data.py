@@ -1,0 +1,155 @@
+"""Everything that is held about a subject, as JSON and as a page."""
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
+
+from consent_service.api.app import create_app
+from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.service import ConsentService
+from consent_service.settings import Settings
+from tests.builders import a_notice
+
+ANA = {"Consent-Subject": "ana@shop.example"}
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def client(database_url: str, tmp_path: Path) -> Iterator[TestClient]:
+    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(database_url)))
+    with TestClient(app) as client:
+        service: ConsentService = app.state.service
+        tenant = require_tenant(service.deployment, "default")
+        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
+        key = create_api_key(service.deployment, tenant, Role.BACKEND).key
+        client.headers["Authorization"] = f"Bearer {key}"
+        yield client
+
+
+def a_customer(client: TestClient) -> str:
+    digest: str = client.get("/v1/notice").json()["digest"]
+    body = {"notice": digest, "method": "save", "source": "banner", "language": "en"}
+    for choices in (
+        {"coupons": "granted", "recommendations": "granted", "ai_assistance": "denied"},
+        {"recommendations": "denied"},
+    ):
+        answer = client.post("/v1/decisions", json={**body, "choices": choices}, headers=ANA)
+        assert answer.status_code == 201
+    client.patch("/v1/profile", json={"purchases": {"last_basket": ["milk"], "note": HOSTILE}}, headers=ANA)
+    client.patch("/v1/profile?derived_for=coupons", json={"household": {"segment": "family"}}, headers=ANA)
+    client.get("/v1/profile", params={"purpose": "coupons"}, headers=ANA)
+    return digest
+
+
+def test_everything_is_there_as_json(client: TestClient) -> None:
+    digest = a_customer(client)
+
+    data = client.get("/v1/personal-data", headers=ANA).json()
+
+    assert data["held"] is True
+    assert data["subject"]["external_id"] == "ana@shop.example"
+    assert data["controller"]["name"] == "Maison Lumière"
+    assert {key: item["status"] for key, item in data["consents"].items()} == {
+        "recommendations": "withdrawn",
+        "coupons": "given",
+        "support_context": "unknown",
+        "ai_assistance": "refused",
+    }
+    assert [entry["notice"] for entry in data["history"]] == [digest, digest]
+    assert set(data["notices"]) == {digest}
+    assert data["notices"][digest]["purposes"]["coupons"]["name"]["en"] == "Coupons chosen for you"
+    assert data["profile"]["purchases"]["last_basket"]["value"] == ["milk"]
+    assert data["profile"]["purchases"]["last_basket"]["open_to"] == ["coupons"]
+    assert data["profile"]["household"]["segment"]["derived_for"] == "coupons"
+    assert data["purposes"]["coupons"]["recipients"][0]["name"] == "Poste & Co"
+    assert data["purposes"]["coupons"]["retention"] == "P12M"
+    assert {(use["category"], use["times"]) for use in data["uses"]} == {("purchases", 1), ("household", 1)}
+
+
+class Page(HTMLParser):
+    """The text of a page, and what it would fetch or run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: list[str] = []
+        self.language = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "html":
+            self.language = dict(attrs)["lang"] or ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_everything_is_there_as_a_page(client: TestClient) -> None:
+    a_customer(client)
+
+    answer = client.get("/v1/personal-data", headers={**ANA, "Accept": "text/html,application/json;q=0.5"})
+
+    page = Page(answer.text)
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert page.language == answer.headers["Content-Language"] == "en"
+    assert "script" not in page.tags
+    assert HOSTILE in page.text
+    for shown in ("ana@shop.example", "last_basket", "milk", "Coupons chosen", "Poste & Co", "once for"):
+        assert shown in page.text
+
+
+def test_the_page_speaks_french_where_that_is_asked(client: TestClient) -> None:
+    a_customer(client)
+
+    answer = client.get("/v1/personal-data?language=fr", headers={**ANA, "Accept": "text/html"})
+
+    assert Page(answer.text).language == "fr"
+    assert "Tout ce que nous avons sur vous" in answer.text
+    assert "utilisé une fois pour Coupons choisis pour vous" in answer.text
+
+
+def test_of_a_stranger_nothing_is_held(client: TestClient) -> None:
+    data = client.get("/v1/personal-data", headers={"Consent-Subject": "stranger"}).json()
+    page = client.get("/v1/personal-data", headers={"Consent-Subject": "stranger", "Accept": "text/html"})
+
+    assert (data["held"], data["profile"], data["history"], data["uses"]) == (False, {}, [], [])
+    assert "We hold nothing about you." in page.text
+
+
+def test_after_an_erasure_nothing_is_held(client: TestClient) -> None:
+    a_customer(client)
+
+    erased = client.delete("/v1/subject", headers=ANA)
+
+    assert erased.status_code == 200
+    assert erased.json()["certificate"].startswith("consent-erasure/v1\n")
+    assert client.get("/v1/personal-data", headers=ANA).json()["held"] is False
+    assert client.delete("/v1/subject", headers=ANA).json()["type"] == "/problems/unknown-subject"
+
+
+def test_what_is_closed_but_not_yet_deleted_is_shown_as_such(client: TestClient) -> None:
+    a_customer(client)
+    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # the ASGI application's
+    tenant = require_tenant(service.deployment, "default")
+    service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice({"purposes/coupons/version": 2})))
+
+    data = client.get("/v1/personal-data", headers=ANA).json()
+    page = client.get("/v1/personal-data", headers={**ANA, "Accept": "text/html"})
+
+    assert data["profile"]["purchases"]["last_basket"]["open_to"] == []
+    assert "nobody may read it" in page.text
+
+
+def test_a_token_shows_its_own_subject_only(client: TestClient) -> None:
+    a_customer(client)
+    token = client.post("/v1/subject/token", headers={"Consent-Subject": "ben"}).json()["token"]
+
+    data = client.get("/v1/personal-data", headers={"Authorization": f"Bearer {token}"}).json()
+
+    assert data["held"] is False
