@@ -24,7 +24,7 @@ const $ = <E extends HTMLElement>(selector: string): E => root.querySelector<E>(
 /** What was said about a purpose and still counts: under its version, within its validity. */
 const live = ({ name, dataset }: HTMLInputElement): Choice | undefined => {
   const [version, choice, day] = said[name] || [];
-  return version == dataset.version && today() < day! + +dataset.days! ? choice : undefined;
+  return version == dataset.v && today() < day! + +dataset.days! ? choice : undefined;
 };
 
 /** Global Privacy Control, as the W3C text names it. */
@@ -105,7 +105,7 @@ const decide = (wanted: (input: HTMLInputElement) => boolean, method: string): v
     if (!dialog.open && answer(input) != null) continue;
     const yes = wanted(input);
     made[input.name] = yes ? "granted" : "denied";
-    if (!yes || !open(input)) said[input.name] = [+input.dataset.version!, 0, today()];
+    if (!yes || !open(input)) said[input.name] = [+input.dataset.v!, 0, today()];
   }
   enqueue({
     id: today() + "-" + Math.random(),

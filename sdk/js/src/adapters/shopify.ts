@@ -10,10 +10,10 @@ interface Shopify {
 }
 
 const names = (document.currentScript as HTMLScriptElement).dataset;
-const scope = window as unknown as { Shopify?: Shopify; consent: { choices: Record<string, boolean>; ready: Promise<void> } };
+const scope = window as unknown as { Shopify?: Shopify; consent: { choices(): Record<string, boolean>; ready: Promise<void> } };
 
 const tell = (): void => {
-  const { choices } = scope.consent;
+  const choices = scope.consent.choices();
   const every = (list?: string): boolean => !!list && list.split(",").every((key) => choices[key] === true);
   scope.Shopify!.customerPrivacy.setTrackingConsent(
     {
