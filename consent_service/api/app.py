@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp
 
 from consent_service.api import errors, hot_routes
@@ -30,6 +31,7 @@ from consent_service.operations.service import ConsentService
 from consent_service.settings import Settings
 
 _SUMMARY = "Explicit, revocable choices, kept as evidence that anyone can verify."
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _SECURITY_SCHEME = {
     "type": "http",
     "scheme": "bearer",
@@ -81,9 +83,20 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         browser.router,
     ):
         app.include_router(router)
-    errors.install(app)
+    errors.install(app, lambda path: _methods_of(app, path))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
+
+
+def _methods_of(app: FastAPI, path: str) -> set[str]:
+    """Return the methods of every route at this path, hot ones included."""
+    hot = {method for method, hot_path in hot_routes.ENDPOINTS if hot_path == path}
+    return hot | {method for method in _METHODS if any(_leads(route, method, path) for route in app.routes)}
+
+
+def _leads(route: BaseRoute, method: str, path: str) -> bool:
+    match, _ = route.matches({"type": "http", "method": method, "path": path, "root_path": "", "headers": []})
+    return match is Match.FULL
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

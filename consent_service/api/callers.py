@@ -5,6 +5,7 @@ from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from consent_service.errors import Forbidden, InvalidSubject, Unauthenticated
@@ -33,6 +34,15 @@ def authenticate(service: ConsentService, headers: Headers) -> Caller:
     if caller.role in {Role.BROWSER, SUBJECT_ROLE}:
         _check_origin(service, headers, caller)
     return caller
+
+
+async def authenticated(service: ConsentService, headers: Headers) -> Caller:
+    """Do as `authenticate` on the event loop: what needs the database waits for it on another thread."""
+    scheme, _, credential = headers.get("authorization", "").partition(" ")
+    known = service.credentials.known(credential.strip()) if scheme.lower() == "bearer" else None
+    if known is None or known.role == Role.BROWSER:
+        return await run_in_threadpool(authenticate, service, headers)
+    return known
 
 
 def _check_origin(service: ConsentService, headers: Headers, caller: Caller) -> None:
@@ -106,7 +116,7 @@ def _ledger_tenant(request: Request) -> Tenant:
     service = service_of(request)
     if "authorization" not in request.headers and service.settings.ledger_public:
         return service.deployment.tenant_named(service.settings.tenant)
-    return authenticate(service, request.headers).tenant
+    return require_role(authenticate(service, request.headers), Role.AUDITOR, Role.BACKEND).tenant
 
 
 def _public_tenant(request: Request) -> Tenant:
@@ -114,6 +124,15 @@ def _public_tenant(request: Request) -> Tenant:
     if "authorization" not in request.headers:
         return service.deployment.tenant_named(service.settings.tenant)
     return authenticate(service, request.headers).tenant
+
+
+def cached_for_ever(request: Request) -> dict[str, str]:
+    """Return the headers of what never changes; a shared cache may keep only what anybody is shown."""
+    visibility = "private" if "authorization" in request.headers else "public"
+    return {
+        "Cache-Control": f"{visibility}, max-age=31536000, immutable",
+        "Vary": "Authorization, Origin",
+    }
 
 
 Service = Annotated[ConsentService, Depends(service_of)]

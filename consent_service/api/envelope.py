@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from prometheus_client import Counter, Histogram
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consent_service.api.errors import BodyTooLarge, problem_of
-from consent_service.errors import ConsentToolkitError
+from consent_service.errors import ConsentToolkitError, Unavailable
 from consent_service.observability import REQUEST_SECONDS, REQUESTS, logger
 from consent_service.operations.service import ConsentService
 
@@ -27,6 +29,8 @@ _SECURITY = {
 _SECURITY_RAW = [(name.lower().encode(), value.encode()) for name, value in _SECURITY.items()]
 _LARGE_BODIES = frozenset({"/v1/decisions/batch", "/v1/notice", "/v1/profile", "/v1/profiles/query"})
 _PREFLIGHT_SECONDS = "7200"
+_LENGTH_DIGITS = 18
+"""More digits of a length than any limit has."""
 
 
 class Envelope:
@@ -51,30 +55,32 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._service: ConsentService = scope["app"].state.service
+        self._asked_origin: str | None = None
         self._origin: str | None = None
         self._preflight = False
         self._declared = 0
         self._read_headers(scope["headers"])
         self._limit = self._body_limit()
         self._received = 0
+        self._overflow: BodyTooLarge | None = None
         self._status = 0
         self._started = time.perf_counter()
 
     def _read_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         for name, value in headers:
             if name == b"content-length" and value.isdigit():
-                self._declared = int(value)
+                self._declared = int(value[:_LENGTH_DIGITS])
             elif name == b"origin":
-                origin = value.decode("latin-1")
-                if self._service.credentials.origin_tenants(origin):
-                    self._origin = origin
+                self._asked_origin = value.decode("latin-1")
             elif name == b"access-control-request-method":
                 self._preflight = self._scope["method"] == "OPTIONS"
 
     async def run(self, app: ASGIApp) -> None:
         try:
+            if self._asked_origin is not None:
+                await self._allow(self._asked_origin)
             if self._declared > self._limit:
-                await problem_of(self._too_large()).response()(self._scope, self._receive, self.send)
+                await self._answer(self._too_large())
             elif self._preflight and self._origin is not None:
                 await self._answer_preflight()
             else:
@@ -84,20 +90,43 @@ class _Exchange:
             if self._status:
                 if not isinstance(error, ConsentToolkitError):
                     logger.error("broken", error=type(error).__name__, exc_info=error)
-            else:
-                await problem_of(error).response()(self._scope, self._receive, self.send)
+            elif not isinstance(error, ClientDisconnect):
+                await self._answer(error)
         finally:
             self._account()
+
+    async def _allow(self, origin: str) -> None:
+        """Allow the web origins that a publishable key is bound to; none while nobody can say."""
+        credentials = self._service.credentials
+        try:
+            if credentials.origins_known:
+                allowed = credentials.origin_tenants(origin)
+            else:
+                allowed = await run_in_threadpool(credentials.origin_tenants, origin)
+        except Unavailable:
+            return
+        if allowed:
+            self._origin = origin
+
+    async def _answer(self, error: Exception) -> None:
+        overflow, self._overflow = self._overflow, None
+        await problem_of(error).response()(self._scope, self._receive, self.send)
+        self._overflow = overflow
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
             if self._received > self._limit:
-                raise self._too_large()
+                self._overflow = self._too_large()
+                raise self._overflow
         return message
 
     async def send(self, message: Message) -> None:
+        if self._overflow is not None:  # Somebody took it for something else: that answer goes nowhere.
+            if self._status == 0:
+                await self._answer(self._overflow)
+            return
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = message["headers"]

@@ -4,8 +4,9 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from consent_service import errors
 from consent_service.observability import logger
 
+_MOST_FINDINGS = 20
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -67,7 +69,7 @@ class MalformedBody(errors.InvalidInput):
         """Say what is wrong and where, never what was sent."""
         findings = [
             {"at": ".".join(str(part)[:64] for part in finding["loc"]), "message": str(finding["msg"])}
-            for finding in error.errors()
+            for finding in error.errors()[:_MOST_FINDINGS]
         ]
         return cls("The request does not have the documented form.", findings)
 
@@ -102,6 +104,10 @@ KINDS: dict[type[errors.ConsentToolkitError], tuple[int, str, str]] = {
     errors.Unavailable: (503, "unavailable", "Not available now"),
 }
 
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address: see /docs.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address has other methods: see Allow and /docs.",
+}
 _BUG = Problem(
     slug="internal-error",
     title="Internal error",
@@ -146,8 +152,8 @@ def _headers(error: Exception) -> dict[str, str]:
     return {}
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of `app` as problem+json."""
+def install(app: FastAPI, methods_of: Callable[[str], Collection[str]]) -> None:
+    """Answer every error of `app` as problem+json; `methods_of` a path are those that a route has."""
 
     @app.exception_handler(errors.ConsentToolkitError)
     async def _ours(_request: Request, error: errors.ConsentToolkitError) -> Response:
@@ -158,12 +164,16 @@ def install(app: FastAPI) -> None:
         return problem_of(MalformedBody.of(error)).response()
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> Response:
-        title = str(error.detail)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.BAD_REQUEST:  # Only what FastAPI could not read ends here.
+            return problem_of(MalformedBody("The request's body cannot be read.")).response()
+        status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
+        if methods := methods_of(request.scope["path"]):
+            status, headers = HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": ", ".join(sorted(methods))}
+        title = status.phrase
         slug = title.lower().replace(" ", "-")
-        headers = dict(error.headers or {})
         return Problem(
-            slug=slug, title=title, status=error.status_code, detail=title, headers=headers
+            slug=slug, title=title, status=int(status), detail=_DETAILS.get(status, title), headers=headers
         ).response()
 
     @app.exception_handler(Exception)

@@ -10,20 +10,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from consent_service.api.callers import authenticate, gpc_of, require_role, subject_of
+from consent_service.api.callers import authenticated, gpc_of, require_role, subject_of
 from consent_service.api.errors import MalformedBody, problem_of
 from consent_service.api.schemas import (
-    DECISION_BODY,
     GATE_BODY,
     DecisionBody,
+    DuplicateMember,
     GateAnswer,
     GateBody,
     ProblemBody,
     Recorded,
+    parse_decision,
 )
 from consent_service.domain.gate import Reason
 from consent_service.domain.purpose import PurposeKey
@@ -65,14 +66,19 @@ class JsonBytes(Response):
             self.raw_headers.append((b"idempotent-replayed", b"true"))
 
 
-def idempotency_of(key: str | None, subject: Subject, body: bytes) -> IdempotencyKey | None:
-    """Return the digests of an idempotency key and its request; raise `InvalidInput` for an unusable key."""
+def idempotency_of(
+    key: str | None, subject: Subject, body: bytes, *, own: bool = False
+) -> IdempotencyKey | None:
+    """Return the digests of an idempotency key and its request; raise `InvalidInput` for an unusable key.
+
+    A backend's keys are one namespace; a subject's are her `own`, so that nobody can use up another's.
+    """
     if key is None:
         return None
     if not 0 < len(key) <= _MAX_KEY or not key.isascii() or not key.isprintable():
         raise InvalidInput(f"An idempotency key has 1 to {_MAX_KEY} printable ASCII characters.")
     return IdempotencyKey(
-        key_digest=hashlib.sha256(key.encode()).digest(),
+        key_digest=hashlib.sha256((subject.blind_index if own else b"") + key.encode()).digest(),
         request_digest=hashlib.sha256(subject.blind_index + body).digest(),
     )
 
@@ -84,13 +90,15 @@ def recorded(answer: DecisionAnswer) -> dict[str, Any]:
 
 async def post_decision(service: ConsentService, request: Request) -> Response:
     """POST /v1/decisions: record one decision; answered when it is durable."""
-    caller = require_role(authenticate(service, request.headers), Role.BACKEND, SUBJECT_ROLE)
+    caller = require_role(await authenticated(service, request.headers), Role.BACKEND, SUBJECT_ROLE)
     subject = subject_of(request.headers, caller)
     body = await request.body()
     try:
-        parsed = DECISION_BODY.validate_json(body)
+        parsed = parse_decision(body)
     except ValidationError as error:
         raise MalformedBody.of(error) from None
+    except DuplicateMember as error:
+        raise MalformedBody(str(error)) from None
     decision = parsed.to_decision(
         now=service.deployment.clock(),
         actor="backend" if caller.subject is None else "subject",
@@ -102,7 +110,9 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
             subject=subject,
             decision=decision,
             limits=service.settings.decision_limits,
-            idempotency=idempotency_of(request.headers.get("idempotency-key"), subject, body),
+            idempotency=idempotency_of(
+                request.headers.get("idempotency-key"), subject, body, own=caller.subject is not None
+            ),
         ),
     )
     if not isinstance(answer, DecisionAnswer):
@@ -113,7 +123,7 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
 
 async def post_gate(service: ConsentService, request: Request) -> Response:
     """POST /v1/gate: a verdict for each purpose, from the projection as it is now."""
-    caller = require_role(authenticate(service, request.headers), Role.BACKEND)
+    caller = require_role(await authenticated(service, request.headers), Role.BACKEND)
     subject = subject_of(request.headers, caller)
     try:
         parsed = GATE_BODY.validate_json(await request.body())
@@ -160,6 +170,8 @@ class HotRoutes:
         service: ConsentService = scope["app"].state.service
         try:
             response = await endpoint(service, Request(scope, receive))
+        except ClientDisconnect:
+            raise  # Nobody is there to be answered.
         except Exception as error:  # noqa: BLE001  # every error leaves as a problem; a bug is logged there
             if endpoint is post_decision:
                 _REFUSED.inc()

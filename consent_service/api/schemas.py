@@ -1,9 +1,12 @@
 """Request and response bodies. They stay in `api`; `to_…` gives the value that goes on."""
 
+import json
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict, TypeAdapter
 
 from consent_service.domain.decision import Choice, Decision
 from consent_service.domain.notice import NoticeDigest
@@ -25,6 +28,18 @@ ReasonName = Literal[
     "gpc_opt_out",
     "subject_erased",
 ]
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]", re.ASCII)
+
+
+def _dated(value: object) -> object:
+    """Refuse seconds since the epoch, which pydantic would take where RFC 3339 is asked for."""
+    if not isinstance(value, str) or not _DATE.match(value):
+        raise ValueError("Input should be an RFC 3339 moment")
+    return value
+
+
+Moment = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_dated)]
 
 _EXAMPLE_NOTICE = "9f2b5d1c" * 8
 _EXAMPLE_TIME = "2026-11-21T12:00:00.000Z"
@@ -52,7 +67,7 @@ class DecisionBody(BaseModel):
     method: Word = Field(description="Control that was used: save, accept_all, refuse_all, gpc, …")
     source: Word = Field(description="Place where it was used: banner, call_centre, import, …")
     language: Annotated[str, Field(max_length=64)] = Field(description="BCP 47 tag of the words shown.")
-    decided_at: AwareDatetime | None = Field(default=None, description="The subject's clock; ours if absent.")
+    decided_at: Moment | None = Field(default=None, description="The subject's clock; ours if absent.")
     gpc: bool | None = Field(default=None, description="Whether a Global Privacy Control signal was on.")
     evidence: Digest | None = Field(default=None, description="SHA-256 of a recording kept elsewhere.")
 
@@ -194,12 +209,49 @@ class ProblemBody(BaseModel):
     detail: str
 
 
-DECISION_BODY: TypeAdapter[DecisionBody] = TypeAdapter(DecisionBody)
-BATCH_LINE: TypeAdapter[BatchLine] = TypeAdapter(BatchLine)
+_DECISION_BODY: TypeAdapter[DecisionBody] = TypeAdapter(DecisionBody)
+_BATCH_LINE: TypeAdapter[BatchLine] = TypeAdapter(BatchLine)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 GATE_BODY: TypeAdapter[GateBody] = TypeAdapter(GateBody)
+
+
+def parse_decision(body: bytes) -> DecisionBody:
+    """Return the body of POST /v1/decisions; raise pydantic's `ValidationError` or `DuplicateMember`."""
+    parsed = _DECISION_BODY.validate_json(body)
+    _refuse_duplicates(body, parsed.choices)
+    return parsed
+
+
+def parse_batch_line(line: bytes) -> BatchLine:
+    """Return one line of a batch; raise as `parse_decision`."""
+    parsed = _BATCH_LINE.validate_json(line)
+    _refuse_duplicates(line, parsed.choices)
+    return parsed
+
+
+class DuplicateMember(ValueError):
+    """A member of a JSON object comes twice: nobody can say which one was meant."""
+
+
+def _refuse_duplicates(body: bytes, choices: Mapping[str, str]) -> None:
+    """Raise `DuplicateMember` where the last of two members would silently win, say a grant over a denial.
+
+    The strict reading costs as much as the rest, so it is spared a body that cannot hide a second choice.
+    """
+    said = body.count(b'"granted"') + body.count(b'"denied"')
+    if said == len(choices) and b"\\" not in body and body.count(b'"choices"') == 1:
+        return
+    json.loads(body, object_pairs_hook=_once)
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise DuplicateMember("Every member of a JSON object comes once.")
+    return members
 
 
 def parse_moment(text: str) -> datetime:
     """Return an RFC 3339 moment in UTC from a query parameter; raise `ValueError`."""
-    moment = TypeAdapter(AwareDatetime).validate_python(text)
+    moment = _MOMENT.validate_python(text)
     return moment.astimezone(UTC)

@@ -56,12 +56,16 @@ class Credentials:
             return self._key_holder(credential)
         return self._token_holder(credential)
 
+    def known(self, key: str) -> Caller | None:
+        """Return who presents this API key if that is known without asking the database."""
+        cached = self._callers.get(key_digest(key))
+        return cached[1] if cached is not None and self._monotonic() < cached[0] else None
+
     def _key_holder(self, key: str) -> Caller:
+        known = self.known(key)
+        if known is not None:
+            return known
         digest = key_digest(key)
-        now = self._monotonic()
-        cached = self._callers.get(digest)
-        if cached is not None and now < cached[0]:
-            return cached[1]
         stored = lookup_key(self._deployment, key)
         if stored is None:
             self._callers.pop(digest, None)
@@ -69,7 +73,7 @@ class Credentials:
         caller = self._caller_of(stored)
         if len(self._callers) >= _CACHE_LIMIT:
             self._callers.clear()
-        self._callers[digest] = (now + self._ttl, caller)
+        self._callers[digest] = (self._monotonic() + self._ttl, caller)
         return caller
 
     def _caller_of(self, stored: StoredApiKey) -> Caller:
@@ -119,6 +123,11 @@ class Credentials:
             raise refusal
         return Caller(tenant=tenant, role=SUBJECT_ROLE, subject=Subject(index, external_id))
 
+    @property
+    def origins_known(self) -> bool:
+        """Whether `origin_tenants` answers without asking the database."""
+        return self._monotonic() < self._origins[0]
+
     def origin_tenants(self, origin: str) -> frozenset[int]:
         """Return the tenants that have a live publishable key bound to this web origin."""
         now = self._monotonic()
@@ -132,3 +141,12 @@ class Credentials:
             origins = {bound: frozenset(tenants) for bound, tenants in found.items()}
             self._origins = (now + self._ttl, origins)
         return origins.get(origin, frozenset())
+
+
+def looks_like_a_token(text: str) -> bool:
+    """Say whether this has the form of a subject token, good or not: no shop calls a subject like that."""
+    try:
+        header = jwt.get_unverified_header(text)
+    except jwt.InvalidTokenError:
+        return False
+    return {"alg", "kid"} <= header.keys()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from consent_service.api.callers import AnyReader, Backend, Service, gpc_of, subject_of
 from consent_service.api.errors import BodyTooLarge, MalformedBody, problem_of
 from consent_service.api.hot_routes import JsonBytes, idempotency_of, recorded
-from consent_service.api.schemas import BATCH_LINE, parse_moment
+from consent_service.api.schemas import DuplicateMember, parse_batch_line, parse_moment
 from consent_service.errors import ConsentToolkitError, InvalidInput
 from consent_service.ledger.record import DecisionRecord, format_time
 from consent_service.observability import DECISIONS
@@ -53,7 +53,7 @@ def _prepare(
     prepared: list[BatchRequest | Exception] = []
     for line in lines:
         try:
-            parsed = BATCH_LINE.validate_json(line)
+            parsed = parse_batch_line(line)
             subject = caller.tenant.subject(parsed.subject)
             prepared.append(
                 RecordDecision(
@@ -65,6 +65,8 @@ def _prepare(
             )
         except ValidationError as error:
             prepared.append(MalformedBody.of(error))
+        except DuplicateMember as error:
+            prepared.append(MalformedBody(str(error)))
         except ConsentToolkitError as error:
             prepared.append(error)
     return prepared

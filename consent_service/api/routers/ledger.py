@@ -3,9 +3,9 @@
 import base64
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from consent_service.api.callers import LedgerTenant, Service
+from consent_service.api.callers import LedgerTenant, Service, cached_for_ever
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.ledger.tiles import parse_tile_path
 from consent_service.operations.read_ledger import (
@@ -34,15 +34,10 @@ def get_key(tenant: LedgerTenant) -> Response:
 
 
 @router.get("/tile/{path:path}", summary="Read a tile")
-def get_tile(service: Service, tenant: LedgerTenant, path: str) -> Response:
+def get_tile(request: Request, service: Service, tenant: LedgerTenant, path: str) -> Response:
     """Return a tile of hashes or a bundle of entries by its C2SP tlog-tiles path; it never changes."""
     data = read_tile_at(service.deployment, tenant, parse_tile_path(f"tile/{path}"))
-    visibility = "public" if service.settings.ledger_public else "private"
-    return Response(
-        data,
-        media_type="application/octet-stream",
-        headers={"Cache-Control": f"{visibility}, max-age=31536000, immutable"},
-    )
+    return Response(data, media_type="application/octet-stream", headers=cached_for_ever(request))
 
 
 @router.get("/proof/inclusion", summary="Prove inclusion")

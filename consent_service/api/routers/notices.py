@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from consent_service.api.callers import Admin, PublicTenant, Service
+from consent_service.api.callers import Admin, PublicTenant, Service, cached_for_ever
 from consent_service.api.errors import MalformedBody
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.domain.decision import language_shown
@@ -62,11 +62,12 @@ def current(
     """Return the current notice with every text in all its languages, or in the one that fits `language`."""
     with service.deployment.reading(tenant) as scope:
         published = service.deployment.book(scope).require_current()
-    return _answer(published, language, "no-cache")
+    return _answer(published, language, {"Cache-Control": "no-cache", "Vary": "Authorization, Origin"})
 
 
 @router.get("/v1/notices/{digest}", summary="Read a past notice")
 def past(
+    request: Request,
     service: Service,
     tenant: PublicTenant,
     digest: str,
@@ -75,10 +76,10 @@ def past(
     """Return any published notice; its words never change, so it may be cached for ever."""
     with service.deployment.reading(tenant) as scope:
         published = service.deployment.book(scope).find(NoticeDigest(digest))
-    return _answer(published, language, "public, max-age=31536000, immutable")
+    return _answer(published, language, cached_for_ever(request))
 
 
-def _answer(published: PublishedNotice, language: str | None, caching: str) -> Response:
+def _answer(published: PublishedNotice, language: str | None, caching: dict[str, str]) -> Response:
     document: dict[str, Any] = json.loads(published.document)
     answer: dict[str, Any] = {
         "digest": published.digest,
@@ -94,7 +95,7 @@ def _answer(published: PublishedNotice, language: str | None, caching: str) -> R
         answer["language"] = shown
         answer["notice"] = _in_language(document, shown, frozenset(published.notice.languages))
     response = JsonBytes(answer)
-    response.headers["Cache-Control"] = caching
+    response.headers.update(caching)
     response.headers["ETag"] = f'"{published.digest}.{answer.get("language", "all")}"'
     return response
 
