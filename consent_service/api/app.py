@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from consent_service.api import errors, hot_routes
 from consent_service.api.envelope import Envelope
 from consent_service.api.routers import (
+    audit,
     browser,
     decisions,
     health,
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         notices.router,
         decisions.router,
         receipts.router,
+        audit.router,
         subjects.router,
         profiles.router,
         uses.router,

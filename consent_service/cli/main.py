@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli import demo, keys, ledger, notice, receipt, serve, tenant
+from consent_service.cli import audit, demo, keys, ledger, notice, receipt, serve, tenant
 
 app = typer.Typer(
     name="consent",
@@ -17,6 +17,7 @@ app.add_typer(tenant.app, name="tenant")
 app.add_typer(keys.app, name="key")
 app.add_typer(notice.app, name="notice")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(audit.app, name="audit")
 app.command("receipt")(receipt.receipt)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)

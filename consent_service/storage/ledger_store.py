@@ -23,6 +23,7 @@ from consent_service.storage.scope import (
 from consent_service.storage.tables import CheckpointRow, EntryRow, HeadRow, RecordRow, TileRow
 
 _HASH_SIZE = 32
+_LARGEST_SIZE = 2**63 - 1
 _head, _entry, _record, _tile = table_of(HeadRow), table_of(EntryRow), table_of(RecordRow), table_of(TileRow)
 
 _READ_HEAD = scoped_select(HeadRow, "size", "frontier", "checkpoint", "notice_index", "next_subject_id")
@@ -45,6 +46,12 @@ _READ_LEAVES = (
 _READ_RECORD = scoped_select(RecordRow, "subject_id", "opening", "body").where(
     _record.c.index == bindparam("at")
 )
+_NEXT_RECORD = (
+    scoped_select(RecordRow, "index", "opening", "body")
+    .where(_record.c.index >= bindparam("start"))
+    .order_by(_record.c.index)
+    .limit(1)
+)
 _SUBJECT_RECORDS = (
     scoped_select(RecordRow, "index", "opening", "body")
     .where(_record.c.subject_id == bindparam("subject"))
@@ -60,7 +67,7 @@ _ALL_ENTRIES = (
             _record, and_(_record.c.tenant_id == _entry.c.tenant_id, _record.c.index == _entry.c.index)
         )
     )
-    .where(own_rows(_entry))
+    .where(own_rows(_entry), _entry.c.index >= bindparam("start"), _entry.c.index < bindparam("stop"))
     .order_by(_entry.c.index)
     .execution_options(**SCOPED)
 )
@@ -76,6 +83,12 @@ _CHAINS = (
     .execution_options(**SCOPED)
 )
 _READ_CHECKPOINTS = scoped_select(CheckpointRow, "size", "note").order_by(table_of(CheckpointRow).c.size)
+_PRECEDING = (
+    scoped_select(CheckpointRow, "size", "note")
+    .where(table_of(CheckpointRow).c.size <= bindparam("at"))
+    .order_by(table_of(CheckpointRow).c.size.desc())
+    .limit(1)
+)
 _COVERING = _READ_CHECKPOINTS.where(table_of(CheckpointRow).c.size > bindparam("at")).limit(1)
 
 
@@ -226,9 +239,21 @@ def delete_records(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
     return indexes
 
 
-def stream_entries(scope: TenantScope) -> Generator[StoredEntry]:
-    """Yield (index, leaf, opening, body, subject number) of every entry in order. Close what you leave."""
-    yield from scope.stream(_ALL_ENTRIES)
+def stream_entries(scope: TenantScope, start: int = 0, stop: int = _LARGEST_SIZE) -> Generator[StoredEntry]:
+    """Yield (index, leaf, opening, body, subject number) of every entry in order. Close what you leave.
+
+    Begins at `start` and ends before `stop`.
+    """
+    yield from scope.stream(_ALL_ENTRIES, start=start, stop=stop)
+
+
+def first_record_from(scope: TenantScope, index: int) -> StoredRecord | None:
+    """Return the first record at `index` or after it, or `None`."""
+    row = scope.run(_NEXT_RECORD, start=index).one_or_none()
+    if row is None:
+        return None
+    at, opening, body = row
+    return StoredRecord(index=at, opening=opening, body=body)
 
 
 def stream_chains(scope: TenantScope) -> Generator[tuple[int, int, bytes, bytes]]:
@@ -254,4 +279,10 @@ def covering_checkpoint(scope: TenantScope, index: int) -> bytes:
     if row is None:
         raise UnknownEntry(f"No checkpoint covers index {index}.")
     note: bytes = row.note
+    return note
+
+
+def preceding_checkpoint(scope: TenantScope, size: int) -> bytes:
+    """Return the last checkpoint over at most `size` entries; there is always the one over none."""
+    note: bytes = scope.run(_PRECEDING, at=size).one().note
     return note

@@ -1,0 +1,167 @@
+"""`consent audit`: export a pack for an auditor, and verify one offline."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from consent_service.cli.output import (
+    FAILED,
+    UNUSABLE,
+    AsJson,
+    DatabaseUrl,
+    TenantName,
+    answer,
+    complaints,
+    opened,
+    reporting_errors,
+    settings_with,
+)
+from consent_service.errors import InvalidInput
+from consent_service.operations.export_audit import AuditRequest, export_audit
+from consent_service.verifier.verify import Fault, Pack, printable, verify_pack
+
+app = typer.Typer(help="Packs that an auditor checks without us.", no_args_is_help=True)
+PackFile = Annotated[Path, typer.Argument(help="Audit pack, see docs/reference/audit-pack.md.")]
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+_LARGEST_MANIFEST = 1 << 24
+
+
+@app.command("export")
+@reporting_errors
+def export(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    start: Annotated[str | None, typer.Option("--from", help="First moment, RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Moment after the last, RFC 3339.")] = None,
+    subject: Annotated[str | None, typer.Option("--subject", help="Only this external id's entries.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Last pack, or its size: prove that this one continues it.")
+    ] = None,
+    tenant: TenantName = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write a signed pack with everything an auditor needs; the file appears when it is complete."""
+    settings = settings_with(database_url)
+    with opened(settings) as deployment:
+        owner = deployment.tenant_named(tenant or settings.tenant)
+        request = AuditRequest(
+            start=_moment(start),
+            until=_moment(until),
+            subject=None if subject is None else owner.subject(subject),
+            since=_size(since),
+        )
+        with Progress(*_COLUMNS, console=complaints, transient=True) as bar:
+            task = bar.add_task("exporting", total=None)
+            pieces = export_audit(
+                deployment,
+                owner,
+                request,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+            written = write_whole(out, pieces)
+    answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")
+
+
+def write_whole(path: Path, pieces: Iterator[bytes]) -> int:
+    """Write a file for its owner only; under its name there is the whole file, or what was there before."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+            written = file.tell()
+        part.replace(path)
+    except OSError as error:
+        raise InvalidInput(f"Cannot write {path}: {error.strerror}.") from None
+    return written
+
+
+@app.command("verify")
+@reporting_errors
+def verify(
+    file: PackFile,
+    *,
+    key: Annotated[
+        str | None, typer.Option("--key", help="The log's key as you know it: name+id+base64, or a file.")
+    ] = None,
+    previous: Annotated[Path | None, typer.Option("--previous", help="An older pack to compare.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a pack offline: every signature, leaf, record, chain and status; exit code 1 on a fault."""
+    try:
+        with Progress(*_COLUMNS, console=complaints, transient=True) as bar:
+            task = bar.add_task("verifying", total=None)
+            result = verify_pack(
+                file,
+                vkey=_key(key),
+                previous=previous,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except Fault as fault:
+        document = {
+            "verified": False,
+            "check": fault.check,
+            "where": printable(fault.where),
+            "index": fault.index,
+            "fault": printable(fault.message),
+        }
+        at = "" if fault.index is None else f" (entry {fault.index})"
+        text = f"NOT VERIFIED: {fault.check}: {document['where']}{at}: {document['fault']}"
+        answer(document, as_json=as_json, text=text)
+        raise typer.Exit(FAILED) from None
+    except OSError as error:
+        complaints.print(f"Cannot read {file}: {error.strerror}.", highlight=False, markup=False)
+        raise typer.Exit(UNUSABLE) from None
+    answer(result, as_json=as_json, text=_text(result))
+
+
+def _text(result: dict[str, Any]) -> str:
+    checked = ", ".join(f"{count} {what}" for what, count in result["checked"].items())
+    lines = [
+        f"Verified: entries {result['from']} to {result['size']} of {printable(result['origin'])}",
+        f"root {result['root']}",
+        f"key {printable(result['vkey'])}",
+        checked,
+        *(f"Note: {printable(remark)}" for remark in result["remarks"]),
+    ]
+    return "\n".join(lines)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput("A moment is RFC 3339, such as 2026-11-21T12:00:00Z.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _size(since: str | None) -> int | None:
+    """Return the size of the last pack, given as a number or as the pack itself."""
+    if since is None or since.isdigit():
+        return None if since is None else int(since)
+    try:
+        with Pack(Path(since)) as pack:
+            size = json.loads(pack.read("manifest.json", _LARGEST_MANIFEST))["to"]
+    except (OSError, Fault, ValueError, KeyError, TypeError):
+        raise InvalidInput("--since is the last pack or its size.") from None
+    if not isinstance(size, int):
+        raise InvalidInput("--since is the last pack or its size.")
+    return size
+
+
+def _key(key: str | None) -> str | None:
+    if key is not None and "+" not in key and Path(key).is_file():
+        return Path(key).read_text(encoding="utf-8").strip()
+    return key

@@ -1,0 +1,314 @@
+"""Export what an auditor needs to check a tenant's ledger without us: one signed pack, as a stream.
+
+The pack is a range of the log between two signed checkpoints (all of it by default), or one subject's entries
+with a proof each. Memory is constant: entries go through in aligned chunks, and the manifest comes last.
+"""
+
+import base64
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from importlib.resources import files
+
+from consent_service.errors import InvalidInput, UnknownSubject
+from consent_service.ledger.canonical import JsonValue, canonical_json
+from consent_service.ledger.checkpoint import Checkpoint, open_checkpoint
+from consent_service.ledger.entry import Kind, leaf
+from consent_service.ledger.merkle import SubtreeHash, consistency_proof, inclusion_proof, tree_root
+from consent_service.ledger.note import NoteVerifier
+from consent_service.ledger.pack_page import PackSummary, pack_page
+from consent_service.ledger.record import decode_record, format_time
+from consent_service.ledger.tiles import subtree_reader
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.notice_book import NoticeBook
+from consent_service.operations.pack_file import PackFile
+from consent_service.operations.tenant import Subject, Tenant
+from consent_service.storage.ledger_store import (
+    StoredEntry,
+    covering_checkpoint,
+    first_record_from,
+    preceding_checkpoint,
+    read_head,
+    read_leaves,
+    read_tile,
+    stream_checkpoints,
+    stream_entries,
+    subject_records,
+)
+from consent_service.storage.scope import TenantScope
+from consent_service.storage.subject_store import find_subjects, linked_to
+from consent_service.verifier.verify import FORMAT, FORMS, VIEW_HEADER, view_rows
+
+CHUNK = 65_536
+"""Entries in one member of a pack; aligned, so that each chunk is a complete subtree of the log."""
+_CHECKPOINT_BLOCK = 1024
+"""Of the checkpoints in an aligned block of this many entries, a pack has the last."""
+_LINES = 512
+_COMMITMENT_END = 50
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRequest:
+    """What a pack is to hold: `start` and `until` are moments of recording, `since` the last pack's size."""
+
+    start: datetime | None = None
+    until: datetime | None = None
+    subject: Subject | None = None
+    since: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """What went into the pack, for the manifest and the page."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    subjects: bytearray = field(default_factory=bytearray)
+
+    def add(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def see(self, subject_id: int) -> None:
+        byte, bit = divmod(subject_id, 8)
+        if not self.subjects[byte] >> bit & 1:
+            self.subjects[byte] |= 1 << bit
+            self.add("subjects")
+
+
+def export_audit(
+    deployment: Deployment,
+    tenant: Tenant,
+    request: AuditRequest,
+    *,
+    progress: Progress = lambda _done, _total: None,
+) -> Generator[bytes]:
+    """Yield an audit pack as pieces of a ZIP file; close the iterator if you leave it early.
+
+    Everything is read in one snapshot. Raises `InvalidInput` or `UnknownSubject` before the first piece.
+    """
+    with deployment.reading(tenant) as scope:
+        export = _Export(deployment, tenant, scope, request, progress)
+        yield b""  # whatever is wrong with the request was raised by now
+        yield from export.pieces()
+
+
+class _Export:
+    """One pack in the making."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        tenant: Tenant,
+        scope: TenantScope,
+        request: AuditRequest,
+        progress: Progress,
+    ) -> None:
+        self._scope, self._tenant, self._progress = scope, tenant, progress
+        self._made_at = deployment.clock()
+        self._head = read_head(scope)
+        self._book: NoticeBook = deployment.book(scope, self._head)
+        self._subject_ids = self._find(request.subject)
+        self._first, self._last = self._range(request)
+        self._since = self._checked_since(request.since)
+        self._tally = _Tally(subjects=bytearray(self._head.next_subject_id // 8 + 1))
+        self._file = PackFile()
+        self._kinds = {leaf(tenant.origin, kind, bytes(32))[_COMMITMENT_END:]: kind.value for kind in Kind}
+
+    def _find(self, subject: Subject | None) -> list[int] | None:
+        if subject is None:
+            return None
+        known = find_subjects(self._scope, [subject.blind_index]).get(subject.blind_index)
+        if known is None:
+            raise UnknownSubject("Nothing is held about this subject.")
+        return [known.id, *(number for number, _ in linked_to(self._scope, known.id))]
+
+    def _range(self, request: AuditRequest) -> tuple[Checkpoint, Checkpoint]:
+        """Return the checkpoints between which the pack lies."""
+        everything = request.start is None and request.until is None
+        if request.subject is not None and not everything:
+            raise InvalidInput("A pack is of a period or of a subject, not of both.")
+        start = 0 if request.start is None else self._index_at(request.start)
+        stop = self._head.size if request.until is None else self._index_at(request.until)
+        if start > stop:
+            raise InvalidInput("The period ends before it begins.")
+        first = self._opened(preceding_checkpoint(self._scope, start))
+        if stop == self._head.size:
+            return first, self._opened(self._head.checkpoint)
+        return first, self._opened(covering_checkpoint(self._scope, max(0, stop - 1)))
+
+    def _index_at(self, moment: datetime) -> int:
+        """Return the index of the first entry recorded at `moment` or later."""
+        low, high = 0, self._head.size
+        while low < high:
+            middle = (low + high) // 2
+            record = first_record_from(self._scope, middle)
+            if record is None or decode_record(record.body).recorded_at >= moment:
+                high = middle
+            else:
+                low = record.index + 1
+        return low
+
+    def _opened(self, note: bytes) -> Checkpoint:
+        verifier = NoteVerifier.parse(self._tenant.signer.vkey)
+        return open_checkpoint(note, verifier, origin=self._tenant.origin)
+
+    def _checked_since(self, since: int | None) -> int | None:
+        if since is not None and not 0 <= since <= self._last.size:
+            raise InvalidInput(
+                f"This pack ends at size {self._last.size}: it cannot continue one of {since}."
+            )
+        return since
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the file."""
+        source = files("consent_service.verifier").joinpath("verify.py").read_bytes()
+        yield from self._file.member("verify.py", [source])
+        for digest, published in self._book.notices.items():
+            yield from self._file.member(f"notices/{digest}.json", [published.document])
+        if self._subject_ids is None:
+            for start in range(self._first.size - self._first.size % CHUNK, self._last.size, CHUNK):
+                yield from self._chunk(max(start, self._first.size), min(start + CHUNK, self._last.size))
+        else:
+            yield from self._subject_members(self._subject_ids)
+        yield from self._file.member("checkpoints.ndjson", self._checkpoints())
+        yield from self._file.member("index.html", [self._page()])
+        yield from self._file.close(self._manifest(), self._tenant.signer)
+
+    def _chunk(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the members of one aligned chunk: entries, and the table made of their records."""
+        number = f"{start // CHUNK:06}"
+        table = [VIEW_HEADER]
+        yield from self._file.member(f"entries/{number}.ndjson", self._entry_lines(start, stop, table))
+        yield from self._file.member(f"table/{number}.csv", ["".join(table).encode()])
+        self._progress(stop - self._first.size, self._last.size - self._first.size)
+
+    def _entry_lines(self, start: int, stop: int, table: list[str]) -> Iterator[bytes]:
+        lines: list[bytes] = []
+        with closing(stream_entries(self._scope, start, stop)) as entries:
+            for entry in entries:
+                lines.append(self._line(entry, table))
+                if len(lines) == _LINES:
+                    yield b"".join(lines)
+                    lines.clear()
+                    self._progress(entry[0] - self._first.size, self._last.size - self._first.size)
+        yield b"".join(lines)
+
+    def _line(self, entry: StoredEntry, table: list[str], proof: bytes = b"") -> bytes:
+        index, data, opening, body, subject_id = entry
+        kind = self._kinds[data[_COMMITMENT_END:]]
+        tally = self._tally
+        tally.add("entries")
+        tally.add(kind)
+        if opening is None or body is None:
+            tally.add("erased")
+            table.append(view_rows(index, kind, None))
+            return b'{"index":%d,"leaf":%b,"erased":true}\n' % (index, data)
+        tally.add("records")
+        if subject_id is not None:
+            tally.see(subject_id)
+        match = FORMS[kind].fullmatch(body.decode())
+        if match is None:
+            raise InvalidInput(f"The record at index {index} is malformed: run consent ledger verify.")
+        table.append(view_rows(index, kind, match))
+        return b'{"index":%d,"leaf":%b,"opening":"%b","record":%b%b}\n' % (
+            *(index, data, opening.hex().encode(), body),
+            proof,
+        )
+
+    def _subject_members(self, subject_ids: list[int]) -> Iterator[bytes]:
+        table = [VIEW_HEADER]
+        subtree = self._subtree()
+        lines = []
+        records = [record for each in subject_ids for record in subject_records(self._scope, each)]
+        for record in sorted(records, key=lambda each: each.index):
+            data = read_leaves(self._scope, record.index, record.index + 1)[0]
+            steps = inclusion_proof(record.index, self._last.size, subtree)
+            proof = b',"proof":' + canonical_json([_text(step) for step in steps])
+            entry = (record.index, data, record.opening, record.body, record.subject_id)
+            lines.append(self._line(entry, table, proof))
+        yield from self._file.member("entries/000000.ndjson", lines)
+        yield from self._file.member("table/000000.csv", ["".join(table).encode()])
+
+    def _checkpoints(self) -> Iterator[bytes]:
+        """Yield the last checkpoint of every block, and those at both ends of the range."""
+        ends = {self._first.size, self._last.size} if self._last.size else set()
+        held: tuple[int, bytes] | None = None
+        with closing(stream_checkpoints(self._scope)) as checkpoints:
+            for size, note in checkpoints:
+                if size < self._first.size or size > self._last.size or size == 0 < self._last.size:
+                    continue
+                block = (size - 1) // _CHECKPOINT_BLOCK
+                if held is not None and ((held[0] - 1) // _CHECKPOINT_BLOCK != block or held[0] in ends):
+                    yield _checkpoint_line(held[1])
+                held = (size, note)
+        if held is not None:
+            yield _checkpoint_line(held[1])
+
+    def _subtree(self) -> SubtreeHash:
+        return subtree_reader(
+            self._last.size, lambda level, n, width: read_tile(self._scope, level, n, width)
+        )
+
+    def _manifest(self) -> dict[str, JsonValue]:
+        tenant, subtree = self._tenant, self._subtree()
+        counts: dict[str, JsonValue] = dict.fromkeys(("entries", "records", "erased", "subjects"), 0)
+        counts.update(self._tally.counts)
+        manifest: dict[str, JsonValue] = {
+            "pack": FORMAT,
+            "origin": tenant.origin,
+            "vkey": tenant.signer.vkey,
+            "keys": [{"vkey": tenant.signer.vkey, "from": 0}],
+            "made_at": format_time(self._made_at),
+            "software": f"consent-service {version('consent-service')}",
+            "mode": "range" if self._subject_ids is None else "subject",
+            "from": self._first.size,
+            "to": self._last.size,
+            "head": self._head.size,
+            "root": _text(self._last.root),
+            "start": None,
+            "since": None,
+            "counts": counts,
+        }
+        if self._first.size:
+            manifest["start"] = {"peaks": [_text(peak) for peak in _peaks(self._first.size, subtree)]}
+        if self._since is not None:
+            manifest["since"] = {
+                "size": self._since,
+                "root": _text(tree_root(self._since, subtree)),
+                "proof": [_text(step) for step in consistency_proof(self._since, self._last.size, subtree)],
+            }
+        return manifest
+
+    def _page(self) -> bytes:
+        current = self._book.current
+        summary = PackSummary(
+            origin=self._tenant.origin,
+            vkey=self._tenant.signer.vkey,
+            root=_text(self._last.root),
+            first=self._first.size,
+            size=self._last.size,
+            made_at=format_time(self._made_at),
+            counts=self._tally.counts,
+        )
+        return pack_page(summary, None if current is None else current.notice).encode()
+
+
+def _peaks(size: int, subtree: SubtreeHash) -> list[bytes]:
+    """Return the roots of the complete subtrees of the first `size` leaves, the largest first."""
+    peaks, start = [], 0
+    for level in reversed(range(size.bit_length())):
+        if size >> level & 1:
+            peaks.append(subtree(level, start >> level))
+            start += 1 << level
+    return peaks
+
+
+def _checkpoint_line(note: bytes) -> bytes:
+    return canonical_json({"note": note.decode()}) + b"\n"
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

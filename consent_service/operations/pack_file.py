@@ -1,0 +1,82 @@
+"""The file that an audit pack is: a ZIP archive, written as a stream, of which every byte is fixed.
+
+The directory has no choices left (one date, one mode, no extras), so that a verifier can demand exactly it.
+"""
+
+import base64
+import hashlib
+import zipfile
+from collections.abc import Iterable, Iterator
+
+from consent_service.ledger.canonical import JsonValue, canonical_json
+from consent_service.ledger.note import NoteSigner, sign_note
+from consent_service.verifier.verify import MANIFEST, NOTE_HEADER, SIGNATURE
+
+_EARLIEST = (1980, 1, 1, 0, 0, 0)
+_LEVEL = 1
+"""Most of a pack is random: a higher level costs time and saves nothing."""
+_PIECE = 1 << 17
+
+
+class PackFile:
+    """Writes members one after another; what it yields is the file, piece by piece."""
+
+    def __init__(self) -> None:
+        self.members: list[dict[str, JsonValue]] = []
+        self._sink = _Sink()
+        # The sink cannot tell or seek, so sizes follow each member and nothing is rewritten.
+        self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+
+    def member(self, name: str, contents: Iterable[bytes]) -> Iterator[bytes]:
+        """Add a member and note its size and digests for the manifest."""
+        info = zipfile.ZipInfo(name, _EARLIEST)
+        info.create_system, info.external_attr = 3, 0o600 << 16
+        info.compress_type = zipfile.ZIP_DEFLATED
+        size, digest = 0, hashlib.sha256()
+        self._sink.digest = hashlib.sha256()
+        with self._zip.open(info, "w") as file:
+            for piece in contents:
+                file.write(piece)
+                size += len(piece)
+                digest.update(piece)
+                if self._sink.waiting > _PIECE:
+                    yield self._sink.take()
+        raw = self._sink.digest.hexdigest()
+        self.members.append({"name": name, "size": size, "sha256": digest.hexdigest(), "raw": raw})
+
+    def close(self, manifest: dict[str, JsonValue], signer: NoteSigner) -> Iterator[bytes]:
+        """Add the manifest with the members so far, its signature and the directory."""
+        members: list[JsonValue] = list(self.members)
+        data = canonical_json({**manifest, "members": members})
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
+        note = sign_note(f"{NOTE_HEADER}\n{manifest['origin']}\n{digest}\n", signer)
+        yield from self.member(MANIFEST, [data])
+        yield from self.member(SIGNATURE, [note])
+        self._zip.close()
+        yield self._sink.take()
+
+
+class _Sink:
+    """Where the archive is written: hashed, and kept until somebody takes it."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+        self.waiting = 0
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        self.waiting += len(data)
+        self._pieces.append(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here that `take` does not give."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def take(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces, self.waiting = [], 0
+        return data

@@ -1,0 +1,1016 @@
+#!/usr/bin/env python3
+"""Verify an audit pack of the Consent Toolkit offline. Needs Python 3.11 and the package `cryptography`.
+
+    python verify.py PACK.zip [--key VKEY] [--previous OLDER.zip]
+
+Exit code 0: everything below holds. 1: something does not; the first fault is named. 2: no pack to read.
+Without --key the pack is checked against the key that it names itself: that shows that it agrees with itself,
+not who made it. Take the key (`name+id+base64`) from somewhere else, such as an older pack or a witness.
+
+ (1) container    the ZIP holds the members of the manifest in their order, each byte for byte, nothing else
+ (2) manifest     is signed by the log's key, as is every checkpoint
+ (3) notices      the words are those that their digest names
+ (4) entries      every leaf is canonical, of this log, at the next index
+ (5) commitments  every leaf commits to the record beside it, unless that was erased
+ (6) tree         the leaves lead to the signed roots; earlier sizes are consistent with later ones
+ (7) chains       each subject's records form a chain from which nothing is missing
+ (8) statuses     every derived status and validity follows from the records before
+ (9) views        the CSV tables say what the records say
+(10) counts       are those of the manifest; every missing record is one that an erasure destroyed
+
+Formats: RFC 9162 (Merkle tree), RFC 8785 (canonical JSON), C2SP signed-note and tlog-checkpoint, and the page
+audit-pack.md of the toolkit. Nothing is written, nothing is extracted, nothing is fetched.
+"""
+
+import base64
+import calendar
+import hashlib
+import hmac
+import json
+import re
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+FORMAT = 1
+MANIFEST, SIGNATURE = "manifest.json", "manifest.note"
+NOTE_HEADER = "consent-audit-pack/v1"
+COMMITMENT_KEY = b"consent/v1"
+MEGABYTE = 1 << 20
+LARGEST_MANIFEST, LARGEST_DIRECTORY, LARGEST_LINE = 16 * MEGABYTE, 32 * MEGABYTE, 4 * MEGABYTE
+MOST_MEMBERS = 100_000
+SUBJECTS_AT_ONCE = 300_000  # chains held in memory in one pass; a larger pack is read several times
+CLOCK_TOLERANCE_S = 300
+
+Checkpoint = tuple[str, int, bytes]
+# What is known of one purpose of one subject: status, purpose version, recorded, decided, valid until.
+Standing = tuple[str, int, str, str, str]
+
+
+class Fault(Exception):
+    """Something does not verify: which check, where, and why."""
+
+    def __init__(self, check: str, where: str, message: str, *, index: int | None = None) -> None:
+        self.check, self.where, self.message, self.index = check, where, message, index
+        super().__init__(f"{check}: {where}: {message}")
+
+
+def printable(text: object) -> str:
+    """Return text that cannot steer a terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))[:500]
+
+
+# --- (1) the container ------------------------------------------------------------------------------------
+
+_END, _END64, _LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
+_CENTRAL, _LOCAL = struct.Struct("<4s4B4HL2L5H2L"), struct.Struct("<4s2B4HL2L2H")
+_DESCRIPTOR = struct.Struct("<4s3L")
+_NAME = re.compile(r"(?:[a-z0-9-]{1,64}/)?[a-z0-9-]{1,64}\.[a-z]{2,8}", re.ASCII)
+_DOS_DATE, _PERMISSIONS = 0x21, 0o600 << 16
+
+
+class Member:
+    """One file in the pack: its name and where its bytes are."""
+
+    def __init__(self, name: str, method: int, crc: int, sizes: tuple[int, int], start: int) -> None:
+        self.name, self.method, self.crc = name, method, crc
+        self.stored, self.size = sizes
+        self.start = start
+        self.data = start + _LOCAL.size + len(name)
+        self.end = self.data + self.stored + _DESCRIPTOR.size
+
+
+class Pack:
+    """A ZIP file of exactly the form that the toolkit writes: no gaps, comments, extras, or encryption."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("rb")
+        self.members: dict[str, Member] = {}
+        try:
+            self._read_directory()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _at(self, offset: int, size: int) -> bytes:
+        if offset < 0:
+            raise Fault("container", "end of file", "the file is too short to be a pack")
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def _read_directory(self) -> None:
+        count, start, size = self._find_directory()
+        if count > MOST_MEMBERS or size > LARGEST_DIRECTORY:
+            raise Fault("container", "directory", f"more than {MOST_MEMBERS} members")
+        directory, position, offset = self._at(start, size), 0, 0
+        for number in range(count):
+            member, position = self._central(directory, position, offset, number)
+            self._check_local(member)
+            if member.name in self.members:
+                raise Fault("container", member.name, "two members have this name")
+            self.members[member.name] = member
+            offset = member.end
+        if offset != start or position != size:
+            raise Fault("container", "directory", "there are bytes that belong to no member")
+
+    def _find_directory(self) -> tuple[int, int, int]:
+        end = self._file.seek(0, 2) - _END.size
+        fields = _unpacked(_END, self._at(end, _END.size))
+        mark, disks, (here, count, size, start, comment) = fields[0], fields[1:3], fields[3:]
+        if mark != b"PK\5\6" or any(disks) or comment:
+            raise Fault("container", "end of file", "the file does not end like a pack: is it truncated?")
+        if 0xFFFF in {here, count} or 0xFFFFFFFF in {size, start}:
+            end -= _LOCATOR.size + _END64.size
+            locator = _unpacked(_LOCATOR, self._at(end + _END64.size, _LOCATOR.size))
+            large = _unpacked(_END64, self._at(end, _END64.size))
+            if locator != (b"PK\6\7", 0, end, 1) or large[:6] != (b"PK\6\6", 44, 45, 45, 0, 0):
+                raise Fault("container", "end of file", "the directory of a large pack is malformed")
+            narrow = tuple(
+                min(wide, most)
+                for wide, most in zip(large[6:], (0xFFFF,) * 2 + (0xFFFFFFFF,) * 2, strict=True)
+            )
+            if narrow != (here, count, size, start):
+                raise Fault("container", "end of file", "the two directories of a large pack differ")
+            here, count, size, start = large[6:]
+        if here != count or start + size != end:
+            raise Fault("container", "end of file", "the directory is not where the file says")
+        return count, start, size
+
+    def _central(self, directory: bytes, position: int, offset: int, number: int) -> tuple[Member, int]:
+        """Return the member that the directory has at `position`; every byte is what we would write."""
+        where = f"member {number}"
+        raw = directory[position : position + _CENTRAL.size]
+        fields = _unpacked(_CENTRAL, raw, where)
+        method, crc, stored, size, name_size = fields[6], *fields[9:13]
+        data = directory[position + _CENTRAL.size : position + _CENTRAL.size + name_size]
+        name = data.decode("ascii", "replace")
+        if len(data) != name_size or not _NAME.fullmatch(name):
+            raise Fault("container", where, f"a name that no member has: {printable(ascii(name))}")
+        if method not in {0, 8} or (method == 0 and stored != size):
+            raise Fault("container", name, "is stored in another way than ours")
+        extra = struct.pack("<2HQ", 1, 8, offset) if offset > 0x7FFFFFFF else b""
+        needed = 45 if extra else 20
+        expected = _CENTRAL.pack(
+            *(b"PK\1\2", needed, 3, needed, 0, 8, method, 0, _DOS_DATE, crc, stored, size, name_size),
+            *(len(extra), 0, 0, 0, _PERMISSIONS, 0xFFFFFFFF if extra else offset),
+        )
+        whole = expected + data + extra
+        if directory[position : position + len(whole)] != whole:
+            raise Fault("container", name, "its entry in the directory is not what the toolkit writes")
+        return Member(name, method, crc, (stored, size), offset), position + len(whole)
+
+    def _check_local(self, member: Member) -> None:
+        fields = (20, 0, 8, member.method, 0, _DOS_DATE, 0, 0, 0, len(member.name), 0)
+        header = _LOCAL.pack(b"PK\3\4", *fields) + member.name.encode()
+        after = _DESCRIPTOR.pack(b"PK\7\10", member.crc, member.stored, member.size)
+        if self._at(member.start, len(header)) != header:
+            raise Fault("container", member.name, "its header is not what the toolkit writes")
+        if self._at(member.data + member.stored, len(after)) != after:
+            raise Fault("container", member.name, "its trailer is not what the toolkit writes")
+
+    def raw_digest(self, member: Member) -> str:
+        """Return the SHA-256 of the member's bytes as they are in the file, header and trailer included."""
+        digest, left = hashlib.sha256(), member.end - member.start
+        self._file.seek(member.start)
+        while left > 0:
+            data = self._file.read(min(left, MEGABYTE))
+            if not data:
+                break
+            digest.update(data)
+            left -= len(data)
+        return digest.hexdigest()
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """Yield a member's contents piece by piece: never more than the directory says, never less."""
+        member = self.members[name]
+        inflate = zlib.decompressobj(-15) if member.method else None
+        position, total, crc, pending = member.data, 0, 0, b""
+        end = member.data + member.stored
+        while position < end or pending or (inflate and not inflate.eof):
+            if not pending:
+                pending = self._at(position, min(MEGABYTE // 4, end - position))
+                position += len(pending)
+                if not pending:
+                    break
+            try:
+                piece = inflate.decompress(pending, MEGABYTE) if inflate else pending
+            except zlib.error:
+                raise Fault("container", name, "does not decompress") from None
+            pending = inflate.unconsumed_tail if inflate else b""
+            total, crc = total + len(piece), zlib.crc32(piece, crc)
+            if total > member.size or (inflate and inflate.unused_data):
+                raise Fault("container", name, "is longer than the directory says")
+            yield piece
+        if total != member.size or crc != member.crc or (inflate and not inflate.eof):
+            raise Fault("container", name, "is not what the directory says")
+
+    def read(self, name: str, most: int) -> bytes:
+        """Return the contents of a small member."""
+        if name not in self.members:
+            raise Fault("container", name, "is missing")
+        if self.members[name].size > most:
+            raise Fault("container", name, f"is larger than {most} bytes")
+        return b"".join(self.stream(name))
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """Yield a member's lines, each without its line feed; the last one ends with one, too."""
+        tail = b""
+        for piece in self.stream(name):
+            *lines, tail = (tail + piece).split(b"\n")
+            if len(tail) > LARGEST_LINE:
+                raise Fault("container", name, f"has a line of more than {LARGEST_LINE} bytes")
+            yield from lines
+        if tail:
+            raise Fault("container", name, "ends in the middle of a line")
+
+
+def _unpacked(form: struct.Struct, data: bytes, where: str = "end of file") -> tuple[Any, ...]:
+    if len(data) != form.size:
+        raise Fault("container", where, "the file is too short to be a pack")
+    return form.unpack(data)
+
+
+# --- (2) signatures ---------------------------------------------------------------------------------------
+
+
+def decoded(text: str, size: int | None = None) -> bytes:
+    """Return the bytes of canonical standard base64; raise ValueError for any other spelling."""
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text or (size is not None and len(data) != size):
+        raise ValueError("not canonical base64")
+    return data
+
+
+def parse_vkey(vkey: str) -> tuple[str, bytes, Ed25519PublicKey]:
+    """Return name, key id and key of a C2SP vkey; raise ValueError."""
+    name, stated, encoded = vkey.split("+", 2)
+    key = decoded(encoded, 33)
+    key_id = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
+    if key[0] != 1 or key_id.hex() != stated or not name:
+        raise ValueError("not an Ed25519 verifier key")
+    return name, key_id, Ed25519PublicKey.from_public_bytes(key[1:])
+
+
+def open_note(note: str, vkey: str, *, alone: bool = False) -> str:
+    """Return the text of a signed note that `vkey` signed (`alone`: and nobody else); raise ValueError."""
+    name, key_id, key = parse_vkey(vkey)
+    text, separator, signatures = note.rpartition("\n\n")
+    if not separator or not signatures.endswith("\n"):
+        raise ValueError("not a signed note")
+    lines = signatures[:-1].split("\n")
+    mine = 0
+    for line in lines:
+        mark, signer, encoded = line.split(" ")
+        signature = decoded(encoded)
+        if mark != "\N{EM DASH}":
+            raise ValueError("not a signature line")
+        if signer == name and signature[:4] == key_id:
+            try:
+                key.verify(signature[4:], (text + "\n").encode())
+            except InvalidSignature:
+                raise ValueError("the signature does not verify") from None
+            mine += 1
+    if mine != 1 or (alone and len(lines) != 1):
+        raise ValueError("the log's key did not sign this")
+    return text + "\n"
+
+
+def open_checkpoint(note: str, vkey: str, origin: str) -> Checkpoint:
+    """Return origin, size and root of a checkpoint (C2SP tlog-checkpoint); raise ValueError."""
+    lines = open_note(note, vkey).split("\n")
+    if lines[0] != origin or not re.fullmatch(r"0|[1-9]\d{0,18}", lines[1], re.ASCII):
+        raise ValueError("a checkpoint of another log")
+    return origin, int(lines[1]), decoded(lines[2], 32)
+
+
+# --- (6) the Merkle tree (RFC 9162, section 2.1) ------------------------------------------------------------
+
+
+class Tree:
+    """The roots of the complete subtrees of a growing tree, one per set bit of its size."""
+
+    def __init__(self, size: int = 0, peaks: list[bytes] | None = None) -> None:
+        self.size, self.peaks = size, peaks or []
+
+    def append(self, leaf: bytes) -> None:
+        """Add a leaf."""
+        node, index, peaks = hashlib.sha256(b"\0" + leaf).digest(), self.size, self.peaks
+        while index & 1:
+            node = hashlib.sha256(b"\1" + peaks.pop() + node).digest()
+            index >>= 1
+        peaks.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the root."""
+        if not self.peaks:
+            return hashlib.sha256(b"").digest()
+        node = self.peaks[-1]
+        for left in self.peaks[-2::-1]:
+            node = hashlib.sha256(b"\1" + left + node).digest()
+        return node
+
+
+def _climb(position: int, last: int, node: bytes, steps: list[bytes]) -> tuple[bytes, bytes]:
+    left = whole = node
+    for sibling in steps:
+        if last == 0:
+            raise ValueError("the proof is too long")
+        if position & 1 or position == last:
+            left = hashlib.sha256(b"\1" + sibling + left).digest()
+            whole = hashlib.sha256(b"\1" + sibling + whole).digest()
+            while position and not position & 1:
+                position, last = position >> 1, last >> 1
+        else:
+            whole = hashlib.sha256(b"\1" + whole + sibling).digest()
+        position, last = position >> 1, last >> 1
+    if last != 0:
+        raise ValueError("the proof is too short")
+    return left, whole
+
+
+def verify_inclusion(index: int, size: int, leaf: bytes, steps: list[bytes], root: bytes) -> None:
+    """Check an inclusion proof (RFC 9162, section 2.1.3.2); raise ValueError."""
+    if not 0 <= index < size:
+        raise ValueError("no such index")
+    if _climb(index, size - 1, hashlib.sha256(b"\0" + leaf).digest(), steps)[1] != root:
+        raise ValueError("the inclusion proof does not lead to the root")
+
+
+def verify_consistency(sizes: tuple[int, int], roots: tuple[bytes, bytes], proof: list[bytes]) -> None:
+    """Check that the newer tree begins with the whole older one (section 2.1.4.2); raise ValueError."""
+    (old, new), (old_root, new_root), steps = sizes, roots, list(proof)
+    if old > new or (old in {0, new} and steps):
+        raise ValueError("a consistency proof between other sizes")
+    if old in {0, new}:
+        if (old == new and old_root != new_root) or (old == 0 and old_root != Tree().root()):
+            raise ValueError("two different roots of one size")
+        return
+    if old & (old - 1) == 0:
+        steps.insert(0, old_root)
+    position, last = old - 1, new - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    if not steps or _climb(position, last, steps[0], steps[1:]) != (old_root, new_root):
+        raise ValueError("the older tree is not the beginning of the newer one")
+
+
+# --- records ------------------------------------------------------------------------------------------------
+
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+_WORD, _B64 = r'[^"\\\x00-\x1f]*', r'(?:null|"[A-Za-z0-9+/]{43}=")'
+_OUTCOMES = rf'(?:"[a-z0-9_.-]+":\{{"status":"[a-z]+","valid_until":"{_TIME}"\}},?)*'
+DECISION = re.compile(
+    rf'\{{"actor":"(?P<actor>{_WORD})","choices":\{{(?P<choices>(?:"[a-z0-9_.-]+":"[a-z]+",?)+)\}},'
+    rf'"consents":\{{(?P<consents>{_OUTCOMES})\}},"decided_at":"(?P<decided_at>{_TIME})",'
+    r'"evidence":(?P<evidence>null|"[0-9a-f]{64}"),"gpc":(?P<gpc>true|false),"kind":"decision",'
+    rf'"language":"(?P<language>{_WORD})","method":"(?P<method>{_WORD})","notice":"(?P<notice>[0-9a-f]{{64}})",'
+    rf'"prev":(?P<prev>{_B64}),"recorded_at":"(?P<recorded_at>{_TIME})","source":"(?P<source>{_WORD})",'
+    rf'"subject":"(?P<subject>{_WORD})","v":1\}}',
+    re.ASCII,
+)
+LINK = re.compile(
+    rf'\{{"actor":"(?P<actor>{_WORD})","consents":\{{(?P<consents>{_OUTCOMES})\}},"kind":"link",'
+    rf'"linked":"(?P<linked>{_WORD})","prev":(?P<prev>{_B64}),"recorded_at":"(?P<recorded_at>{_TIME})",'
+    rf'"subject":"(?P<subject>{_WORD})","v":1\}}',
+    re.ASCII,
+)
+NOTICE = re.compile(
+    r'\{"kind":"notice","notice":"(?P<notice>[0-9a-f]{64})",'
+    rf'"recorded_at":"(?P<recorded_at>{_TIME})","supersedes":(?P<supersedes>null|"[0-9a-f]{{64}}"),"v":1\}}',
+    re.ASCII,
+)
+ERASURE = re.compile(
+    r'\{"destroyed":\{(?P<destroyed>(?:"[a-z_]+":\d{1,15},?)*)\},'
+    rf'"evidence_until":(?:null|"{_TIME}"),"kind":"erasure","recorded_at":"(?P<recorded_at>{_TIME})","v":1\}}',
+    re.ASCII,
+)
+FORMS = {"decision": DECISION, "link": LINK, "notice": NOTICE, "erasure": ERASURE}
+_OUTCOME = re.compile(rf'"([a-z0-9_.-]+)":\{{"status":"([a-z]+)","valid_until":"({_TIME})"\}}', re.ASCII)
+
+
+@lru_cache(maxsize=4096)
+def parse_choices(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the choices of a decision, sorted by purpose; raise ValueError unless canonical."""
+    choices = json.loads("{" + text + "}")
+    if _members(choices) != text or not set(choices.values()) <= {"granted", "denied"}:
+        raise ValueError("choices that nobody can make")
+    return tuple(choices.items())
+
+
+def _members(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False)[1:-1]
+
+
+def outcomes_text(standings: Mapping[str, Standing], purposes: list[str]) -> str:
+    """Return how a record spells the outcomes of these purposes."""
+    parts = []
+    for purpose in sorted(purposes):
+        standing = standings[purpose]
+        parts.append(f'"{purpose}":{{"status":"{standing[0]}","valid_until":"{standing[4]}"}}')
+    return ",".join(parts)
+
+
+_DURATION = re.compile(
+    r"P(?=\d|T\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?",
+    re.ASCII,
+)
+
+
+@lru_cache(maxsize=65_536)
+def _date_after(day: str, duration: str) -> tuple[str, timedelta]:
+    match = _DURATION.fullmatch(duration)
+    if match is None:
+        raise ValueError("not a duration")
+    years, months, weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    start = date.fromisoformat(day)
+    month = start.month - 1 + years * 12 + months
+    year, month = start.year + month // 12, month % 12 + 1
+    last = calendar.monthrange(year, month)[1]
+    end = date(year, month, min(start.day, last)) + timedelta(weeks=weeks, days=days)
+    return end.isoformat(), timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def after(moment: str, duration: str) -> str:
+    """Return the moment an ISO 8601 duration later: months first, the day clipped to the month's last."""
+    day, rest = _date_after(moment[:10], duration)
+    if not rest:
+        return day + moment[10:]
+    later = datetime.fromisoformat(day + moment[10:-1]) + rest
+    return later.isoformat(timespec="milliseconds") + "Z"
+
+
+def standing_after(
+    earlier: Standing | None, choice: str, purpose: tuple[int, str], times: tuple[str, str]
+) -> Standing:
+    """Return what a choice leaves behind: granted becomes given or renewed, denied refused or withdrawn.
+
+    A grant decided before a denial on record arrived late, and changes nothing. `purpose` is version and
+    validity, `times` when it was decided and recorded; RFC 3339 texts of one form compare like moments.
+    """
+    (version, validity), (decided, recorded) = purpose, times
+    granting = earlier is not None and earlier[0] in {"given", "renewed"}
+    if choice == "granted":
+        if earlier is not None and not granting and decided < min(earlier[3], earlier[2]):
+            return earlier
+        status = "renewed" if granting else "given"
+    elif earlier is not None and granting and earlier[1] == version and recorded < earlier[4]:
+        status = "withdrawn"
+    else:
+        status = "refused"
+    return status, version, recorded, decided, after(min(decided, recorded), validity)
+
+
+def standings_linked(
+    known: dict[str, Standing], anonymous: Mapping[str, Standing], recorded: str
+) -> dict[str, Standing]:
+    """Return the known subject's standings after a link: the most protective of both, nothing widens."""
+    linked = dict(known)
+    for purpose, theirs in anonymous.items():
+        ours = linked.get(purpose)
+        ours_grants = ours is not None and ours[0] in {"given", "renewed"}
+        if theirs[0] not in {"given", "renewed"}:
+            if ours is None or ours_grants:
+                linked[purpose] = (
+                    "refused" if ours is None else "withdrawn",
+                    theirs[1],
+                    recorded,
+                    *theirs[3:],
+                )
+        elif ours is not None and ours_grants and theirs[4] < ours[4]:
+            linked[purpose] = (*ours[:2], recorded, ours[3], theirs[4])
+    return linked
+
+
+# --- (9) views --------------------------------------------------------------------------------------------
+
+VIEW_HEADER = (
+    "index,kind,recorded_at,decided_at,subject,purpose,choice,status,valid_until,"
+    "method,source,actor,language,gpc,notice\r\n"
+)
+
+
+def cell(text: str) -> str:
+    """Return a quoted CSV cell that no spreadsheet takes for a formula."""
+    if text[:1] in {"=", "+", "-", "@", "\t", "\r"}:
+        text = "'" + text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def view_rows(index: int, kind: str, match: "re.Match[str] | None") -> str:
+    """Return the rows that the CSV table has for an entry: one per purpose, or one."""
+    if match is None:  # erased
+        return f"{index},{kind},,,,,,,,,,,,,\r\n"
+    field = match.groupdict()
+    if kind not in {"decision", "link"}:
+        return f"{index},{kind},{field['recorded_at']},,,,,,,,,,,,{field.get('notice') or ''}\r\n"
+    choices = dict(parse_choices(field["choices"])) if kind == "decision" else {}
+    start = f"{index},{kind},{field['recorded_at']},{field.get('decided_at') or ''},{cell(field['subject'])},"
+    end = (
+        f",{cell(field.get('method') or '')},{cell(field.get('source') or '')},{cell(field['actor'])},"
+        f"{cell(field.get('language') or '')},{field.get('gpc') or ''},{field.get('notice') or ''}\r\n"
+    )
+    return "".join(
+        f"{start}{cell(purpose)},{choices.get(purpose, '')},{status},{until}{end}"
+        for purpose, status, until in _OUTCOME.findall(field["consents"])
+    )
+
+
+# --- the whole pack ---------------------------------------------------------------------------------------
+
+Progress = Callable[[int, int], None]
+
+
+class Verification:
+    """One run over one pack. `counts` says what was checked, `remarks` what could not be."""
+
+    def __init__(self, pack: Pack, vkey: str | None, progress: Progress) -> None:
+        self.pack, self.progress = pack, progress
+        self.pinned = vkey is not None
+        self.counts: dict[str, int] = dict.fromkeys(
+            ("members", "checkpoints", "notices", "entries", "records", "erased", "statuses", "subjects"), 0
+        )
+        self.kinds: dict[str, int] = {}
+        self.remarks: list[str] = []
+        self.manifest = self._manifest(vkey)
+        self.origin: str = self.manifest["origin"]
+        self.vkey: str = self.manifest["vkey"]
+        self.notices: dict[str, Any] = {}
+        self.published: set[str] = set()
+        self.destroyed = 0
+        self.linked: set[str] = set()
+        self.chains: dict[str, tuple[str, dict[str, Standing] | None]] = {}
+        self.latest = ""
+        log = json.dumps(self.origin, ensure_ascii=False).encode()
+        self._line = re.compile(
+            rb'\{"index":(0|[1-9]\d{0,17}),"leaf":(\{"c":"([A-Za-z0-9+/]{43}=)","kind":"(%b)","log":%b,"v":1\}),'
+            rb'(?:"erased":true|"opening":"([0-9a-f]{64})","record":(\{.*\}))(?:,"proof":\[([^\]]*)\])?\}'
+            % ("|".join([*FORMS, "key"]).encode(), re.escape(log))
+        )
+
+    # Step (2), and the outside of (1).
+
+    def _manifest(self, pinned: str | None) -> dict[str, Any]:
+        data = self.pack.read(MANIFEST, LARGEST_MANIFEST)
+        note = self.pack.read(SIGNATURE, MEGABYTE)
+        try:
+            document = json.loads(data)
+            vkey = pinned or document["vkey"]
+            expected = f"{NOTE_HEADER}\n{document['origin']}\n{_digest(data)}\n"
+            signed = open_note(note.decode(), vkey, alone=True) == expected
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Fault(
+                "manifest", SIGNATURE, f"{_reason(error)}; a foreign key, or changed after signing"
+            ) from None
+        if not signed or document["pack"] != FORMAT or canonical(document) != data:
+            raise Fault("manifest", MANIFEST, "is not the one that was signed, or not of this version")
+        result: dict[str, Any] = document
+        return result
+
+    def _members(self) -> None:
+        listed = [*(member["name"] for member in self.manifest["members"]), MANIFEST, SIGNATURE]
+        for expected, found in zip(listed, self.pack.members, strict=False):
+            if expected != found:
+                raise Fault("container", expected, f"missing or out of order: {found} stands in its place")
+        if len(listed) != len(self.pack.members):
+            raise Fault("container", "directory", "a member is missing or was added")
+        for member in self.manifest["members"]:
+            there = self.pack.members[member["name"]]
+            if self.pack.raw_digest(there) != member["raw"] or there.size != member["size"]:
+                raise Fault("container", member["name"], "its bytes are not those that were signed")
+            self.counts["members"] += 1
+
+    def run(self) -> None:
+        """Check everything; raise `Fault` at the first thing that does not hold."""
+        try:
+            self._members()
+            self._read_notices()
+            if self.manifest["mode"] == "subject":
+                self._run_subject()
+            else:
+                self._run_range()
+            self._check_counts()
+        except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            raise Fault(
+                "manifest", MANIFEST, f"lacks something or has it in another form ({_reason(error)})"
+            ) from None
+
+    # Step (3): the words.
+
+    def _read_notices(self) -> None:
+        for name, member in self.pack.members.items():
+            if name.startswith("notices/"):
+                data = self.pack.read(name, min(member.size, 8 * MEGABYTE))
+                digest = hashlib.sha256(data).hexdigest()
+                if name != f"notices/{digest}.json":
+                    raise Fault("notices", name, "the words are not those that its name is the digest of")
+                self.notices[digest] = json.loads(data)
+                self.counts["notices"] += 1
+
+    # Steps (4) to (7): a whole range of the log.
+
+    def _run_range(self) -> None:
+        start, end = self.manifest["from"], self.manifest["to"]
+        tree = self._start_tree(start)
+        due = self._checkpoints()
+        self._check_tree(tree, due)
+        parts = 1 + self.manifest["counts"]["subjects"] // SUBJECTS_AT_ONCE
+        mine: Callable[[str], bool] | None = (lambda _subject: True) if parts == 1 else None
+        for index, leaf, kind, match in self._entries(views=True):
+            if index != tree.size:
+                raise Fault("entries", "entries", f"expected entry {tree.size}", index=index)
+            tree.append(leaf)
+            if mine:
+                self._chain(index, kind, leaf, match, mine)
+            elif match is not None and kind == "link":
+                self.linked.add(match["linked"])
+            if tree.size == due[0][0]:
+                self._check_tree(tree, due)
+            if index % 8192 == 0:
+                self.progress(index - start, end - start)
+        if tree.size != end or due[0][0] is not None:
+            raise Fault("tree", "entries", f"the pack ends at entry {tree.size}, not at {end}")
+        for part in range(parts if parts > 1 else 0):
+            self._chains_of(part, parts)
+        self._check_root(tree.root())
+        self._check_since(tree)
+        self._check_erasures(start)
+
+    def _start_tree(self, start: int) -> Tree:
+        if start == 0:
+            return Tree()
+        peaks = [decoded(peak, 32) for peak in self.manifest["start"]["peaks"]]
+        if len(peaks) != start.bit_count():
+            raise Fault("tree", MANIFEST, "the tree before the first entry has another shape")
+        self.remarks.append(
+            f"The pack begins at entry {start}: what subjects had chosen before is not in it, "
+            "and the first status of each is taken as it is stated."
+        )
+        return Tree(start, peaks)
+
+    def _checkpoints(self) -> list[tuple[int | None, bytes]]:
+        """Return (size, root) of each checkpoint, then (None, …) as the end."""
+        due: list[tuple[int | None, bytes]] = []
+        for number, line in enumerate(self.pack.lines("checkpoints.ndjson")):
+            try:
+                _, size, root = open_checkpoint(json.loads(line)["note"], self.vkey, self.origin)
+            except (ValueError, KeyError, IndexError) as error:
+                raise Fault("checkpoints", f"line {number}", _reason(error)) from None
+            if due and size <= (due[-1][0] or 0):
+                raise Fault("checkpoints", f"line {number}", "out of order")
+            due.append((size, root))
+            self.counts["checkpoints"] += 1
+        sizes = [size for size, _ in due]
+        wanted = {self.manifest["from"], self.manifest["to"]} - {0}
+        if not wanted <= set(sizes) or any((size or 0) < self.manifest["from"] for size in sizes):
+            raise Fault("checkpoints", "checkpoints.ndjson", "none is signed over the beginning or the end")
+        return [*due, (None, b"")]
+
+    def _check_tree(self, tree: Tree, due: list[tuple[int | None, bytes]]) -> None:
+        """Compare the checkpoint that is due at this size, and take it off the list."""
+        if tree.size == due[0][0] and due.pop(0)[1] != tree.root():
+            raise Fault("tree", f"size {tree.size}", "the leaves do not lead to the root that was signed")
+
+    def _entries(self, *, views: bool) -> Iterator[tuple[int, bytes, str, "re.Match[str] | None"]]:
+        names = [member["name"] for member in self.manifest["members"]]
+        for name in names:
+            if not name.startswith("entries/"):
+                continue
+            table = [VIEW_HEADER]
+            for line in self.pack.lines(name):
+                index, leaf, kind, match = self._entry(line, name, count=views)
+                if views:
+                    table.append(view_rows(index, kind, match))
+                yield index, leaf, kind, match
+            if views:
+                self._check_view(name.replace("entries/", "table/").replace(".ndjson", ".csv"), table)
+
+    def _entry(
+        self, line: bytes, name: str, *, count: bool
+    ) -> tuple[int, bytes, str, "re.Match[str] | None"]:
+        """Take steps (4) and (5) for one line; the match is None where the record was erased."""
+        found = self._line.fullmatch(line)
+        if found is None:
+            raise Fault("entries", name, "a line that is no entry of this log")
+        index, leaf, kind = int(found[1]), found[2], found[4].decode()
+        if found[5] is None:
+            if count:
+                self._tally(kind, "erased")
+            return index, leaf, kind, None
+        message = bytes.fromhex(found[5].decode()) + found[6]
+        if base64.b64encode(hmac.digest(COMMITMENT_KEY, message, "sha256")) != found[3]:
+            raise Fault(
+                "commitments", name, "the leaf does not commit to this record and opening", index=index
+            )
+        match = FORMS[kind].fullmatch(found[6].decode()) if kind in FORMS else None
+        if match is None:
+            raise Fault("entries", name, "the record is not one in canonical form", index=index)
+        if count:
+            self._tally(kind, "records")
+            self._in_order(index, match["recorded_at"])
+            self._public(index, kind, match)
+        return index, leaf, kind, match
+
+    def _tally(self, kind: str, what: str) -> None:
+        self.counts["entries"] += 1
+        self.counts[what] += 1
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def _in_order(self, index: int, recorded_at: str) -> None:
+        if recorded_at >= self.latest:
+            self.latest = recorded_at
+            return
+        behind = datetime.fromisoformat(self.latest[:-1]) - datetime.fromisoformat(recorded_at[:-1])
+        if behind.total_seconds() > CLOCK_TOLERANCE_S:
+            raise Fault(
+                "entries", "recorded_at", "is backdated: an earlier entry was recorded later", index=index
+            )
+
+    def _public(self, index: int, kind: str, match: "re.Match[str]") -> None:
+        if kind == "notice":
+            if match["notice"] not in self.notices:
+                raise Fault("notices", match["notice"], "the words of this notice are missing", index=index)
+            self.published.add(match["notice"])
+        elif kind == "erasure":
+            self.destroyed += json.loads("{" + match["destroyed"] + "}").get("records", 0)
+
+    def _check_view(self, name: str, table: list[str]) -> None:
+        stated = next((m["sha256"] for m in self.manifest["members"] if m["name"] == name), None)
+        if stated != hashlib.sha256("".join(table).encode()).hexdigest():
+            raise Fault("views", name, "does not say what the records say")
+
+    # Steps (7) and (8): the chains.
+
+    def _chains_of(self, part: int, parts: int) -> None:
+        self.chains = {}
+        for index, leaf, kind, match in self._entries(views=False):
+            self._chain(
+                index,
+                kind,
+                leaf,
+                match,
+                lambda subject: zlib.crc32(subject.encode()) % parts == part or subject in self.linked,
+                own=lambda subject: zlib.crc32(subject.encode()) % parts == part,
+            )
+
+    def _chain(
+        self,
+        index: int,
+        kind: str,
+        leaf: bytes,
+        match: "re.Match[str] | None",
+        mine: Callable[[str], bool],
+        *,
+        own: Callable[[str], bool] = lambda _subject: True,
+    ) -> None:
+        if match is None or kind not in {"decision", "link"} or not mine(match["subject"]):
+            return
+        subject = match["subject"]
+        chain = self.chains.get(subject)
+        prev = match["prev"].strip('"')
+        if chain is None:
+            if prev != "null" and self.manifest["from"] == 0:
+                raise Fault("chains", "prev", "an earlier entry of this subject is missing", index=index)
+            self.counts["subjects"] += own(subject)
+        elif prev != chain[0]:
+            raise Fault("chains", "prev", "the chain of this subject's entries is broken", index=index)
+        known = {} if prev == "null" else (chain[1] if chain else None)
+        try:
+            standings = self._follow(kind, match, known, own(subject))
+        except (ValueError, KeyError) as error:
+            raise Fault("statuses", "record", _reason(error), index=index) from None
+        self.chains[subject] = (leaf[6:50].decode(), standings)
+
+    def _follow(
+        self,
+        kind: str,
+        match: "re.Match[str]",
+        known: dict[str, Standing] | None,
+        own: bool,  # noqa: FBT001  # whether to count it
+    ) -> dict[str, Standing] | None:
+        """Return what the subject's entries add up to now; `None` where the beginning is not in the pack."""
+        if kind == "link":
+            theirs = self.chains.get(match["linked"])
+            if known is None or theirs is None or theirs[1] is None:
+                if self.manifest["from"] == 0:
+                    raise ValueError("a link leads to no subject")
+                return None
+            known = standings_linked(known, theirs[1], match["recorded_at"])
+            named = list(known)
+        else:
+            known, named = self._decided(match, known)
+        if known is not None:
+            if outcomes_text(known, named) != match["consents"]:
+                raise ValueError("a derived status does not follow from the entries before")
+            self.counts["statuses"] += own
+        return known
+
+    def _decided(
+        self, match: "re.Match[str]", known: dict[str, Standing] | None
+    ) -> tuple[dict[str, Standing] | None, list[str]]:
+        purposes = self.notices[match["notice"]]["purposes"]
+        if self.manifest["from"] == 0 and match["notice"] not in self.published:
+            raise ValueError("decided under a notice that was not published yet")
+        choices = parse_choices(match["choices"])
+        times = match["decided_at"], match["recorded_at"]
+        after_all = None if known is None else dict(known)
+        for purpose, choice in choices:
+            terms = purposes[purpose]["version"], purposes[purpose]["validity"]
+            if after_all is not None:
+                after_all[purpose] = standing_after(after_all.get(purpose), choice, terms, times)
+        return after_all, [purpose for purpose, _ in choices]
+
+    # Steps (6) and (10): the end.
+
+    def _check_since(self, tree: Tree) -> None:
+        since = self.manifest["since"]
+        if since is None:
+            return
+        try:
+            proof = [decoded(step, 32) for step in since["proof"]]
+            verify_consistency((since["size"], tree.size), (decoded(since["root"], 32), tree.root()), proof)
+        except ValueError as error:
+            raise Fault("tree", "since", _reason(error)) from None
+
+    def _check_erasures(self, start: int) -> None:
+        missing = self.counts["erased"]
+        if start == 0 and self.destroyed != missing and self.manifest["to"] == self.manifest["head"]:
+            raise Fault(
+                "counts", "erased", f"{missing} records are missing, erasures destroyed {self.destroyed}"
+            )
+        if missing and (start or self.manifest["to"] != self.manifest["head"]):
+            self.remarks.append(
+                f"{missing} records are missing; erasures outside this period may account for them."
+            )
+
+    def _check_counts(self) -> None:
+        found = {key: self.counts[key] for key in ("entries", "records", "erased", "subjects")} | self.kinds
+        stated = {key: value for key, value in self.manifest["counts"].items() if value}
+        if stated != {key: value for key, value in found.items() if value}:
+            raise Fault("counts", MANIFEST, "its counts are not those of the entries")
+        for name in self.pack.members:
+            if name.endswith(".parquet"):
+                self.remarks.append(f"{name}: only its digest was checked.")
+
+    # A pack of one subject: entries with a proof each.
+
+    def _run_subject(self) -> None:
+        size, root = self._checkpoints()[-2]
+        last, table = -1, [VIEW_HEADER]
+        self.published = set(self.notices)
+        for line in self.pack.lines("entries/000000.ndjson"):
+            index, leaf, kind, match = self._entry(line, "entries/000000.ndjson", count=True)
+            if index <= last or match is None:
+                raise Fault("entries", "entries", "out of order, or without a record", index=index)
+            self._check_proof(index, leaf, line, size or 0, root)
+            self._chain(index, kind, leaf, match, lambda _subject: True)
+            table.append(view_rows(index, kind, match))
+            last = index
+        self._check_view("table/000000.csv", table)
+        self._check_root(root)
+        self.remarks.append(
+            "This pack has one subject's entries: none is missing between the first and the last, "
+            "but that there is no later one is the log's word."
+        )
+
+    def _check_proof(self, index: int, leaf: bytes, line: bytes, size: int, root: bytes) -> None:
+        found = self._line.fullmatch(line)
+        try:
+            steps = json.loads(b"[" + (found[7] if found and found[7] else b"") + b"]")
+            verify_inclusion(index, size, leaf, [decoded(step, 32) for step in steps], root)
+        except (ValueError, TypeError) as error:
+            raise Fault("tree", "proof", _reason(error), index=index) from None
+
+    def _check_root(self, root: bytes) -> None:
+        if decoded(self.manifest["root"], 32) != root:
+            raise Fault("tree", MANIFEST, "names another root than the last checkpoint")
+
+
+def canonical(document: object) -> bytes:
+    """Return canonical JSON (RFC 8785) of documents whose keys are ASCII and whose numbers are integers."""
+    return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def _digest(data: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def _reason(error: Exception) -> str:
+    return printable(error) if isinstance(error, ValueError) and str(error) else type(error).__name__
+
+
+def verify_pack(
+    path: Path,
+    *,
+    vkey: str | None = None,
+    previous: Path | None = None,
+    progress: Progress = lambda _d, _t: None,
+) -> dict[str, Any]:
+    """Return what was verified; raise `Fault` at the first thing that does not hold, or OSError.
+
+    `previous` is an older pack of the same log: the newer one has to continue it.
+    """
+    with Pack(path) as pack:
+        run = Verification(pack, vkey, progress)
+        older = None if previous is None else _older(previous, run)
+        run.run()
+        if older is not None:
+            _compare(older, run)
+        if not run.pinned:
+            run.remarks.insert(
+                0, "No --key was given: the pack agrees with itself, but anybody could have made it."
+            )
+        return {
+            "verified": True,
+            "origin": run.origin,
+            "vkey": run.vkey,
+            "key_pinned": run.pinned,
+            "size": run.manifest["to"],
+            "root": run.manifest["root"],
+            "from": run.manifest["from"],
+            "made_at": run.manifest["made_at"],
+            "checked": run.counts,
+            "remarks": run.remarks,
+        }
+
+
+def _older(path: Path, newer: Verification) -> dict[str, Any]:
+    with Pack(path) as pack:
+        older = Verification(pack, newer.vkey, newer.progress).manifest
+    if older["origin"] != newer.origin:
+        raise Fault("tree", "previous", "the older pack is another log's")
+    return older
+
+
+def _compare(older: dict[str, Any], newer: Verification) -> None:
+    """Check that the newer pack continues the older one, by a proof in it or from its own leaves."""
+    size, root, since = older["to"], decoded(older["root"], 32), newer.manifest["since"]
+    if size > newer.manifest["to"]:
+        raise Fault("tree", "previous", "the pack given as previous is the newer one")
+    if since is not None and since["size"] == size:
+        same = decoded(since["root"], 32) == root
+    elif newer.manifest["mode"] == "range" and newer.manifest["from"] <= size:
+        tree = newer._start_tree(newer.manifest["from"])
+        for _, leaf, _, _ in newer._entries(views=False):
+            if tree.size == size:
+                break
+            tree.append(leaf)
+        same = tree.root() == root
+    else:
+        raise Fault("tree", "previous", f"nothing here leads back to size {size}: export with --since {size}")
+    if not same:
+        raise Fault(
+            "tree", "previous", "the two packs disagree: the log was rewritten; keep both, they prove it"
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Verify the pack named on the command line and say what was found."""
+    options: dict[str, str] = {}
+    paths: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in {"--key", "--previous"}:
+            options[word] = next(words, "")
+        else:
+            paths.append(word)
+    if len(paths) != 1:
+        print(__doc__)
+        return 2
+    previous = Path(options["--previous"]) if "--previous" in options else None
+    try:
+        result = verify_pack(Path(paths[0]), vkey=options.get("--key"), previous=previous)
+    except Fault as fault:
+        at = "" if fault.index is None else f" (entry {fault.index})"
+        print(f"NOT VERIFIED: {fault.check}: {printable(fault.where)}{at}: {printable(fault.message)}")
+        return 1
+    except OSError as error:
+        print(f"Cannot read the pack: {error.strerror}")
+        return 2
+    print(f"Verified: {printable(result['origin'])}, entries {result['from']} to {result['size']}")
+    print(f"root {result['root']}\nkey  {printable(result['vkey'])}")
+    print(", ".join(f"{count} {what}" for what, count in result["checked"].items()))
+    for remark in result["remarks"]:
+        print(f"Note: {printable(remark)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

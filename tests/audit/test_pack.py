@@ -1,0 +1,204 @@
+"""A pack says what the ledger says, and verifies without us, on both databases."""
+
+import csv
+import io
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from consent_service.errors import InvalidInput, UnknownSubject
+from consent_service.operations.export_audit import AuditRequest
+from consent_service.operations.manage_tenants import create_tenant
+from consent_service.operations.verify_ledger import verify_ledger
+from consent_service.verifier import verify
+from consent_service.verifier.verify import Fault, verify_pack
+from tests.audit.conftest import ERASED, KNOWN, VISITOR
+from tests.audit.packs import entries_of, export_to, members_of
+from tests.installation import Installation
+
+both = pytest.mark.parametrize("installation", ["sqlite", "postgresql"], indirect=True)
+
+
+@both
+def test_a_pack_of_everything_verifies_and_agrees_with_the_ledger(
+    installation: Installation, pack: Path
+) -> None:
+    ledger = verify_ledger(installation.service.deployment, installation.tenant)
+
+    result = verify_pack(pack, vkey=installation.tenant.signer.vkey)
+
+    assert (result["size"], result["checked"]["erased"]) == (ledger.size, ledger.erased)
+    assert result["checked"]["subjects"] == ledger.subjects
+    assert result["checked"]["entries"] == ledger.size
+    assert result["key_pinned"]
+    assert result["remarks"] == []
+
+
+@both
+def test_an_erased_subject_is_in_no_byte_of_the_pack(installation: Installation, pack: Path) -> None:
+    entries = entries_of(members_of(pack))
+
+    erased = [entry for entry in entries if "erased" in entry]
+    assert len(erased) == 2
+    assert all(set(entry) == {"index", "leaf", "erased"} for entry in erased)
+
+
+@both
+def test_a_period_begins_and_ends_at_signed_checkpoints(installation: Installation, tmp_path: Path) -> None:
+    start = installation.clock.now - timedelta(hours=30)
+
+    period = export_to(
+        tmp_path / "period.zip",
+        installation,
+        AuditRequest(start=start, until=installation.clock.now - timedelta(hours=1), since=10),
+    )
+    result = verify_pack(period, vkey=installation.tenant.signer.vkey)
+
+    indexes = [entry["index"] for entry in entries_of(members_of(period))]
+    assert indexes == list(range(41, 45))
+    assert (result["from"], result["size"]) == (41, 45)
+    assert "begins at entry 41" in result["remarks"][0]
+
+
+@both
+def test_one_subjects_pack_has_her_entries_with_a_proof_each(
+    installation: Installation, tmp_path: Path
+) -> None:
+    subject = installation.tenant.subject(KNOWN)
+
+    mine = export_to(tmp_path / "subject.zip", installation, AuditRequest(subject=subject))
+    result = verify_pack(mine, vkey=installation.tenant.signer.vkey)
+
+    entries = entries_of(members_of(mine))
+    refs = {entry["record"]["subject"] for entry in entries}
+    assert refs == {installation.tenant.ref(installation.tenant.subject(name)) for name in (KNOWN, VISITOR)}
+    assert result["checked"]["entries"] == len(entries) == 5
+    assert all(entry["proof"] for entry in entries)
+
+
+def test_a_pack_of_an_empty_ledger_verifies(installation: Installation, tmp_path: Path) -> None:
+    tenant = create_tenant(installation.service.deployment, "empty")
+
+    empty = export_to(tmp_path / "empty.zip", installation, AuditRequest(), tenant)
+
+    assert verify_pack(empty, vkey=tenant.signer.vkey)["size"] == 0
+
+
+def test_a_later_pack_continues_an_older_one(installation: Installation, pack: Path, tmp_path: Path) -> None:
+    older = export_to(
+        tmp_path / "older.zip",
+        installation,
+        AuditRequest(until=installation.clock.now - timedelta(hours=30)),
+    )
+    since = export_to(tmp_path / "since.zip", installation, AuditRequest(since=41))
+
+    assert verify_pack(pack, previous=older)["verified"]
+    assert verify_pack(since, previous=older)["verified"]
+    assert verify_pack(older)["remarks"][1].startswith("2 records are missing")
+
+
+def test_an_older_pack_cannot_pass_for_the_newer_one(
+    installation: Installation, pack: Path, tmp_path: Path
+) -> None:
+    older = export_to(
+        tmp_path / "older.zip",
+        installation,
+        AuditRequest(until=installation.clock.now - timedelta(hours=30)),
+    )
+
+    with pytest.raises(Fault, match="is the newer one"):
+        verify_pack(older, previous=pack)
+
+
+def test_a_large_pack_is_read_in_several_passes(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = verify_pack(pack)["checked"]
+    monkeypatch.setattr(verify, "SUBJECTS_AT_ONCE", 4)
+
+    parts = verify_pack(pack)["checked"]
+
+    assert parts == whole
+
+
+def test_the_table_has_a_row_for_each_choice(pack: Path) -> None:
+    members = members_of(pack)
+
+    rows = list(csv.DictReader(io.StringIO(members["table/000000.csv"].decode(), newline="")))
+
+    entries = entries_of(members)
+    decisions = [entry["record"] for entry in entries if entry.get("record", {}).get("kind") == "decision"]
+    stated = {
+        (row["subject"].removeprefix("'"), row["decided_at"], row["purpose"], row["choice"])
+        for row in rows
+        if row["kind"] == "decision" and row["purpose"]
+    }
+    assert stated == {
+        (record["subject"], record["decided_at"], purpose, choice)
+        for record in decisions
+        for purpose, choice in record["choices"].items()
+    }
+    assert {row["kind"] for row in rows} == {"notice", "decision", "link", "erasure"}
+
+
+def test_the_page_speaks_the_languages_of_the_notice(pack: Path) -> None:
+    page = members_of(pack)["index.html"].decode()
+
+    assert '<section lang="en">' in page
+    assert '<section lang="fr">' in page
+    assert "Coupons choisis pour vous" in page
+
+
+def test_the_verifier_in_the_pack_verifies_it_alone(
+    installation: Installation, pack: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "verify.py"
+    program.write_bytes(members_of(pack)["verify.py"])
+    command = [sys.executable, "-I", str(program), str(pack), "--key", installation.tenant.signer.vkey]
+
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("Verified: consent.local/default, entries 0 to 56")
+
+
+def test_the_verifier_needs_cryptography_and_nothing_else() -> None:
+    source = Path(verify.__file__).read_text()
+
+    imported = {
+        line.split()[1].partition(".")[0]
+        for line in source.splitlines()
+        if line.startswith(("import ", "from "))
+    }
+
+    assert imported - set(sys.stdlib_module_names) == {"cryptography"}
+
+
+@pytest.mark.parametrize(
+    ("request_of", "error"),
+    [
+        (lambda at: AuditRequest(start=at.clock.now, until=at.clock.now - timedelta(days=9)), InvalidInput),
+        (lambda _at: AuditRequest(since=10_000), InvalidInput),
+        (lambda at: AuditRequest(subject=at.tenant.subject("nobody")), UnknownSubject),
+        (lambda at: AuditRequest(subject=at.tenant.subject(KNOWN), start=at.clock.now), InvalidInput),
+    ],
+)
+def test_a_pack_that_cannot_be_made_is_refused_before_the_first_byte(
+    installation: Installation, tmp_path: Path, request_of: object, error: type[Exception]
+) -> None:
+    assert callable(request_of)
+    with pytest.raises(error):
+        export_to(tmp_path / "none.zip", installation, request_of(installation))
+
+    assert not (tmp_path / "none.zip").exists()
+
+
+def test_a_subject_who_came_back_after_her_erasure_begins_anew(
+    installation: Installation, tmp_path: Path
+) -> None:
+    subject = installation.tenant.subject(ERASED)
+
+    mine = export_to(tmp_path / "again.zip", installation, AuditRequest(subject=subject))
+
+    assert entries_of(members_of(mine))[0]["record"]["prev"] is None
