@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         return self.keystore or str(self.resolved_key_file)
 
     @property
+    def idempotency_kept(self) -> timedelta:
+        """How long the answer to an idempotency key is kept."""
+        return timedelta(seconds=self.idempotency_seconds)
+
+    @property
     def decision_limits(self) -> DecisionLimits:
         """The limits of decision clocks and superseded notices."""
         return DecisionLimits(

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from consent_service.domain.decision import Decision
 from consent_service.domain.notice import Notice
 from consent_service.operations.link_subjects import LinkAnswer, LinkSubjects
-from consent_service.operations.manage_tenants import require_tenant
+from consent_service.operations.manage_tenants import create_tenant, require_tenant
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.read_history import Consents, read_consents
@@ -85,8 +85,12 @@ class Installation:
 
     @property
     def current(self) -> PublishedNotice:
-        """The current notice."""
-        with self.service.deployment.reading(self.tenant) as scope:
+        """The current notice of the default tenant."""
+        return self.current_of(None)
+
+    def current_of(self, tenant: Tenant | None) -> PublishedNotice:
+        """Return the current notice of a tenant, the default one for `None`."""
+        with self.service.deployment.reading(tenant or self.tenant) as scope:
             return self.service.deployment.book(scope).require_current()
 
     def request(
@@ -98,12 +102,15 @@ class Installation:
         notice: str | None = None,
         key: str | None = None,
         body: bytes = b"",
+        tenant: Tenant | None = None,
     ) -> RecordDecision:
         """Return the request that records a decision of now, under the current notice by default."""
         return RecordDecision(
-            subject=self.tenant.subject(subject),
+            subject=(tenant or self.tenant).subject(subject),
             decision=decision
-            or a_decision(choices, notice=notice or self.current.digest, decided_at=self.clock.now),
+            or a_decision(
+                choices, notice=notice or self.current_of(tenant).digest, decided_at=self.clock.now
+            ),
             limits=self.settings.decision_limits,
             idempotency=None if key is None else an_idempotency_key(key, body),
         )
@@ -116,12 +123,19 @@ class Installation:
         decision: Decision | None = None,
         key: str | None = None,
         body: bytes = b"",
+        tenant: Tenant | None = None,
     ) -> DecisionAnswer:
         """Record a decision of now under the current notice."""
-        request = self.request(subject, choices, decision=decision, key=key, body=body)
-        answer = self.service.committer.submit_blocking(self.tenant, request)
+        request = self.request(subject, choices, decision=decision, key=key, body=body, tenant=tenant)
+        answer = self.service.committer.submit_blocking(tenant or self.tenant, request)
         assert isinstance(answer, DecisionAnswer)
         return answer
+
+    def another_tenant(self, name: str) -> Tenant:
+        """Create a tenant with the example notice."""
+        tenant = create_tenant(self.service.deployment, name)
+        self.publish(tenant=tenant)
+        return tenant
 
     def decide_all(self, requests: Sequence[RecordDecision]) -> list[object]:
         """Record decisions in one transaction; return an answer or an exception for each."""

@@ -55,6 +55,17 @@ class PostgresServer:
         """Drop the database and disconnect whoever still uses it."""
         self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def turn_away(self, name: str) -> None:
+        """Let nobody into the database, and throw out who is in."""
+        self._execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        self._execute(
+            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608  # names of ours
+        )
+
+    def let_in(self, name: str) -> None:
+        """Let everybody in again."""
+        self._execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
     def stop(self) -> None:
         """End the server, whoever is connected."""
         self._process.stop(signal.SIGINT)

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from consent_service.domain.consent import NOBODY
@@ -86,13 +86,13 @@ class Batch:
         self._entries: list[Params] = []
         self._records: list[Params] = []
 
-    def load(self, requests: Iterable[Request]) -> None:
+    def load(self, requests: Iterable[Request], *, answers_kept: timedelta) -> None:
         """Read what the requests will ask for: one query for the subjects, one for earlier answers."""
         wanted = {subject.blind_index for request in requests for subject in request.subjects}
         keys = {request.idempotency_key for request in requests if request.idempotency_key is not None}
         self._subjects = find_subjects(self.scope, list(wanted))
         self.keys.load(subject.id for subject in self._subjects.values())
-        self._answers = find_answers(self.scope, list(keys))
+        self._answers = find_answers(self.scope, list(keys), since_ms=to_ms(self.now - answers_kept))
 
     @property
     def size(self) -> int:

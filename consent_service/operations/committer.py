@@ -1,11 +1,13 @@
 """The one writer: many requests, one transaction, one checkpoint; answered after the commit is durable."""
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consent_service.errors import ConsentToolkitError
+from consent_service.errors import ConsentToolkitError, Unavailable
 from consent_service.ledger.tail import Tail
+from consent_service.observability import BATCH_SIZE, COMMIT_FAILURES, COMMIT_SECONDS
 from consent_service.operations.batch import Batch, Request
 from consent_service.operations.coalescer import Coalescer
 from consent_service.operations.deployment import Deployment
@@ -74,21 +76,28 @@ class Committer:
             by_tenant[work.tenant_id].append(position)
         answers: list[Answers | Exception] = [[]] * len(works)
         for tenant_id, positions in by_tenant.items():
-            tenant = self._deployment.tenant(tenant_id)
-            results = iter(self._commit(tenant, [r for p in positions for r in works[p].requests]))
+            results = iter(self._commit(tenant_id, [r for p in positions for r in works[p].requests]))
             for position in positions:
                 answers[position] = [next(results) for _ in works[position].requests]
         return answers
 
-    def _commit(self, tenant: Tenant, requests: Sequence[Request]) -> Answers:
+    def _commit(self, tenant_id: int, requests: Sequence[Request]) -> Answers:
+        if not requests:
+            return []
+        started = time.perf_counter()
         try:
-            return self._commit_together(tenant, requests)
-        except ConsentToolkitError as error:
+            answers = self._commit_together(self._deployment.tenant(tenant_id), requests)
+        except Unavailable as error:
+            COMMIT_FAILURES.inc()
             return [error] * len(requests)
         except Exception as error:  # noqa: BLE001  # one bad request must not fail the others
+            COMMIT_FAILURES.inc()
             if len(requests) == 1:
                 return [error]
-            return [answer for request in requests for answer in self._commit(tenant, [request])]
+            return [answer for request in requests for answer in self._commit(tenant_id, [request])]
+        COMMIT_SECONDS.observe(time.perf_counter() - started)
+        BATCH_SIZE.observe(len(requests))
+        return answers
 
     def _commit_together(self, tenant: Tenant, requests: Sequence[Request]) -> Answers:
         tail = self._tails.pop(tenant.id, None)  # Put back only after the commit: a failed one spoils it.
@@ -105,7 +114,7 @@ class Committer:
                 book=self._deployment.book(scope, head),
                 now=self._deployment.clock(),
             )
-            batch.load(requests)
+            batch.load(requests, answers_kept=self._deployment.settings.idempotency_kept)
             answers: Answers = []
             for request in requests:
                 try:

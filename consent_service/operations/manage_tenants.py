@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from consent_service.domain.subject import TenantName
-from consent_service.errors import InvalidInput, UnknownTenant
+from consent_service.errors import InvalidInput, TenantExists, UnknownTenant
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.merkle import Frontier
 from consent_service.operations.deployment import Deployment
@@ -81,7 +81,10 @@ def require_tenant(deployment: Deployment, name: str) -> Tenant:
     with deployment.database.reading() as connection:
         if list_tenants(connection):
             raise UnknownTenant(f"There is no tenant named {name!r}: consent tenant create NAME.")
-    return create_tenant(deployment, name)
+    try:
+        return create_tenant(deployment, name)
+    except TenantExists:  # Another process was first.
+        return deployment.tenant_named(name)
 
 
 def create_api_key(

@@ -5,7 +5,7 @@ from consent_service.operations.committer import Committer
 from consent_service.operations.credentials import Credentials
 from consent_service.operations.deployment import Clock, Deployment, utc_now
 from consent_service.operations.manage_tenants import require_tenant
-from consent_service.operations.prune_answers import prune_idempotency
+from consent_service.operations.prune_answers import AnswerPruner, prune_idempotency
 from consent_service.operations.record_uses import UsesRecorder
 from consent_service.settings import Settings
 
@@ -20,6 +20,7 @@ class ConsentService:
         self.gate = GateReader(deployment)
         self.uses = UsesRecorder(deployment, limit=deployment.settings.uses_limit)
         self.credentials = Credentials(deployment)
+        self._pruner = AnswerPruner(deployment)
 
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock = utc_now) -> "ConsentService":
@@ -35,4 +36,5 @@ class ConsentService:
         self.committer.close()
         self.gate.close()
         self.uses.close()
+        self._pruner.close()
         self.deployment.close()

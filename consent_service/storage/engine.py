@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from consent_service.errors import DatabaseUnavailable
@@ -36,8 +37,7 @@ class Database:
             self._writer = _sqlite_engine(parsed.render_as_string(hide_password=False), 2, "BEGIN IMMEDIATE")
             if parsed.database not in {None, "", ":memory:"}:
                 self._lock_path = Path(f"{parsed.database}-writer")
-                # Made here, for its owner only; SQLite gives its journal files the same mode.
-                os.close(os.open(str(parsed.database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                _make_file(str(parsed.database))
         else:
             self._reader = self._writer = create_engine(
                 parsed,
@@ -105,12 +105,22 @@ class Database:
         self._writer.dispose()
 
 
+def _make_file(path: str) -> None:
+    """Make the database's file, for its owner only; SQLite gives its journal files the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise DatabaseUnavailable(f"{path}: {error.strerror}") from error
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
         raise DatabaseUnavailable(type(error.orig).__name__) from error
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("every connection is taken") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable(type(error.orig).__name__) from error

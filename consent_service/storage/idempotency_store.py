@@ -10,7 +10,8 @@ from consent_service.storage.tables import IdempotencyRow
 
 _row = table_of(IdempotencyRow)
 _FIND = scoped_select(IdempotencyRow, "key_digest", "request_digest", "index", "answer").where(
-    _row.c.key_digest.in_(bindparam("digests", expanding=True))
+    _row.c.key_digest.in_(bindparam("digests", expanding=True)),
+    _row.c.created_at_ms >= bindparam("since"),
 )
 _PRUNE = scoped_delete(IdempotencyRow).where(_row.c.created_at_ms < bindparam("before"))
 _FORGET = scoped_delete(IdempotencyRow).where(_row.c.index.in_(bindparam("indexes", expanding=True)))
@@ -26,21 +27,25 @@ class StoredAnswer:
     answer: str
 
 
-def find_answers(scope: TenantScope, key_digests: Sequence[bytes]) -> dict[bytes, StoredAnswer]:
-    """Return the stored answers among these keys."""
+def find_answers(
+    scope: TenantScope, key_digests: Sequence[bytes], *, since_ms: int
+) -> dict[bytes, StoredAnswer]:
+    """Return the answers among these keys that were stored since a moment."""
     if not key_digests:
         return {}
     return {
         key_digest: StoredAnswer(
             key_digest=key_digest, request_digest=request_digest, index=index, answer=answer
         )
-        for key_digest, request_digest, index, answer in scope.run(_FIND, digests=list(key_digests))
+        for key_digest, request_digest, index, answer in scope.run(
+            _FIND, digests=list(key_digests), since=since_ms
+        )
     }
 
 
 def insert_answers(scope: TenantScope, answers: Sequence[StoredAnswer], *, created_at_ms: int) -> None:
-    """Remember answers."""
-    scope.insert(
+    """Remember answers; one that is too old to be found gives way."""
+    scope.upsert(
         IdempotencyRow,
         [
             {
