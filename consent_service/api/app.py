@@ -19,6 +19,7 @@ from consent_service.api.routers import (
     health,
     ledger,
     notices,
+    own_data,
     personal_data,
     preferences,
     profiles,
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         personal_data.router,
         ledger.router,
         health.router,
+        own_data.router,
         preferences.router,
         browser.router,
     ):

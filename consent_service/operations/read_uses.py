@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from consent_service.domain.notice import Notice
-from consent_service.domain.purpose import Texts
-from consent_service.domain.uses import Day, UseCount, UseKind, added, by_purpose_and_category
+from consent_service.domain.purpose import CategoryKey, PurposeKey, Texts
+from consent_service.domain.uses import Day, UseCount, UseKind, added, by_purpose_and_category, day_of
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.record_uses import UsesRecorder, open_day
 from consent_service.operations.tenant import Subject, Tenant
@@ -19,6 +20,10 @@ _SENTENCES = {
 }
 _ONCE = {"en": "once", "fr": "utilisé une fois"}
 _TIMES = {"en": "{n} times", "fr": "utilisé {n} fois"}
+
+
+RECENT_DAYS = 30
+"""How far back the preference page looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,15 @@ def read_uses(
         days = uses_of(scope, deployment.refreshed(scope, tenant), known[0])
         current = deployment.book(scope).current
     return days, sentences(days, None if current is None else current.notice, language)
+
+
+def recent_uses(
+    deployment: Deployment, recorder: UsesRecorder, tenant: Tenant, subject: Subject
+) -> Mapping[tuple[PurposeKey, CategoryKey], UseCount]:
+    """Return what a subject's data was used for in the last 30 days, by purpose and category."""
+    since = day_of(deployment.clock() - timedelta(days=RECENT_DAYS))
+    days, _ = read_uses(deployment, recorder, tenant, subject, language="en")
+    return by_purpose_and_category(added(*(day.uses for day in days if day.day >= since)).items())
 
 
 def uses_of(scope: TenantScope, tenant: Tenant, subject_id: int) -> list[DayOfUses]:

@@ -1,13 +1,14 @@
 """The preference page: everything about one subject's choices, as values for its template."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from consent_service.domain.consent import Consent, Status
 from consent_service.domain.notice import Notice
-from consent_service.domain.purpose import PurposeKey
+from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.domain.uses import UseCount
 from consent_service.ledger.record import DecisionRecord
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, HistoryEntry
@@ -17,8 +18,26 @@ from consent_service.web.words import Words, best_language, direction, names_of,
 REASONS: Final = ("need", "much", "trust", "other")
 """Why somebody may have withdrawn: counted, never kept with her."""
 
-MESSAGES: Final = frozenset({"saved", "ended", "erased"})
+MESSAGES: Final = frozenset({"saved", "ended"})
 """What the page may say about what just happened."""
+
+
+def erased_page(published: PublishedNotice, wanted: str, certificate: str) -> tuple[str, str]:
+    """Return the language taken and the page that says a subject was erased, with the certificate of it."""
+    language = best_language(wanted, published.notice.languages)
+    text = (
+        pages()
+        .get_template("erased.html")
+        .render(
+            notice=published.notice,
+            language=language,
+            direction=direction(language),
+            words=words(language),
+            contact=contact_address(published.notice),
+            certificate=certificate,
+        )
+    )
+    return language, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +62,17 @@ class EntryView:
     outcomes: Sequence[tuple[str, str]]
     language: str
     shown: Sequence[PurposeView]
+    receipt: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseView:
+    """What one category of data was used for, how often and when last."""
+
+    category: str
+    purpose: str
+    times: int
+    last: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +84,7 @@ class PreferencePage:
     consents: Consents
     history: Sequence[HistoryEntry]
     known: bool
+    uses: Mapping[tuple[PurposeKey, CategoryKey], UseCount]
     signalled: bool
     message: str = ""
 
@@ -82,10 +113,25 @@ class PreferencePage:
                 allowed=any(current.verdict.allowed for current in self.consents.consents.values()),
                 reasons=[(reason, spoken[reason]) for reason in REASONS],
                 history=[self._entry(entry, spoken) for entry in reversed(self.history)],
+                uses=self._uses(notice, language, spoken),
                 known=self.known,
             )
         )
         return language, text
+
+    def _uses(self, notice: Notice, language: str, spoken: Words) -> list[UseView]:
+        latest = sorted(self.uses.items(), key=lambda item: item[1].last, reverse=True)
+        return [
+            UseView(
+                category=notice.categories[category].name[language]
+                if category in notice.categories
+                else category,
+                purpose=notice.purposes[purpose].name[language] if purpose in notice.purposes else purpose,
+                times=count.times,
+                last=spoken.day(count.last),
+            )
+            for (purpose, category), count in latest
+        ]
 
     def _purposes(self, notice: Notice, language: str, spoken: Words) -> list[PurposeView]:
         views = []
@@ -138,6 +184,7 @@ class PreferencePage:
             outcomes=outcomes,
             language=language,
             shown=shown,
+            receipt=isinstance(record, DecisionRecord),
         )
 
 

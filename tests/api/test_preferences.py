@@ -10,8 +10,10 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from consent_service.api.app import create_app
+from consent_service.api.routers.browser import anonymous_id
 from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
 from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.report_uses import ReportedUse, report_uses
 from consent_service.operations.service import ConsentService
 from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.settings import Settings
@@ -161,3 +163,62 @@ def test_the_page_may_be_framed_by_nobody_and_runs_nothing(client: TestClient) -
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "script-src" not in policy
+
+
+def test_a_receipt_is_taken_home_by_whom_it_is_about(client: TestClient) -> None:
+    page = send(client, method="accept_all").text
+    index = int(re.findall(r"/preferences/receipts/(\d+)", page)[0])
+
+    own = client.get(f"/preferences/receipts/{index}")
+    client.cookies.clear()
+    foreign = client.get(f"/preferences/receipts/{index}")
+
+    assert own.status_code == 200
+    assert own.headers["content-disposition"].startswith("attachment")
+    assert foreign.status_code == 401
+
+
+def test_her_data_comes_as_a_file(client: TestClient) -> None:
+    send(client, method="accept_all")
+
+    answer = client.get("/preferences/personal-data")
+
+    assert answer.json()["consents"]["coupons"]["status"] == "given"
+    assert 'filename="personal-data.json"' in answer.headers["content-disposition"]
+
+
+def test_uses_of_the_last_month_are_shown(client: TestClient) -> None:
+    key = str(client.params["key"])
+    browser = {"Authorization": f"Bearer {key}", "Origin": SHOP}
+    handle = client.post("/v1/subject/anonymous", json={}, headers=browser).json()
+    client.post("/preferences/enter", data={"token": handle["token"]}, headers={"Origin": SHOP})
+    send(client, method="accept_all")
+    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # Starlette types it as a callable
+    tenant = require_tenant(service.deployment, "default")
+    subject = tenant.subject(anonymous_id(handle["handle"]))
+    use = ReportedUse(subject=subject, purpose="coupons", feature="home", categories=None, times=3)
+    report_uses(service.deployment, service.uses, tenant, [use])
+
+    page = client.get("/preferences").text
+
+    assert "Nothing was used." not in page
+    assert "Coupons chosen for you · 3\N{MULTIPLICATION SIGN}" in page
+
+
+def test_erasing_shows_the_certificate_and_ends_the_session(client: TestClient) -> None:
+    send(client, method="accept_all")
+
+    page = client.post("/preferences/erase")
+
+    assert "Everything about you has been erased." in page.text
+    assert "consent-session" not in client.cookies
+    assert "You have not decided anything yet." in client.get("/preferences").text
+
+
+def test_nobody_is_erased_from_another_page(client: TestClient) -> None:
+    send(client, method="accept_all")
+
+    answer = client.post("/preferences/erase", headers={"Origin": SHOP})
+
+    assert answer.status_code == 403
+    assert "Allowed" in client.get("/preferences").text

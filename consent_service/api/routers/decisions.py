@@ -151,6 +151,7 @@ def consents_document(consents: Consents) -> dict[str, Any]:
                 "since": format_time(current.consent.since),
                 "valid_until": format_time(current.consent.valid_until),
                 "index": current.consent.index,
+                "gpc": current.consent.gpc,
             }
         members |= {"allowed": current.verdict.allowed, "reason": current.verdict.reason.value}
         document[key] = members

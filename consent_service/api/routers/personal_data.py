@@ -42,7 +42,7 @@ def get_personal_data(
         wanted = f"{language},{request.headers.get('accept-language', '')}"
         taken, page = personal_data_page(data, data.published, wanted)
         return Response(page, media_type="text/html", headers={**_PAGE_HEADERS, "Content-Language": taken})
-    return JsonBytes(_document(data))
+    return JsonBytes(personal_data_document(data))
 
 
 def _wants_page(accept: str) -> bool:
@@ -52,7 +52,8 @@ def _wants_page(accept: str) -> bool:
     return html < (names.index("application/json") if "application/json" in names else len(names))
 
 
-def _document(data: PersonalData) -> dict[str, Any]:
+def personal_data_document(data: PersonalData) -> dict[str, Any]:
+    """Return everything that is held about a subject as JSON members."""
     notice = None if data.published is None else data.published.notice
     return {
         "held": data.ref is not None,

@@ -1,10 +1,10 @@
 /** The banner: one script that asks, remembers, obeys and records. See docs/reference/browser-api.md. */
 
 import css from "./style.css";
-import { readCookie, store, today, writeCookie, type Choice, type Said, type Waiting } from "./memory.ts";
+import { dayOf, keep, readCookie, store, today, writeCookie, type Choice, type Said, type Waiting } from "./memory.ts";
 import { base, layout, settings } from "./page.ts";
 import { honest } from "./parity.ts";
-import { enqueue, send, signedIn, subjectToken, use, waiting, type Recorded } from "./recorder.ts";
+import { enqueue, send, signedIn, standing, subjectToken, use, waiting, type Recorded } from "./recorder.ts";
 
 const host = document.createElement("consent-banner");
 const root = host.attachShadow({ mode: "open" });
@@ -36,9 +36,9 @@ const opposed = ({ dataset }: HTMLInputElement): boolean => gpc() && !!dataset.g
 /** No answer means no. A privacy signal of the browser closes what was not allowed in its presence. */
 const open = (input: HTMLInputElement): boolean => live(input)! > +opposed(input);
 
-const allows = (key: string): boolean => inputs.some((input) => input.name == key && open(input));
-
 const choices = (): Record<string, boolean> => Object.fromEntries(inputs.map((input) => [input.name, open(input)]));
+
+const allows = (key: string): boolean => choices()[key] === true;
 
 /** As she last said it, recorded or not yet. */
 const answer = (input: HTMLInputElement): boolean | undefined => {
@@ -93,7 +93,8 @@ const say = (text?: string): void => {
 };
 
 const remember = (): void => {
-  if (!signedIn()) writeCookie(said);
+  if (signedIn()) return;
+  writeCookie(said);
   tabs.postMessage(0);
 };
 
@@ -125,12 +126,14 @@ const decide = (wanted: (input: HTMLInputElement) => boolean, method: string): v
   send(heard).then(() => say(status.dataset[waiting()[0] ? "waiting" : "saved"]));
 };
 
+const choice = (status: string, signal?: boolean): Choice => (/given|renewed/.test(status) ? (signal ? 2 : 1) : 0);
+
 const heard = async (item: Waiting, { consents }: Recorded): Promise<void> => {
   for (const key in item.body.choices) {
-    // Never to be taken (a notice replaced meanwhile, a wrong clock): she is asked again.
+    // Never to be taken (a notice replaced meanwhile): she is asked again.
     if (!consents) delete said[key];
     else if (said[key] && !waiting().some((later) => later.body.choices[key])) {
-      said[key]![1] = /given|renewed/.test(consents[key]?.status || "") ? (item.body.gpc ? 2 : 1) : 0;
+      said[key]![1] = choice(consents[key]!.status, item.body.gpc);
     }
   }
   remember();
@@ -138,11 +141,24 @@ const heard = async (item: Waiting, { consents }: Recorded): Promise<void> => {
   else await speak(host.lang + "&at=" + Date.now());
 };
 
+/** Take over what the ledger says: it knows what was chosen elsewhere, on another device or on the preference page. */
+const follow = async (): Promise<void> => {
+  const consents = await standing();
+  for (const { name } of inputs) {
+    const { status, purpose_version, since, gpc } = consents[name]!;
+    if (!since || status == "expired") delete said[name];
+    else said[name] = [purpose_version!, choice(status, gpc), dayOf(Date.parse(since))];
+  }
+  remember();
+  apply();
+};
+
 /** Read again what is remembered: at the start, from another tab, from the back-forward cache. */
 const recall = (): void => {
   if (!signedIn() && navigator.cookieEnabled) said = readCookie();
   apply();
   if (waiting()[0]) send(heard);
+  else if (store().elsewhere! > Date.now()) follow().catch(() => {});
 };
 
 const press: Record<string, () => void> = {
@@ -155,7 +171,10 @@ const press: Record<string, () => void> = {
   page: async () => {
     const form = $<HTMLFormElement>("form");
     form.action = `${base}/preferences/enter?key=${settings.key}&language=${host.lang}`;
-    if (signedIn() || store().handle) $<HTMLInputElement>("[name=token]").value = await subjectToken();
+    if (signedIn() || store().handle) {
+      $<HTMLInputElement>("[name=token]").value = await subjectToken();
+      keep({ elsewhere: Date.now() + 864e5 });
+    }
     form.submit();
   },
 };
@@ -181,7 +200,7 @@ const speak = async (languages: string): Promise<void> => {
 const start = async (): Promise<void> => {
   sheet.replaceSync(css);
   root.adoptedStyleSheets = [sheet];
-  root.addEventListener("click", (event) => press[((event.target as Element).closest("button") || {}).value!]?.());
+  root.addEventListener("click", (event) => press[(event.target as Element).closest("button")?.value!]?.());
   document.body.prepend(host);
   // The top layer is above every z-index of the page.
   host.popover = "manual";
@@ -196,12 +215,13 @@ const start = async (): Promise<void> => {
   });
 };
 
-const page = document as Document & { prerendering?: boolean };
+const page = document as Document & { prerendering?: boolean; onprerenderingchange?: (event: unknown) => void };
 if (!("consent" in window)) {
-  // A page that is only being prepared asks nobody yet.
-  const ready = new Promise((go) => (page.prerendering ? page.addEventListener("prerenderingchange", go) : go(0)))
-    .then(start)
-    .catch(() => host.remove());
+  const ready = (async () => {
+    // A page that is only being prepared asks nobody yet.
+    if (page.prerendering) await new Promise((go) => (page.onprerenderingchange = go));
+    await start();
+  })().catch(() => host.remove());
   Object.assign(window, {
     consent: {
       ready,
@@ -213,10 +233,10 @@ if (!("consent" in window)) {
       say,
       onChange: (listener: (choices: Record<string, boolean>) => void) =>
         page.addEventListener("consentchange", (event) => listener((event as CustomEvent).detail)),
-      use: (token?: string, known: Said = {}) => {
+      use: async (token?: string) => {
         use(token);
-        said = known;
-        recall();
+        said = {};
+        await (token ? follow() : recall());
       },
     },
   });

@@ -17,10 +17,15 @@ export interface Waiting {
 /** What `localStorage` keeps after the first choice: the anonymous subject's handle, and what waits. */
 export interface Store {
   handle?: string;
+  /** Until when (milliseconds) choices may change elsewhere: she opened the preference page. */
+  elsewhere?: number;
   queue: Waiting[];
 }
 
-export const today = (): number => Math.floor(Date.now() / 864e5);
+/** Days since 1970. */
+export const dayOf = (time: number): number => (time / 864e5) | 0;
+
+export const today = (): number => dayOf(Date.now());
 
 export const decode = (value: string): Said => {
   const said: Said = {};
@@ -33,7 +38,7 @@ export const decode = (value: string): Said => {
 
 export const encode = (said: Said): string =>
   Object.entries(said)
-    .map(([key, numbers]) => [key, ...numbers].join(":"))
+    .map((entry) => entry.flat().join(":"))
     .join("~");
 
 export const readCookie = (): Said => decode(document.cookie.match(/\beu-consent=([^;]*)/)?.[1] || "");

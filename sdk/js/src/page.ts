@@ -9,12 +9,13 @@ export const settings = script.dataset;
 export const base = script.src.replace(/\/(static\/)?[^/]*$/, "");
 
 const ELEMENTS = /^([ABIP]|BUTTON|D[DLT]|DI(ALOG|V)|FIELDSET|FORM|H2|HEADER|INPUT|L(ABEL|I)|OPTION|S(ECTION|ELECT|MALL)|UL)$/;
-const ATTRIBUTES = /^((aria|data)-.*|autofocus|class|dir|h(idden|ref)|id|lang|method|name|role|selected|ta(bindex|rget)|type|value)$/;
+const RUNNING = /^(on|form|action|style)/;
 const ADDRESS = /^(https?:|mailto:|tel:|undefined)$/;
 
 /**
  * Fetch banner and dialog in one language, laid out by the service. The answer is parsed without being run, and keeps
- * only elements and attributes of a closed list: with this file pinned by `integrity`, no answer can bring code in.
+ * only elements of a closed list, none of which loads or runs anything, without handlers, styles and other addresses
+ * than those of pages: with this file pinned by `integrity`, no answer can bring code in.
  */
 export const layout = (languages: string): Promise<Node[]> =>
   new Promise((resolve, reject) => {
@@ -27,7 +28,7 @@ export const layout = (languages: string): Promise<Node[]> =>
       if (!body?.querySelector("dialog [role=switch]")) return reject();
       for (const element of body.querySelectorAll<HTMLAnchorElement>("*")) {
         if (!ELEMENTS.test(element.tagName) || !ADDRESS.test(element.protocol)) element.remove();
-        for (const name of element.getAttributeNames()) if (!ATTRIBUTES.test(name)) element.removeAttribute(name);
+        for (const name of element.getAttributeNames()) if (RUNNING.test(name)) element.removeAttribute(name);
       }
       resolve([...body.childNodes]);
     };

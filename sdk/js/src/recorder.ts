@@ -3,18 +3,20 @@
 import { keep, store, type Waiting } from "./memory.ts";
 import { base, settings } from "./page.ts";
 
+/** How the service tells where a subject stands, by purpose. */
+export type Consents = Record<string, { status: string; purpose_version?: number; since?: string; gpc?: boolean } | undefined>;
+
 /** What the ledger answers: the entry's index, and the status of each purpose decided. */
 export interface Recorded {
   index: number;
   type?: string;
-  consents?: Record<string, { status: string }>;
+  consents?: Consents;
 }
 
 let account: string | undefined;
 let token: string | undefined;
 let sending = false;
 let delay = 1e3;
-let timer: ReturnType<typeof setTimeout>;
 let unsaved: Waiting[] = [];
 
 /** Work for a signed-in customer from now on; with nothing, for this browser again. */
@@ -35,9 +37,9 @@ const wait = (queue: Waiting[]): void => {
 
 export const enqueue = (item: Waiting): void => wait([...waiting(), item]);
 
-const post = (path: string, bearer: string, body: object, id = ""): Promise<Response> =>
+const call = (path: string, bearer: string, body?: object, id = ""): Promise<Response> =>
   fetch(base + "/v1/" + path, {
-    method: "POST",
+    method: body ? "POST" : "GET",
     headers: { authorization: "Bearer " + bearer, "content-type": "application/json", "idempotency-key": id },
     body: JSON.stringify(body),
     keepalive: true,
@@ -47,7 +49,7 @@ const post = (path: string, bearer: string, body: object, id = ""): Promise<Resp
 export const subjectToken = async (): Promise<string> => {
   if (!token) {
     const { handle } = store();
-    const answer = await (await post("subject/anonymous", settings.key!, { handle })).json();
+    const answer = await (await call("subject/anonymous", settings.key!, { handle })).json();
     keep({ handle: answer.handle });
     token = answer.token;
   }
@@ -61,10 +63,9 @@ export const subjectToken = async (): Promise<string> => {
 export const send = async (heard: (item: Waiting, answer: Recorded) => void): Promise<void> => {
   if (sending) return;
   sending = true;
-  clearTimeout(timer);
   try {
     for (let item; (item = waiting()[0]); delay = 1e3) {
-      const response = await post("decisions", await subjectToken(), item.body, item.id);
+      const response = await call("decisions", await subjectToken(), item.body, item.id);
       if (response.status == 401) token = account;
       const answer: Recorded = await response.json();
       if (/clock/.test(answer.type!) && item.body.decided_at) {
@@ -78,7 +79,10 @@ export const send = async (heard: (item: Waiting, answer: Recorded) => void): Pr
       heard(item, answer);
     }
   } catch {
-    timer = setTimeout(send, (delay = Math.min(delay * 2, 6e4)), heard);
+    setTimeout(send, (delay = Math.min(delay * 2, 6e4)), heard);
   }
   sending = false;
 };
+
+/** What the ledger says about every purpose now. */
+export const standing = async (): Promise<Consents> => (await (await call("consents", await subjectToken())).json()).consents;

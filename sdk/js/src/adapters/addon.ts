@@ -11,7 +11,7 @@ export interface Consent {
   open(): void;
   apply(): void;
   say(text?: string): void;
-  use(token?: string, known?: Record<string, [version: number, choice: 0 | 2, day: number]>): void;
+  use(token?: string): Promise<void>;
 }
 
 export const consent = (): Consent => (window as unknown as { consent: Consent }).consent;
