@@ -39,7 +39,7 @@ from consent_service.storage.ledger_store import (
 )
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import find_subjects, linked_to
-from consent_service.verifier.verify import FORMAT, FORMS, VIEW_HEADER, view_rows
+from consent_service.verifier.verify import FORMAT, VIEW_HEADER, parse_record, view_rows
 
 CHUNK = 65_536
 """Entries in one member of a pack; aligned, so that each chunk is a complete subtree of the log."""
@@ -209,7 +209,7 @@ class _Export:
         tally.add("records")
         if subject_id is not None:
             tally.see(subject_id)
-        match = FORMS[kind].fullmatch(body.decode())
+        match = parse_record(kind, body)
         if match is None:
             raise InvalidInput(f"The record at index {index} is malformed: run consent ledger verify.")
         table.append(view_rows(index, kind, match))

@@ -287,7 +287,7 @@ def open_note(note: str, vkey: str, *, alone: bool = False) -> str:
             except InvalidSignature:
                 raise ValueError("the signature does not verify") from None
             mine += 1
-    if mine != 1 or (alone and len(lines) != 1):
+    if not mine or (alone and len(lines) != 1):
         raise ValueError("the log's key did not sign this")
     return text + "\n"
 
@@ -413,6 +413,17 @@ def parse_choices(text: str) -> tuple[tuple[str, str], ...]:
     if _members(choices) != text or not set(choices.values()) <= {"granted", "denied"}:
         raise ValueError("choices that nobody can make")
     return tuple(choices.items())
+
+
+def parse_record(kind: str, data: bytes) -> "re.Match[str] | None":
+    """Return the members of a record of this kind, or `None` unless the bytes are canonical."""
+    try:
+        match = FORMS[kind].fullmatch(data.decode())
+        if match is not None and kind == "decision":
+            parse_choices(match["choices"])
+    except (ValueError, KeyError):
+        return None
+    return match
 
 
 def _members(document: Mapping[str, Any]) -> str:
@@ -579,8 +590,10 @@ class Verification:
             raise Fault(
                 "manifest", SIGNATURE, f"{_reason(error)}; a foreign key, or changed after signing"
             ) from None
-        if not signed or document["pack"] != FORMAT or canonical(document) != data:
+        if not signed or canonical(document) != data or not _well_formed(document):
             raise Fault("manifest", MANIFEST, "is not the one that was signed, or not of this version")
+        if document["vkey"] != vkey:
+            raise Fault("manifest", MANIFEST, "names another key than the one that signed it")
         result: dict[str, Any] = document
         return result
 
@@ -607,7 +620,7 @@ class Verification:
             else:
                 self._run_range()
             self._check_counts()
-        except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Fault(
                 "manifest", MANIFEST, f"lacks something or has it in another form ({_reason(error)})"
             ) from None
@@ -719,7 +732,7 @@ class Verification:
             raise Fault(
                 "commitments", name, "the leaf does not commit to this record and opening", index=index
             )
-        match = FORMS[kind].fullmatch(found[6].decode()) if kind in FORMS else None
+        match = parse_record(kind, found[6])
         if match is None:
             raise Fault("entries", name, "the record is not one in canonical form", index=index)
         if count:
@@ -901,6 +914,29 @@ class Verification:
     def _check_root(self, root: bytes) -> None:
         if decoded(self.manifest["root"], 32) != root:
             raise Fault("tree", MANIFEST, "names another root than the last checkpoint")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("pack", "from", "to", "head"), (int,)),
+    **dict.fromkeys(("origin", "vkey", "made_at", "software", "mode", "root"), (str,)),
+    **dict.fromkeys(("start", "since"), (dict, type(None))),
+    "counts": (dict,),
+    "members": (list,),
+    "keys": (list,),
+}
+
+
+def _well_formed(manifest: dict[str, Any]) -> bool:
+    """Say whether a manifest has the members of this version, each of its type and in its range."""
+    return (
+        manifest.keys() == _TYPES.keys()
+        and all(type(manifest[name]) in types for name, types in _TYPES.items())
+        and manifest["pack"] == FORMAT
+        and manifest["mode"] in {"range", "subject"}
+        and 0 <= manifest["from"] <= manifest["to"] <= manifest["head"]
+        and (manifest["start"] is None) == (manifest["from"] == 0)
+        and all(type(count) is int for count in manifest["counts"].values())
+    )
 
 
 def canonical(document: object) -> bytes:

@@ -1,7 +1,5 @@
 """Packs for tests: one made from a filled ledger, and ways to make another of its members."""
 
-import base64
-import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -65,8 +63,3 @@ def zipped(members: Mapping[str, bytes]) -> bytes:
 def entries_of(members: Mapping[str, bytes]) -> list[dict[str, Any]]:
     """Return the entries of a small pack."""
     return [json.loads(line) for line in members["entries/000000.ndjson"].splitlines()]
-
-
-def digest_of(data: bytes) -> str:
-    """Return SHA-256 in base64."""
-    return base64.b64encode(hashlib.sha256(data).digest()).decode()

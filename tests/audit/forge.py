@@ -1,0 +1,82 @@
+"""A dishonest operator: with the log's own key, packs whose leaves, tree and signatures all fit together."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
+from consent_service.ledger.entry import Kind, commitment, leaf
+from consent_service.ledger.merkle import leaf_hash, root_hash
+from consent_service.ledger.note import NoteSigner
+from consent_service.verifier.verify import MANIFEST, VIEW_HEADER, parse_record, view_rows
+from tests.audit.packs import entries_of, packed
+
+Entries = list[dict[str, Any]]
+
+
+def forged(
+    members: Mapping[str, bytes], signer: NoteSigner, edit: Callable[[Entries], None], **changes: Any
+) -> bytes:
+    """Return a pack of edited entries: the log that the operator wishes there had been.
+
+    Each subject's chain is linked anew, every leaf, root and checkpoint made for it, every view and count.
+    """
+    entries = entries_of(members)
+    origin = json.loads(members[MANIFEST])["origin"]
+    edit(entries)
+    lines, rows, leaves = [], [VIEW_HEADER], []
+    last: dict[str, str] = {}
+    for index, entry in enumerate(entries):
+        data, line, row = _entry(index, entry, origin, last)
+        leaves.append(data)
+        lines.append(line)
+        rows.append(row)
+    root = root_hash([leaf_hash(each) for each in leaves])
+    note = sign_checkpoint(Checkpoint(origin=origin, size=len(leaves), root=root), signer)
+    new = {
+        **members,
+        "entries/000000.ndjson": b"".join(lines),
+        "table/000000.csv": "".join(rows).encode(),
+        "checkpoints.ndjson": canonical_json({"note": note.decode()}) + b"\n",
+    }
+    size = len(leaves)
+    manifest = {"root": _text(root), "to": size, "head": size, "counts": _counts(entries, last)}
+    return packed(new, signer, **{**manifest, **changes})
+
+
+def _entry(index: int, entry: dict[str, Any], origin: str, last: dict[str, str]) -> tuple[bytes, bytes, str]:
+    kind = entry["leaf"]["kind"]
+    if "erased" in entry:
+        data = canonical_json(entry["leaf"])
+        return data, b'{"index":%d,"leaf":%b,"erased":true}\n' % (index, data), view_rows(index, kind, None)
+    record = entry["record"]
+    subject = record.get("subject")
+    if subject is not None and "keep_prev" not in entry:
+        record["prev"] = last.get(subject)
+    body = canonical_json(record)
+    opening = bytes.fromhex(entry["opening"])
+    committed = commitment(opening, body)
+    data = leaf(origin, Kind(kind), committed)
+    if subject is not None:
+        last[subject] = _text(committed)
+    line = b'{"index":%d,"leaf":%b,"opening":"%b","record":%b}\n' % (
+        index,
+        data,
+        opening.hex().encode(),
+        body,
+    )
+    return data, line, view_rows(index, kind, parse_record(kind, body))
+
+
+def _counts(entries: Entries, last: Mapping[str, str]) -> dict[str, int]:
+    counts: dict[str, int] = {"subjects": len(last), "erased": 0, "records": 0}
+    for entry in entries:
+        for what in ("entries", "erased" if "erased" in entry else "records", entry["leaf"]["kind"]):
+            counts[what] = counts.get(what, 0) + 1
+    return counts
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,515 @@
+"""Packs that were spoilt, made up, or written to harm: all are noticed, and the fault is named."""
+
+import base64
+import hashlib
+import json
+import random
+import struct
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consent_service.cli.audit import write_whole
+from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.note import NoteSigner, sign_note
+from consent_service.ledger.pack_page import PackSummary, pack_page
+from consent_service.operations.export_audit import AuditRequest
+from consent_service.operations.manage_tenants import create_tenant
+from consent_service.operations.pack_file import PackFile
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.verifier.verify import (
+    LARGEST_LINE,
+    MANIFEST,
+    NOTE_HEADER,
+    SIGNATURE,
+    Fault,
+    cell,
+    printable,
+    verify_pack,
+)
+from tests.audit.forge import Entries, forged
+from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed, zipped
+from tests.builders import a_notice
+from tests.installation import Installation
+
+EDITS = 200
+
+
+@pytest.fixture(scope="module")
+def members(pack: Path) -> dict[str, bytes]:
+    return members_of(pack)
+
+
+@pytest.fixture(scope="module")
+def signer(installation: Installation) -> NoteSigner:
+    return installation.tenant.signer
+
+
+@pytest.fixture
+def fault_of(tmp_path: Path, signer: NoteSigner) -> Callable[[bytes], Fault]:
+    """Verify bytes as a pack under the log's key; return the fault that is found."""
+
+    def verify(data: bytes) -> Fault:
+        spoilt = tmp_path / "spoilt.zip"
+        spoilt.write_bytes(data)
+        with pytest.raises(Fault) as caught:
+            verify_pack(spoilt, vkey=signer.vkey)
+        return caught.value
+
+    return verify
+
+
+FaultOf = Callable[[bytes], Fault]
+
+
+def test_of_two_hundred_random_edits_of_one_byte_every_one_is_noticed(pack: Path, fault_of: FaultOf) -> None:
+    whole = pack.read_bytes()
+    chance = random.Random(20261122)  # noqa: S311  # the same edits every time
+
+    faults = []
+    for _ in range(EDITS):
+        data = bytearray(whole)
+        data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+        faults.append(fault_of(bytes(data)))
+
+    assert len(faults) == EDITS
+    assert {fault.check for fault in faults} <= {"container", "manifest"}
+    assert all(fault.where and fault.message for fault in faults)
+
+
+def test_an_edit_of_any_byte_of_the_directory_is_noticed(pack: Path, fault_of: FaultOf) -> None:
+    whole = pack.read_bytes()
+    directory = whole.index(b"PK\1\2")
+
+    for position in range(directory, len(whole)):
+        data = bytearray(whole)
+        data[position] ^= 0x80
+        assert fault_of(bytes(data)).check in {"container", "manifest"}
+
+
+@pytest.mark.parametrize("kept", [0, 1, 21, 22, 0.25, 0.5, 0.99, -1, -22])
+def test_a_truncated_pack_is_noticed(pack: Path, fault_of: FaultOf, kept: float) -> None:
+    whole = pack.read_bytes()
+    length = int(kept * len(whole)) if 0 < kept < 1 else int(kept)
+
+    assert fault_of(whole[:length]).check == "container"
+
+
+@pytest.mark.parametrize("added", [b"\0", b"PK\5\6" + bytes(18)])
+def test_bytes_before_or_behind_a_pack_are_noticed(pack: Path, fault_of: FaultOf, added: bytes) -> None:
+    whole = pack.read_bytes()
+
+    assert fault_of(added + whole).check == "container"
+    assert fault_of(whole + added).check == "container"
+
+
+def test_a_pack_that_another_program_wrote_is_noticed(members: dict[str, bytes], fault_of: FaultOf) -> None:
+    assert fault_of(zipped(members)).check == "container"
+
+
+@pytest.mark.parametrize("name", ["verify.py", "entries/000000.ndjson", "index.html", "checkpoints.ndjson"])
+def test_a_member_taken_out_is_named(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf, name: str
+) -> None:
+    file = PackFile()
+    pieces = [
+        piece for other, data in members.items() if other != name for piece in file.member(other, [data])
+    ]
+    listed = json.loads(members[MANIFEST])["members"]
+    file._zip.close()
+    pieces.append(file._sink.take())
+
+    fault = fault_of(b"".join(pieces))
+
+    assert (fault.check, fault.where) == ("container", name)
+    assert name in {member["name"] for member in listed}
+
+
+def test_a_member_put_in_or_out_of_order_is_noticed(members: dict[str, bytes], fault_of: FaultOf) -> None:
+    for changed in (
+        {"extra.json": b"{}", **members},
+        {"index.html": members["index.html"], **members},
+    ):
+        file = PackFile()
+        pieces = [piece for name, data in changed.items() for piece in file.member(name, [data])]
+        file._zip.close()
+        fault = fault_of(b"".join([*pieces, file._sink.take()]))
+        assert (fault.check, fault.where) == ("container", "verify.py")
+
+
+def test_a_foreign_key_is_noticed(members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf) -> None:
+    foreign = a_foreign_signer(signer.name)
+
+    fault = fault_of(packed(members, foreign, vkey=foreign.vkey))
+
+    assert (fault.check, fault.where) == ("manifest", SIGNATURE)
+
+
+def test_a_second_signature_on_the_manifest_is_noticed(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
+) -> None:
+    extra = members[SIGNATURE] + members[SIGNATURE].split(b"\n\n")[1]
+    file = PackFile()
+    pieces = [
+        piece for name, data in {**members, SIGNATURE: extra}.items() for piece in file.member(name, [data])
+    ]
+    file._zip.close()
+
+    assert fault_of(b"".join([*pieces, file._sink.take()])).check == "manifest"
+
+
+def test_entries_of_another_tenant_are_noticed(
+    installation: Installation,
+    members: dict[str, bytes],
+    signer: NoteSigner,
+    fault_of: FaultOf,
+    tmp_path: Path,
+) -> None:
+    other = create_tenant(installation.service.deployment, "another-shop")
+    installation.service.committer.submit_blocking(other, PublishNotice(notice=a_notice()))
+    theirs = members_of(export_to(tmp_path / "other.zip", installation, AuditRequest(), other))
+
+    swapped = {**members, "entries/000000.ndjson": theirs["entries/000000.ndjson"]}
+
+    assert fault_of(packed(swapped, signer)).check == "entries"
+
+
+def _lines(members: dict[str, bytes], edit: Callable[[list[bytes]], list[bytes]]) -> dict[str, bytes]:
+    lines = members["entries/000000.ndjson"].splitlines(keepends=True)
+    return {**members, "entries/000000.ndjson": b"".join(edit(lines))}
+
+
+@pytest.mark.parametrize(
+    ("edit", "check", "index"),
+    [
+        (lambda lines: lines[:20] + lines[21:], "entries", 21),
+        (lambda lines: [*lines[:20], lines[21], lines[20], *lines[22:]], "entries", 21),
+        (lambda lines: [*lines[:20], lines[19], *lines[20:]], "entries", 19),
+        (lambda lines: lines[:-1], "views", None),
+        (lambda lines: [*lines[:-1], lines[-1].rstrip(b"\n")], "container", None),
+        (lambda lines: [*lines[:9], b"\n", *lines[9:]], "entries", None),
+        (lambda lines: [line.replace(b'"granted"', b'"denied"') for line in lines], "commitments", 1),
+        (lambda lines: [line.replace(b'"index":12,', b'"index":012,') for line in lines], "entries", None),
+        (lambda lines: [line.replace(b',"opening"', b', "opening"') for line in lines], "entries", None),
+    ],
+)
+def test_entries_that_do_not_fit_the_signed_tree_are_named(
+    members: dict[str, bytes],
+    signer: NoteSigner,
+    fault_of: FaultOf,
+    edit: Callable[[list[bytes]], list[bytes]],
+    check: str,
+    index: int | None,
+) -> None:
+    fault = fault_of(packed(_lines(members, edit), signer))
+
+    assert (fault.check, fault.index) == (check, index)
+
+
+def _first(entries: Entries, **wanted: Any) -> dict[str, Any]:
+    """The first decision with these members in its record."""
+    return next(
+        entry["record"]
+        for entry in entries
+        if entry.get("record", {}).get("kind") == "decision"
+        and all(entry["record"].get(key) == value for key, value in wanted.items())
+    )
+
+
+def _last(entries: Entries) -> dict[str, Any]:
+    record: dict[str, Any] = entries[-1]["record"]
+    return record
+
+
+def _flip(entries: Entries) -> None:
+    outcome = _last(entries)["consents"]["coupons"]
+    outcome["status"] = "given" if outcome["status"] != "given" else "refused"
+
+
+def _prolong(entries: Entries) -> None:
+    _first(entries)["consents"]["recommendations"]["valid_until"] = "2036-01-01T00:00:00.000Z"
+
+
+def _drop_first_of_a_chain(entries: Entries) -> None:
+    subject = _last(entries)["subject"]
+    position = next(n for n, entry in enumerate(entries) if entry.get("record", {}).get("subject") == subject)
+    for entry in entries:
+        entry["keep_prev"] = True
+    del entries[position]
+
+
+def _backdate(entries: Entries) -> None:
+    record = _last(entries)
+    for field in ("recorded_at", "decided_at"):
+        record[field] = "2026-01-01T00:00:00.000Z"
+
+
+def _hide(entries: Entries) -> None:
+    entry = entries[-1]
+    del entry["record"], entry["opening"]
+    entry["erased"] = True
+
+
+def _decide_before_publication(entries: Entries) -> None:
+    entries[1]["record"]["notice"] = entries[-1]["record"]["notice"]
+
+
+def _unknown_notice(entries: Entries) -> None:
+    entries[1]["record"]["notice"] = "0" * 64
+
+
+def _unknown_purpose(entries: Entries) -> None:
+    entries[1]["record"]["choices"]["surveillance"] = "granted"
+
+
+def _third_choice(entries: Entries) -> None:
+    entries[1]["record"]["choices"]["coupons"] = "assumed"
+
+
+def _link_to_nobody(entries: Entries) -> None:
+    record = next(e["record"] for e in entries if e["leaf"]["kind"] == "link")
+    record["linked"] = "s_nobody"
+
+
+@pytest.mark.parametrize(
+    ("edit", "check"),
+    [
+        (_flip, "statuses"),
+        (_prolong, "statuses"),
+        (_drop_first_of_a_chain, "chains"),
+        (_backdate, "entries"),
+        (_hide, "counts"),
+        (_decide_before_publication, "statuses"),
+        (_unknown_notice, "statuses"),
+        (_unknown_purpose, "statuses"),
+        (_third_choice, "entries"),
+        (_link_to_nobody, "statuses"),
+    ],
+)
+def test_an_operator_who_signs_an_impossible_history_is_found_out(
+    members: dict[str, bytes],
+    signer: NoteSigner,
+    fault_of: FaultOf,
+    edit: Callable[[Entries], None],
+    check: str,
+) -> None:
+    assert fault_of(forged(members, signer, edit)).check == check
+
+
+def test_a_possible_history_verifies_alone_and_not_beside_the_older_pack(
+    pack: Path, members: dict[str, bytes], signer: NoteSigner, tmp_path: Path
+) -> None:
+    def rewrite(entries: Entries) -> None:
+        entries[1]["record"]["source"] = "call_centre"
+
+    other = tmp_path / "other.zip"
+    other.write_bytes(forged(members, signer, rewrite))
+
+    assert verify_pack(other, vkey=signer.vkey)["verified"]
+    with pytest.raises(Fault, match="two packs disagree"):
+        verify_pack(other, vkey=signer.vkey, previous=pack)
+
+
+def test_a_table_that_says_something_else_is_noticed(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
+) -> None:
+    table = members["table/000000.csv"].replace(b",denied,", b",granted,")
+
+    fault = fault_of(packed({**members, "table/000000.csv": table}, signer))
+
+    assert (fault.check, fault.where) == ("views", "table/000000.csv")
+
+
+def test_words_that_were_not_shown_are_noticed(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
+) -> None:
+    name = next(name for name in members if name.startswith("notices/"))
+
+    fault = fault_of(packed({**members, name: members[name].replace(b"Sell", b"Lend")}, signer))
+
+    assert (fault.check, fault.where) == ("notices", name)
+
+
+def test_a_checkpoint_that_nobody_signed_is_noticed(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
+) -> None:
+    lines = members["checkpoints.ndjson"].splitlines(keepends=True)
+    spoilt = lines[-1].replace(b"consent.local/default\\n", b"consent.local/default\\n0", 1)
+
+    fault = fault_of(packed({**members, "checkpoints.ndjson": b"".join([*lines[:-1], spoilt])}, signer))
+
+    assert fault.check == "checkpoints"
+
+
+JUNK: list[Any] = [-1, 10**15, "", "x", [], {}, [None], {"x": 1}, True]
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["pack", "origin", "vkey", "mode", "from", "to", "root", "start", "since", "counts", "members", "keys"],
+)
+def test_a_manifest_with_junk_in_it_is_a_fault_and_never_a_crash(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf, member: str
+) -> None:
+    kept = {"keys": list}.get(member, ())
+
+    for junk in (each for each in JUNK if not isinstance(each, kept)):
+        assert fault_of(_resigned(members, signer, {member: junk})).check
+
+
+def _resigned(members: dict[str, bytes], signer: NoteSigner, changes: dict[str, Any]) -> bytes:
+    """Return the pack with another manifest, signed."""
+    file = PackFile()
+    manifest = members[MANIFEST]
+    outside = {name: data for name, data in members.items() if name not in {MANIFEST, SIGNATURE}}
+    pieces = [piece for name, data in outside.items() for piece in file.member(name, [data])]
+    data = canonical_json({**json.loads(manifest), "members": [*file.members], **changes})
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    origin = json.loads(data)["origin"]
+    note = sign_note(f"{NOTE_HEADER}\n{origin}\n{digest}\n", signer)
+    for name, contents in ((MANIFEST, data), (SIGNATURE, note)):
+        pieces += file.member(name, [contents])
+    file._zip.close()
+    return b"".join([*pieces, file._sink.take()])
+
+
+def test_a_bomb_is_not_set_off(members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf) -> None:
+    bomb = bytes(LARGEST_LINE * 16)
+
+    entries = fault_of(packed({**members, "entries/000000.ndjson": bomb}, signer))
+    notice = fault_of(packed({**members, f"notices/{'0' * 64}.json": bomb}, signer))
+    manifest = fault_of(_with_sizes(packed(members, signer), MANIFEST, 1 << 30))
+
+    assert "has a line of more than" in entries.message
+    assert notice.check in {"container", "notices"}
+    assert (manifest.check, manifest.where) == ("container", MANIFEST)
+
+
+def _with_sizes(data: bytes, name: str, size: int) -> bytes:
+    """Return the pack with another uncompressed size of one member, in its trailer and in the directory."""
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        info = archive.getinfo(name)
+    spoilt = bytearray(data)
+    trailer = info.header_offset + 30 + len(name) + info.compress_size
+    spoilt[trailer + 12 : trailer + 16] = struct.pack("<L", size)
+    central = data.index(name.encode(), data.index(b"PK\1\2")) - 46
+    spoilt[central + 24 : central + 28] = struct.pack("<L", size)
+    return bytes(spoilt)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../etc/passwd.py", "/etc/passwd.py", "a/../b.py", "con\x1b[2J.py", "a\\b.py", "entries//a.py", "é.py"],
+)
+def test_a_name_that_leads_elsewhere_is_refused_and_printed_harmlessly(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf, name: str
+) -> None:
+    fault = fault_of(packed({name: b"", **members}, signer))
+
+    assert fault.check == "container"
+    assert str(fault).isprintable()
+
+
+def test_two_members_of_one_name_are_refused(members: dict[str, bytes], fault_of: FaultOf) -> None:
+    file = PackFile()
+    pieces = list(file.member("verify.py", [b"1"]))
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        pieces += file.member("verify.py", [b"2"])
+    file._zip.close()
+
+    fault = fault_of(b"".join([*pieces, file._sink.take()]))
+
+    assert (fault.check, fault.where, fault.message) == (
+        "container",
+        "verify.py",
+        "two members have this name",
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.one_of(st.binary(max_size=400), st.binary(max_size=200).map(lambda b: b + b"PK\5\6" + bytes(18)))
+)
+def test_any_bytes_at_all_are_a_fault_and_never_a_crash(
+    data: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.zip"
+    path.write_bytes(data)
+
+    with pytest.raises(Fault):
+        verify_pack(path)
+
+
+@pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_is_a_formula(start: str) -> None:
+    assert cell(start + '"') == f'"\'{start}"""'
+
+
+def test_no_printed_text_steers_a_terminal() -> None:
+    assert printable("a\x1b[31mb\u202e\n") == "a\\x1b[31mb\\u202e\\n"
+
+
+def test_the_page_of_a_pack_shows_hostile_words_as_words() -> None:
+    hostile = {"en": "<script>alert(1)</script>", "fr": "'\"><img src=x>"}
+    notice = a_notice()
+    purposes = {
+        key: replace(purpose, name=hostile, benefit=hostile) for key, purpose in notice.purposes.items()
+    }
+    summary = PackSummary(
+        origin="<b>", vkey="<i>", root="", first=0, size=1, made_at="", counts={"entries": 1}
+    )
+
+    page = pack_page(summary, replace(notice, purposes=purposes))
+
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "<i>" not in page
+
+
+def test_a_pack_made_while_others_write_verifies(installation: Installation, tmp_path: Path) -> None:
+    stop = threading.Event()
+    written: list[object] = []
+
+    def write() -> None:
+        while not stop.is_set():
+            written.append(installation.decide(f"busy-{len(written)}", {"coupons": "granted"}))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        packs = [export_to(tmp_path / f"{n}.zip", installation, AuditRequest()) for n in range(5)]
+    finally:
+        stop.set()
+        writer.join()
+
+    sizes = [verify_pack(each, vkey=installation.tenant.signer.vkey)["size"] for each in packs]
+    assert sizes == sorted(sizes)
+    assert written
+
+
+def test_a_file_under_its_name_is_whole_or_the_one_before(tmp_path: Path) -> None:
+    out = tmp_path / "pack.zip"
+    out.write_bytes(b"the one before")
+
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(out, broken())
+
+    assert out.read_bytes() == b"the one before"
+    assert write_whole(out, iter([b"new"])) == 3
+    assert out.read_bytes() == b"new"
+
+
+def test_every_record_of_the_pack_is_shown_or_said_to_be_erased(members: dict[str, bytes]) -> None:
+    assert all(("record" in entry) != ("erased" in entry) for entry in entries_of(members))
