@@ -30,6 +30,10 @@ COMMIT_FAILURES = Counter("consent_commit_failures", "Transactions the database 
 BROKEN_SEALS = Counter("consent_broken_seals", "Sealed bytes that did not open.", ("what",))
 USES = Counter("consent_uses", "Uses of profiles by outcome: stored or dropped.", ("outcome",))
 WAITING = Gauge("consent_committer_waiting", "Requests waiting to be committed.", multiprocess_mode="livesum")
+STREAM_SUBSCRIBERS = Gauge("consent_stream_subscribers", "Open streams.", multiprocess_mode="livesum")
+STREAM_CUT = Counter(
+    "consent_stream_cut", "Streams cut off: whose reader fell behind or did not take bytes.", ("why",)
+)
 
 
 def configure_logging(level: str) -> None:

@@ -97,6 +97,16 @@ class Settings(BaseSettings):
     pdf_font: Path | None = Field(
         default=None, description="TrueType font of PDF receipts; Noto Sans of the extra `pdf` by default."
     )
+    stream_subscribers: Annotated[int, Field(ge=1)] = Field(
+        default=2048, description="Streams that one process serves at once before new ones get 503."
+    )
+    stream_replay: Annotated[int, Field(ge=64, le=1_000_000)] = Field(
+        default=16_384,
+        description="Entries that a stream makes up for; whoever was away longer is told to begin anew.",
+    )
+    stream_write_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=5.0, description="How long a stream's reader may take no bytes before it is cut off."
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Log level.")
     pool_size: Annotated[int, Field(ge=1, le=100)] = Field(
         default=8, description="Database connections kept open by one process."

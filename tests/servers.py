@@ -135,7 +135,13 @@ class ConsentServer(ServerProcess):
     """`consent serve` on a free port of the loopback address, ready when the constructor returns."""
 
     def __init__(
-        self, *, home: Path, database_url: str, options: Sequence[str] = (), port: int | None = None
+        self,
+        *,
+        home: Path,
+        database_url: str,
+        options: Sequence[str] = (),
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port or unused_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -144,7 +150,11 @@ class ConsentServer(ServerProcess):
             [str(consent), "serve", "--host", "127.0.0.1", "--port", str(self.port), *options],
             folder=home,
             log=home / "server.log",
-            environment={"CONSENT_HOME": str(home), "CONSENT_DATABASE_URL": database_url},
+            environment={
+                "CONSENT_HOME": str(home),
+                "CONSENT_DATABASE_URL": database_url,
+                **(environment or {}),
+            },
         )
         self.wait_until_ready(self.ready, what=f"{self.url}/ready to answer 200")
 

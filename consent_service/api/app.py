@@ -24,9 +24,11 @@ from consent_service.api.routers import (
     preferences,
     profiles,
     receipts,
+    stream,
     subjects,
     uses,
 )
+from consent_service.followers.stream import Streams
 from consent_service.observability import configure_logging
 from consent_service.operations.deployment import Clock, utc_now
 from consent_service.operations.service import ConsentService
@@ -56,11 +58,15 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = await run_in_threadpool(ConsentService.open, settings, clock=clock)
+        service = await run_in_threadpool(ConsentService.open, settings, clock=clock)
+        app.state.service = service
+        app.state.streams = Streams(service)
+        service.committer.when_committed = app.state.streams.wake
         try:
             yield
         finally:
-            await run_in_threadpool(app.state.service.close)
+            await run_in_threadpool(app.state.streams.close)
+            await run_in_threadpool(service.close)
 
     app = _Application(
         title="Consent Toolkit",
@@ -81,6 +87,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         uses.router,
         personal_data.router,
         ledger.router,
+        stream.router,
         health.router,
         own_data.router,
         preferences.router,

@@ -162,7 +162,8 @@ class _Exchange:
         seconds = time.perf_counter() - self._started
         requests, request_seconds = _counters(route, method, self._status)
         requests.inc()
-        request_seconds.observe(seconds)
+        if route not in _ENDLESS:
+            request_seconds.observe(seconds)
         if self._service.settings.log_level == "debug":  # Asked here, for the logger takes longer to say no.
             logger.debug(
                 "request", route=route, method=method, status=self._status, ms=round(seconds * 1000, 3)
@@ -175,6 +176,7 @@ def _counters(route: str, method: str, status: int) -> tuple[Counter, Histogram]
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_ENDLESS = frozenset({"/v1/stream"})
 _HOT_PATHS = frozenset({"/v1/decisions", "/v1/gate"})
 
 

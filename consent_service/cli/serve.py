@@ -23,6 +23,7 @@ from consent_service.storage.engine import Database
 from consent_service.storage.schema import migrate
 
 _GRACE_SECONDS = 30
+_START_SECONDS = 60  # uvicorn takes a worker that is still importing for a dead one after five.
 
 
 @reporting_errors
@@ -45,6 +46,7 @@ def serve(
         uvicorn.run(
             "consent_service.api.app:create_app",
             factory=True,
+            http="consent_service.api.connection:Connection",
             host=host,
             port=port,
             workers=workers,
@@ -52,6 +54,7 @@ def serve(
             log_level=settings.log_level,
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_worker_healthcheck=_START_SECONDS,
         )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from consent_service.errors import ConsentToolkitError, Unavailable
@@ -30,12 +30,14 @@ class Committer:
     """Commits what is waiting together. A request that fails its check fails alone.
 
     A transaction that the database refuses is retried request by request, so that one cannot take others
-    down; while the database is away every caller gets `DatabaseUnavailable`.
+    down; while the database is away every caller gets `DatabaseUnavailable`. `when_committed` is called after
+    each commit, on the writer's thread.
     """
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._tails: dict[int, Tail] = {}
+        self.when_committed: Callable[[], None] | None = None
         self._coalescer: Coalescer[Work, Answers] = Coalescer(
             "committer",
             self._commit_works,
@@ -123,6 +125,8 @@ class Committer:
                     answers.append(error)
             batch.store()
         self._tails[tenant.id] = tail
+        if self.when_committed is not None:
+            self.when_committed()
         return answers
 
 

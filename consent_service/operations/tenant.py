@@ -11,7 +11,7 @@ from consent_service.errors import InvalidSubject, WrongKey
 from consent_service.keystores.keystore import Keystore
 from consent_service.ledger.note import NoteSigner
 from consent_service.storage.tenant_store import StoredTenant, WrappedKey
-from consent_service.vault.blind_index import blind_index, subject_ref
+from consent_service.vault.blind_index import blind_index, reference_key, subject_ref
 from consent_service.vault.keyring import TenantKeyring
 from consent_service.vault.seal import SealingKey, open_sealed, seal
 
@@ -44,6 +44,7 @@ class Tenant:
     origin: str
     signer: NoteSigner = field(repr=False)
     blind_index_key: bytes = field(repr=False)
+    reference_key: bytes = field(repr=False)
     identifier_key: SealingKey = field(repr=False)
     token_key: bytes = field(repr=False)
     keyring: TenantKeyring = field(repr=False)
@@ -59,7 +60,7 @@ class Tenant:
 
     def ref(self, subject: Subject) -> SubjectRef:
         """Return the opaque reference that a new subject gets."""
-        return subject_ref(self.blind_index_key, subject.external_id)
+        return subject_ref(self.reference_key, subject.external_id)
 
     def seal_id(self, subject: Subject) -> bytes:
         """Return the external id sealed for a subject token, bound to the blind index."""
@@ -108,6 +109,7 @@ def open_tenant(keystore: Keystore, stored: StoredTenant, wrapped: Sequence[Wrap
         origin=stored.origin,
         signer=NoteSigner.from_private(stored.origin, signing),
         blind_index_key=keys[BLIND_INDEX],
+        reference_key=reference_key(keys[BLIND_INDEX]),
         identifier_key=SealingKey(keys[IDENTIFIER]),
         token_key=keys[TOKEN],
         keyring=TenantKeyring(

@@ -20,7 +20,7 @@ from consent_service.storage.subject_store import (
     find_linked,
     stream_projection,
 )
-from consent_service.vault.blind_index import blind_index, subject_ref
+from consent_service.vault.blind_index import blind_index
 
 KindOf = Callable[[bytes], Kind | None]
 _KINDS = {DecisionRecord: Kind.DECISION, LinkRecord: Kind.LINK}
@@ -219,6 +219,4 @@ def _names_one_subject(tenant: Tenant, row: ProjectedSubject) -> bool:
     except (SealBroken, UnicodeDecodeError):
         return False
     subject = Subject(blind_index(tenant.blind_index_key, external_id), external_id)
-    return subject.blind_index == row.blind_index and row.ref == subject_ref(
-        tenant.blind_index_key, external_id
-    )
+    return subject.blind_index == row.blind_index and row.ref == tenant.ref(subject)

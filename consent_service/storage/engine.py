@@ -99,6 +99,13 @@ class Database:
                 raw.close()
         return not busy
 
+    def own_connection(self) -> object:
+        """Return a DBAPI connection of the caller's own, outside the pool, in autocommit on SQLite."""
+        fairy = self._reader.raw_connection()
+        connection = fairy.driver_connection
+        fairy.detach()
+        return connection
+
     def close(self) -> None:
         """Close every pooled connection."""
         self._reader.dispose()

@@ -53,6 +53,7 @@ _HOLD = (
 )
 _DELETE = scoped_delete(SubjectRow).where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
 _GPC, _BY_SIGNAL = 1, 2
+_INDEX = 5
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -119,20 +120,29 @@ def decode_state(text: str, only: Collection[str] | None = None) -> SubjectState
     """Return the state that `encode_state` wrote; of the purposes in `only`, where those are enough."""
     rows: Mapping[str, Any] = json.loads(text)
     return SubjectState(
-        consents={
-            PurposeKey(key): Consent(
-                status=Status(status),
-                purpose_version=version,
-                since=from_ms(since),
-                decided_at=from_ms(decided),
-                valid_until=from_ms(until),
-                index=index,
-                gpc=bool(flags & _GPC),
-                by_signal=bool(flags & _BY_SIGNAL),
-            )
-            for key, (status, version, since, decided, until, index, flags) in rows.items()
-            if only is None or key in only
-        }
+        consents={PurposeKey(key): _consent(row) for key, row in rows.items() if only is None or key in only}
+    )
+
+
+def decode_decided_at(text: str, index: int) -> SubjectState:
+    """Return of the state that `encode_state` wrote what rests on the entry at `index`."""
+    rows: Mapping[str, Any] = json.loads(text)
+    return SubjectState(
+        consents={PurposeKey(key): _consent(row) for key, row in rows.items() if row[_INDEX] == index}
+    )
+
+
+def _consent(row: Sequence[Any]) -> Consent:  # as `encode_state` writes it
+    status, version, since, decided, until, index, flags = row
+    return Consent(
+        status=Status(status),
+        purpose_version=version,
+        since=from_ms(since),
+        decided_at=from_ms(decided),
+        valid_until=from_ms(until),
+        index=index,
+        gpc=bool(flags & _GPC),
+        by_signal=bool(flags & _BY_SIGNAL),
     )
 
 

@@ -17,6 +17,7 @@ KEY_SIZE = 32
 
 _LOOKUP = b"consent/v1/blind-index\x00"
 _REFERENCE = b"consent/v1/subject-ref\x00"
+_REFERENCE_KEY = b"consent/v1/subject-ref-key\x00"
 _REFERENCE_SIZE = 18
 
 
@@ -26,6 +27,14 @@ def blind_index(key: bytes, external_id: str) -> bytes:
     Raises `InvalidSubject` for an id without UTF-8 form and `InvalidKey` for a key that is not 32 bytes.
     """
     return _keyed_hash(key, _LOOKUP, external_id)
+
+
+def reference_key(key: bytes) -> bytes:
+    """Return the key for `subject_ref` that a blind-index key gives; it does not give the blind-index key.
+
+    A backend may have it, to find its subjects in a snapshot, and still cannot look anybody up in a database.
+    """
+    return _keyed_hash(key, _REFERENCE_KEY, "")
 
 
 def subject_ref(key: bytes, external_id: str) -> SubjectRef:

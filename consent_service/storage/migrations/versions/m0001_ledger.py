@@ -135,6 +135,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_idempotency_created_at_ms", "idempotency", ["created_at_ms"])
     guard()
+    announce()
+
+
+def announce() -> None:
+    """PostgreSQL tells listeners that a head has moved, in the transaction that moves it."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION consent_announce() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_notify('consent_head', NEW.tenant_id::text); RETURN NULL; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER head_moves AFTER UPDATE ON head FOR EACH ROW EXECUTE FUNCTION consent_announce()"
+        )
 
 
 def guard() -> None:

@@ -1,0 +1,137 @@
+"""The stream: every change, in order, resumable, as server-sent events."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from consent_service.api.callers import Backend, Service, authenticate, require_role
+from consent_service.api.connection import connection_of
+from consent_service.errors import AccessDenied, ConsentToolkitError, InvalidInput
+from consent_service.followers.channel import Subscriber
+from consent_service.followers.stream import Streams
+from consent_service.operations.manage_tenants import Role
+from consent_service.operations.service import ConsentService
+from consent_service.operations.tenant import Tenant
+
+router = APIRouter(tags=["stream"])
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+_FIRST = b"retry: 1000\n"
+_LONGEST_INDEX = 18
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events without an end",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+_LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A header, a line for each subject, and an end with their number",
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+    }
+}
+_UNSTORED = {"Cache-Control": "no-store"}
+
+
+class StreamResponse(Response):
+    """An answer that writes what its subscriber is given, until one of both sides ends it."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, streams: Streams, subscriber: Subscriber) -> None:
+        self.status_code = 200
+        self.background = None
+        self._streams = streams
+        self._subscriber = subscriber
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write the stream: one wake-up and one write for whatever came together."""
+        subscriber = self._subscriber
+        connection = connection_of(scope)
+        if connection is not None:
+            connection.buffer_little()
+            subscriber.when_cut = connection.abort
+            connection.when_shut_down = subscriber.end
+        gone = asyncio.ensure_future(_end_when_gone(receive, subscriber))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            first = _FIRST
+            while (data := await subscriber.next()) is not None:
+                subscriber.writing_since = time.monotonic()
+                await send({"type": "http.response.body", "body": first + data, "more_body": True})
+                subscriber.writing_since, first = None, b""
+            if not subscriber.cut_off:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            self._streams.leave(subscriber)
+            if connection is not None:
+                connection.when_shut_down = None
+
+
+async def _end_when_gone(receive: Receive, subscriber: Subscriber) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+    subscriber.end()
+
+
+@router.get("/v1/stream", summary="Follow every change", response_class=Response, responses=_EVENTS)
+async def get_stream(
+    request: Request,
+    service: Service,
+    caller: Backend,
+    last_event_id: Annotated[str | None, Header(description="Index of the last entry seen.")] = None,
+) -> Response:
+    """Send every change as it is committed (server-sent events); resumable, with a heartbeat each second."""
+    streams: Streams = request.app.state.streams
+    allowed = partial(_still_allowed, service, request, caller.tenant)
+    return StreamResponse(streams, await streams.subscribe(caller.tenant, _index(last_event_id), allowed))
+
+
+@router.get(
+    "/v1/snapshot", summary="Where everybody stands", response_class=StreamingResponse, responses=_LINES
+)
+async def get_snapshot(request: Request, caller: Backend) -> Response:
+    """Return every subject's standing, line by line (NDJSON), and the size of the ledger then."""
+    streams: Streams = request.app.state.streams
+    pieces = streams.snapshots.read(caller.tenant)
+    first = await anext(pieces)
+    return StreamingResponse(_after(first, pieces), media_type="application/x-ndjson", headers=_UNSTORED)
+
+
+async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    yield first
+    async with aclosing(rest):
+        async for piece in rest:
+            yield piece
+
+
+def _index(last_event_id: str | None) -> int | None:
+    """Return the index in a `Last-Event-ID` header, -1 for an empty ledger's; raise `InvalidInput`."""
+    if last_event_id is None or last_event_id == "":
+        return None
+    digits = last_event_id.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _LONGEST_INDEX:
+        raise InvalidInput("Last-Event-ID is the index of the last entry that was seen.")
+    return max(-1, int(last_event_id))
+
+
+def _still_allowed(service: ConsentService, request: Request, tenant: Tenant) -> bool:
+    try:
+        caller = require_role(authenticate(service, request.headers), Role.BACKEND)
+    except AccessDenied:
+        return False
+    except ConsentToolkitError:  # The database is away: nothing is sent either way.
+        return True
+    return caller.tenant.id == tenant.id

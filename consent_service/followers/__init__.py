@@ -1,0 +1,1 @@
+"""After the commit: what follows the ledger by its index."""

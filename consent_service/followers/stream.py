@@ -1,0 +1,230 @@
+"""Follow the ledgers of a database and tell every subscriber of this process, in order, within milliseconds.
+
+One thread reads what was committed, whichever process committed it, and encodes each entry once. The ledger
+is the outbox (ADR 0005): a follower is nothing but the index up to which it has read.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.exc import DBAPIError
+
+from consent_service.errors import ConsentToolkitError, QueueFull, ShuttingDown, Unavailable
+from consent_service.followers.changes import Chunk, encode_reset, read_events
+from consent_service.followers.channel import Channel, Subscriber
+from consent_service.followers.snapshot import Snapshots
+from consent_service.observability import STREAM_CUT, STREAM_SUBSCRIBERS, logger
+from consent_service.operations.service import ConsentService
+from consent_service.operations.tenant import Tenant
+from consent_service.storage.watch import Watch, watch
+
+HEARTBEAT_S = 1.0
+_CHUNK = 512
+_IDLE_BEATS = 60
+_PATIENCE_S = 5.0
+_AGAIN_S = 0.2
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    """A ledger that is followed: the thread has read it up to `cursor`."""
+
+    tenant: Tenant
+    channel: Channel
+    cursor: int
+    idle: int = 0
+
+
+class Streams:
+    """The streams and snapshots of one process, on its event loop; a thread starts with the first stream."""
+
+    def __init__(self, service: ConsentService) -> None:
+        self.snapshots = Snapshots(service.deployment)
+        self._service = service
+        self._limit = service.settings.stream_subscribers
+        self._keep = service.settings.stream_replay
+        self._write_seconds = service.settings.stream_write_seconds
+        self._followed: dict[int, _Followed] = {}
+        self._subscribers: dict[Subscriber, Callable[[], bool]] = {}
+        self._opening = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._watch: Watch | None = None
+        self._wanted = threading.Event()
+        self._open = True
+
+    # On the event loop
+
+    async def subscribe(self, tenant: Tenant, after: int | None, allowed: Callable[[], bool]) -> Subscriber:
+        """Return a subscriber that gets every entry after the one at index `after`, or from now on.
+
+        `allowed` is asked once a second, on another thread, whether it still may be sent anything. Raises
+        `QueueFull` when this process has as many as it may, `Unavailable` without a database.
+        """
+        started = time.monotonic()
+        if not self._open:
+            raise ShuttingDown("The service is shutting down; try again.")
+        if len(self._subscribers) >= self._limit:
+            raise QueueFull("This process has as many streams as it may; try again.")
+        channel = await self._channel(tenant)
+        self.wake()
+        try:
+            await asyncio.wait_for(channel.known_since(started), _PATIENCE_S)
+        except TimeoutError:
+            raise Unavailable("The ledger cannot be read now; try again.") from None
+        position, greeting = await self._place(tenant, channel, after)
+        subscriber = Subscriber(channel, position=position, started=started, greeting=greeting)
+        channel.subscribers.add(subscriber)
+        self._subscribers[subscriber] = allowed
+        STREAM_SUBSCRIBERS.inc()
+        return subscriber
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Forget a subscriber whose connection has ended."""
+        if self._subscribers.pop(subscriber, None) is not None:
+            subscriber.channel.subscribers.discard(subscriber)
+            STREAM_SUBSCRIBERS.dec()
+
+    async def _channel(self, tenant: Tenant) -> Channel:
+        async with self._opening:
+            followed = self._followed.get(tenant.id)
+            if followed is None:
+                size = (await asyncio.to_thread(self._read, tenant, 0, 0)).size
+                start = max(0, size - _CHUNK)
+                followed = _Followed(tenant, Channel(start, keep=self._keep), start)
+                self._followed[tenant.id] = followed
+                self._start()
+            return followed.channel
+
+    async def _place(self, tenant: Tenant, channel: Channel, after: int | None) -> tuple[int, bytes]:
+        """Return where in the channel a subscriber begins, and what it is told before."""
+        if after is None:
+            return channel.end, b""
+        if after >= channel.end:
+            return channel.end, encode_reset(channel.end - 1, "ahead")
+        if channel.end - after > self._keep:
+            return channel.end, encode_reset(channel.end - 1, "behind")
+        async with self._opening:
+            while after + 1 < channel.start:
+                start = max(0, channel.start - _CHUNK)
+                chunk = await asyncio.to_thread(self._read, tenant, start, channel.start - start)
+                if chunk.stop != channel.start:
+                    return channel.end, encode_reset(channel.end - 1, "behind")
+                channel.prepend(chunk.events)
+        return after + 1, b""
+
+    def _start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wanted.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+            self._thread.start()
+
+    def _beat(self, revoked: Sequence[Subscriber]) -> None:
+        """Once a second: prove that the streams live, end those whose key is gone or who do not read."""
+        for subscriber in revoked:
+            subscriber.end()
+        late = time.monotonic() - self._write_seconds
+        for subscriber in tuple(self._subscribers):
+            if subscriber.writing_since is not None and subscriber.writing_since < late:
+                STREAM_CUT.labels("write").inc()
+                subscriber.cut()
+            else:
+                subscriber.prove()
+        for tenant_id, followed in tuple(self._followed.items()):
+            followed.idle = 0 if followed.channel.subscribers else followed.idle + 1
+            if followed.idle > _IDLE_BEATS:
+                del self._followed[tenant_id]
+        if not self._followed:
+            self._wanted.clear()
+
+    # From any thread
+
+    def wake(self) -> None:
+        """Look at the ledgers now: something was committed."""
+        if self._watch is not None:
+            self._watch.wake()
+
+    def close(self) -> None:
+        """End every stream and the thread; not to be called on the event loop."""
+        self._open = False
+        self._wanted.set()
+        self.wake()
+        if self._thread is not None:
+            self._thread.join()
+        if self._loop is not None:
+            self._on_loop(self._end_all)
+
+    def _end_all(self) -> None:
+        for subscriber in tuple(self._subscribers):
+            subscriber.end()
+
+    def _on_loop(self, call: Callable[[], None]) -> None:
+        if self._loop is None:
+            return
+        try:
+            self._loop.call_soon_threadsafe(call)
+        except RuntimeError:  # The loop is closed: nobody listens any more.
+            self._open = False
+
+    # On the thread
+
+    def _run(self) -> None:
+        while self._open:
+            try:
+                self._watch = watch(self._service.deployment.database)
+            except (ConsentToolkitError, DBAPIError, OSError):
+                time.sleep(_AGAIN_S)
+                continue
+            try:
+                self._follow(self._watch)
+            except Exception as error:  # noqa: BLE001  # nothing else would follow the ledger from then on
+                logger.error("stream-follower", error=type(error).__name__, exc_info=error)
+                time.sleep(_AGAIN_S)
+            finally:
+                watching, self._watch = self._watch, None
+                watching.close()
+
+    def _follow(self, watching: Watch) -> None:
+        beat = 0.0
+        while self._open:
+            if not self._wanted.is_set():
+                self._wanted.wait()
+                beat = 0.0
+            watching.wait(max(0.0, beat - time.monotonic()))
+            for followed in tuple(self._followed.values()):
+                self._advance(followed)
+            if time.monotonic() >= beat:
+                beat = time.monotonic() + HEARTBEAT_S
+                self._on_loop(partial(self._beat, self._revoked()))
+
+    def _advance(self, followed: _Followed) -> None:
+        """Publish what was committed since. Without a database there is nothing, and no proof of that."""
+        while self._open:
+            began = time.monotonic()
+            try:
+                chunk = self._read(followed.tenant, followed.cursor, _CHUNK)
+            except ConsentToolkitError:
+                return
+            if chunk.size < followed.cursor:
+                followed.cursor = chunk.size
+                self._on_loop(partial(followed.channel.restart, chunk.size))
+                continue
+            followed.cursor = chunk.stop
+            verified = began if chunk.complete else None
+            if chunk.resets:
+                self._on_loop(partial(self.snapshots.forget, followed.tenant.id))
+            publish = followed.channel.publish
+            self._on_loop(partial(publish, chunk.events, verified=verified, reset=chunk.resets))
+            if chunk.complete:
+                return
+
+    def _revoked(self) -> list[Subscriber]:
+        return [subscriber for subscriber, allowed in tuple(self._subscribers.items()) if not allowed()]
+
+    def _read(self, tenant: Tenant, start: int, limit: int) -> Chunk:
+        return read_events(self._service.deployment, tenant, start, limit)

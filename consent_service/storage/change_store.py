@@ -1,0 +1,57 @@
+"""Whom each entry of a range was about, and where they stand now: what a follower needs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import and_, bindparam, select
+
+from consent_service.domain.subject import SubjectRef
+from consent_service.storage.scope import SCOPED, TenantScope, own_rows, scoped_select, table_of
+from consent_service.storage.tables import RecordRow, SubjectRow, TombstoneRow
+
+_record, _subject, _tombstone = table_of(RecordRow), table_of(SubjectRow), table_of(TombstoneRow)
+_CHANGES = (
+    select(_record.c.index, _subject.c.ref, _subject.c.state)
+    .select_from(
+        _record.outerjoin(
+            _subject, and_(_subject.c.tenant_id == _record.c.tenant_id, _subject.c.id == _record.c.subject_id)
+        )
+    )
+    .where(own_rows(_record), _record.c.index >= bindparam("start"), _record.c.index < bindparam("stop"))
+    .order_by(_record.c.index)
+    .execution_options(**SCOPED)
+)
+_STATES = scoped_select(SubjectRow, "ref", "state").order_by(_subject.c.id)
+_ERASED = (
+    scoped_select(TombstoneRow, "index", "ref")
+    .where(_tombstone.c.index >= bindparam("start"), _tombstone.c.index < bindparam("stop"))
+    .order_by(_tombstone.c.index, _tombstone.c.ref)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChange:
+    """The entry at `index` and its subject's state as stored; neither ref nor state if it names nobody."""
+
+    index: int
+    ref: SubjectRef | None
+    state: str | None
+
+
+def read_changes(scope: TenantScope, start: int, stop: int) -> Sequence[StoredChange]:
+    """Return the entries from `start` up to, not including, `stop` that still have a record, in order."""
+    return [
+        StoredChange(index, None if ref is None else SubjectRef(ref), state)
+        for index, ref, state in scope.run(_CHANGES, start=start, stop=stop)
+    ]
+
+
+def read_erased(scope: TenantScope, start: int, stop: int) -> Sequence[tuple[int, SubjectRef]]:
+    """Return whom the erasures in this range were about, as long as that is remembered (a day)."""
+    return [(index, SubjectRef(ref)) for index, ref in scope.run(_ERASED, start=start, stop=stop)]
+
+
+def stream_states(scope: TenantScope) -> Iterator[tuple[SubjectRef, str]]:
+    """Yield ref and stored state of every subject."""
+    for ref, state in scope.stream(_STATES):
+        yield SubjectRef(ref), state
