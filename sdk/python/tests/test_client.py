@@ -49,7 +49,7 @@ class Both:
 
 @pytest.fixture(params=["sync", "async"])
 def client(request: pytest.FixtureRequest, stand_in: StandIn) -> Both:
-    return Both(request.param, stand_in.url, timeout=0.5)
+    return Both(request.param, stand_in.url, timeout=0.5, stream="off")
 
 
 def body_of(request: bytes) -> dict[str, object]:
@@ -140,7 +140,7 @@ def test_a_broken_service_denies_and_nothing_is_raised(
 def test_a_dead_service_denies_and_says_so_once_without_naming_anybody(
     kind: str, stand_in: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dead = Both(kind, stand_in.url)
+    dead = Both(kind, stand_in.url, stream="off")
     stand_in.close()
 
     with caplog.at_level(logging.WARNING, "consent_sdk"):
@@ -155,7 +155,7 @@ def test_a_dead_service_denies_and_says_so_once_without_naming_anybody(
 def test_a_warning_is_not_repeated(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
     stand_in.say(an_answer({}, status=500))
 
-    with ConsentClient(stand_in.url, api_key="ck_secret") as client:
+    with ConsentClient(stand_in.url, stream="off", api_key="ck_secret") as client:
         for _ in range(5):
             client.check("c", "coupons")
 
@@ -167,7 +167,7 @@ def test_an_unknown_purpose_denies_and_is_said_once(
 ) -> None:
     stand_in.say(an_answer(a_gate_answer("purpose_unknown", purpose="recomendations")))
 
-    with ConsentClient(stand_in.url, api_key="ck_secret") as client:
+    with ConsentClient(stand_in.url, stream="off", api_key="ck_secret") as client:
         verdicts = [client.check("c", "recomendations") for _ in range(3)]
 
     assert {verdict.reason for verdict in verdicts} == {Reason.PURPOSE_UNKNOWN}
@@ -178,7 +178,7 @@ def test_an_unknown_purpose_raises_in_strict_mode(stand_in: StandIn) -> None:
     stand_in.say(an_answer(a_gate_answer("purpose_unknown", purpose="recomendations")))
 
     with (
-        ConsentClient(stand_in.url, api_key="ck_secret", strict=True) as client,
+        ConsentClient(stand_in.url, stream="off", api_key="ck_secret", strict=True) as client,
         pytest.raises(UnknownPurpose),
     ):
         client.check("c", "recomendations")
@@ -193,7 +193,7 @@ def test_nobody_was_never_asked(client: Both, stand_in: StandIn, subject: object
 
 def test_nobody_raises_in_strict_mode(stand_in: StandIn) -> None:
     with (
-        ConsentClient(stand_in.url, api_key="ck_secret", strict=True) as client,
+        ConsentClient(stand_in.url, stream="off", api_key="ck_secret", strict=True) as client,
         pytest.raises(InvalidSubject),
     ):
         client.check("", "coupons")
@@ -264,6 +264,7 @@ def test_a_client_is_made_from_the_environment(stand_in: StandIn, monkeypatch: p
     monkeypatch.setenv("CONSENT_API_KEY", "ck_env")
     monkeypatch.setenv("CONSENT_TIMEOUT", "1.5")
     monkeypatch.setenv("CONSENT_STRICT", "yes")
+    monkeypatch.setenv("CONSENT_STREAM", "off")
 
     with ConsentClient.from_env() as client:
         assert client.allows("c", "recommendations")
@@ -296,7 +297,7 @@ def test_a_configuration_that_cannot_work_is_refused_at_once(
 
 
 def test_no_repr_shows_the_key_or_the_address() -> None:
-    client = ConsentClient("http://consent.internal", api_key="ck_secret")
+    client = ConsentClient("http://consent.internal", api_key="ck_secret", stream="off")
 
     shown = repr(client) + repr(vars(client))
 

@@ -1,5 +1,5 @@
 import pytest
-from consent_sdk import Reason, UnknownPurpose
+from consent_sdk import Reason, ServiceUnavailable, UnknownPurpose
 from consent_sdk.testing import FakeConsent, SettableClock
 
 
@@ -29,14 +29,28 @@ def test_a_grant_ends() -> None:
     assert consent.check("ana", "coupons").reason is Reason.EXPIRED
 
 
-def test_a_service_that_is_down_denies_until_it_is_back() -> None:
+def test_a_service_that_is_down_denies_once_its_last_word_is_stale() -> None:
     consent = FakeConsent(grants={"ana": ["coupons"]})
 
     consent.go_down()
 
-    assert consent.check("ana", "coupons").reason is Reason.UNAVAILABLE
-    consent.come_back()
     assert consent.allows("ana", "coupons")
+    consent.go_stale()
+    assert consent.check("ana", "coupons").reason is Reason.STALE
+    with pytest.raises(ServiceUnavailable):
+        consent.decide("ana", notice="ab" * 32, choices={"coupons": "denied"}, language="en")
+
+
+def test_what_happened_during_an_outage_holds_after_it() -> None:
+    consent = FakeConsent(grants={"ana": ["coupons"]})
+
+    consent.go_stale()
+    consent.withdraw("ana", "coupons")
+    consent.grant("bob", "coupons")
+    consent.come_back()
+
+    assert consent.check("ana", "coupons").reason is Reason.WITHDRAWN
+    assert consent.allows("bob", "coupons")
 
 
 def test_a_misspelt_purpose_is_found_by_the_test() -> None:

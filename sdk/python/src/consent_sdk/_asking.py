@@ -34,30 +34,30 @@ ATTEMPTS = 3
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 _TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"", "0", "false", "no", "off"})
+_FALSE = frozenset({"0", "false", "no", "off"})
 
 
 def environment() -> dict[str, object]:
     """Return the constructor's arguments from `CONSENT_*` variables.
 
-    CONSENT_URL and CONSENT_API_KEY are needed; CONSENT_TIMEOUT (seconds) and CONSENT_STRICT are not.
-    Raises `ConfigurationError` for a missing or unreadable one.
+    CONSENT_URL and CONSENT_API_KEY are needed; the others are CONSENT_ and the name of an argument in
+    capitals. Raises `ConfigurationError` for a missing or unreadable one.
     """
     given: dict[str, object] = {}
-    for variable, argument in (("CONSENT_URL", "url"), ("CONSENT_API_KEY", "api_key")):
-        given[argument] = os.environ.get(variable)
-        if not given[argument]:
-            raise ConfigurationError(f"{variable} is not set.")
-    if "CONSENT_TIMEOUT" in os.environ:
-        given["timeout"] = _seconds("CONSENT_TIMEOUT")
-    if "CONSENT_STRICT" in os.environ:
-        given["strict"] = _switch("CONSENT_STRICT")
+    for name in ("url", "api_key"):
+        given[name] = os.environ.get(f"CONSENT_{name.upper()}")
+        if not given[name]:
+            raise ConfigurationError(f"CONSENT_{name.upper()} is not set.")
+    for name, read in _OPTIONAL.items():
+        text = os.environ.get(f"CONSENT_{name.upper()}", "").strip()
+        if text:
+            given[name] = read(f"CONSENT_{name.upper()}", text)
     return given
 
 
-def _seconds(variable: str) -> float:
+def _seconds(variable: str, text: str) -> float:
     try:
-        seconds = float(os.environ[variable])
+        seconds = float(text)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
@@ -65,11 +65,31 @@ def _seconds(variable: str) -> float:
     return seconds
 
 
-def _switch(variable: str) -> bool:
-    word = os.environ[variable].strip().lower()
-    if word not in _TRUE | _FALSE:
+def _switch(variable: str, text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
         raise ConfigurationError(f"{variable} must be true or false.")
-    return word in _TRUE
+    return text.lower() in _TRUE
+
+
+def _count(variable: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ConfigurationError(f"{variable} must be a positive whole number.")
+    return int(text)
+
+
+def _word(_variable: str, text: str) -> str:
+    return text
+
+
+_OPTIONAL: dict[str, Callable[[str, str], object]] = {
+    "max_staleness": _seconds,
+    "preload": _switch,
+    "cache_size": _count,
+    "stream": _word,
+    "timeout": _seconds,
+    "miss_timeout": _seconds,
+    "strict": _switch,
+}
 
 
 class Asking:
@@ -119,7 +139,7 @@ class Asking:
             self.unanswered(error)
             return None
 
-    def unanswered(self, error: Malformed | Unreachable) -> Reason:
+    def unanswered(self, error: Exception) -> Reason:
         """Return the reason to deny for, and say once what kind of failure it was."""
         self.say_once(
             f"failure {error}", "The consent service gave no usable answer (%s): denied.", str(error)

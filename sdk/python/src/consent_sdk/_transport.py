@@ -9,6 +9,7 @@ from consent_sdk.protocol import Answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from logging import LogRecord
 
     import httpx2
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 class Unreachable(Exception):
     """No complete answer: refused, reset, timed out, cut, or not HTTP. Says what kind, never where or who."""
+
+
+_ABANDONED: list[object] = []
+"""Connections inherited by a fork: kept, so that nothing says goodbye to the service in the parent's name."""
 
 
 class Endpoint:
@@ -85,6 +90,26 @@ class HttpTransport:
             raise Unreachable(type(error).__name__) from None
         return Answer(response.status_code, _lower(response.headers), response.content)
 
+    def open(
+        self, request: Request, *, connect: float, read: float
+    ) -> AbstractContextManager[httpx2.Response]:
+        """Return the answer while it arrives; entering and reading raise httpx2's errors."""
+        import httpx2  # noqa: PLC0415  # imported when the client starts
+
+        return self._http().stream(
+            request.method,
+            self._endpoint.url + request.path,
+            headers=self._endpoint.headers(request),
+            timeout=httpx2.Timeout(read, connect=connect),
+        )
+
+    def after_fork(self) -> None:
+        """Leave the parent its connections: neither use nor close them."""
+        if self._client is not None:
+            _ABANDONED.append(self._client)
+        self._client = None
+        self._lock = Lock()
+
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
         with self._lock:
@@ -128,6 +153,12 @@ class AsyncHttpTransport:
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, RuntimeError) as error:
             raise Unreachable(type(error).__name__) from None
         return Answer(response.status_code, _lower(response.headers), response.content)
+
+    def after_fork(self) -> None:
+        """Leave the parent its connections: neither use nor close them."""
+        if self._client is not None:
+            _ABANDONED.append(self._client)
+        self._client = None
 
     async def close(self) -> None:
         """Close the connections; the next request opens new ones."""

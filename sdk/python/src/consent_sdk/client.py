@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import time
 
-from consent_sdk._asking import Asking, a_decision, environment, new_idempotency_key, outcome, retry_in
+from consent_sdk._asking import a_decision, new_idempotency_key, outcome, retry_in
+from consent_sdk._client import Client, some_options
+from consent_sdk._conclusions import ASK
+from consent_sdk._personalized import feature_name, is_async, personalize, personalize_async, subject_finder
+from consent_sdk._profile import (
+    Profile,
+    profile_request,
+    read_profile,
+    read_stored,
+    read_token,
+    token_request,
+    update_request,
+)
 from consent_sdk._transport import Endpoint, HttpTransport, Unreachable
 from consent_sdk._values import Consents, History
 from consent_sdk.errors import InvalidSubject
@@ -23,64 +35,154 @@ from consent_sdk.verdict import Reason, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
     from types import TracebackType
     from typing import Self, TypeVar
 
     import httpx2
 
+    from consent_sdk._clock import Clock
+    from consent_sdk._profile import SubjectToken
     from consent_sdk._values import Recorded
     from consent_sdk.proof import InclusionProof
     from consent_sdk.protocol import Answer, Request
 
     T = TypeVar("T")
+    F = TypeVar("F", bound=Callable[..., object])
 
 
-class ConsentClient:
-    """Asks the consent service. Reading calls never raise for a dead or broken service: they deny.
+class ConsentClient(Client):
+    """Decides from a local copy that a stream keeps fresh. A dead service denies: no reading call raises.
 
-    `timeout` is in seconds per network step. `strict` raises `UnknownPurpose` and `InvalidSubject` where they
-    would be denied otherwise: meant for tests and development. `transport` replaces the network (an httpx2
-    transport: a proxy, client certificates, an application in the same process). Raises `ConfigurationError`
-    for a URL or a key that cannot be one.
+    It returns at once and connects on a thread of its own. Times in seconds: past `max_staleness` without a
+    proof from the stream that nothing was missed, everything is denied. A subject that this process has not
+    seen is asked for at the service, once, `miss_timeout` at most; with `preload` everybody is known
+    beforehand and no decision waits. `cache_size` bounds the subjects. `stream="off"` asks the service each
+    time instead. `timeout` is for one network step of every other call. `strict` raises `UnknownPurpose`
+    and `InvalidSubject` where they would be denied otherwise: for tests and development. `transport`
+    (httpx2) and `clock` replace network and time. Raises `ConfigurationError` for what cannot work.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # options, each by name
         self,
         url: str,
         *,
         api_key: str,
+        max_staleness: float = 5.0,
+        preload: bool = False,
+        cache_size: int = 100_000,
+        stream: str = "sse",
         timeout: float = 2.0,
+        miss_timeout: float = 0.05,
         strict: bool = False,
         transport: httpx2.BaseTransport | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        options = some_options(
+            stream,
+            clock,
+            max_staleness=max_staleness,
+            preload=preload,
+            cache_size=cache_size,
+            timeout=timeout,
+            miss_timeout=miss_timeout,
+        )
         self._http = HttpTransport(Endpoint(url, api_key), transport)
-        self._asking = Asking(strict=strict)
-        self._timeout = timeout
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Return a client configured by `CONSENT_URL`, `CONSENT_API_KEY` and the optional variables.
-
-        Raises `ConfigurationError` for a missing or unreadable one.
-        """
-        return cls(**environment())  # type: ignore[arg-type]  # environment() returns our own arguments
-
-    def check(self, subject: str, purpose: str) -> Verdict:
-        """Return the verdict on one purpose for one subject; its truth value is whether you may."""
-        misuse = self._asking.refuse_misuse(subject, purpose)
-        if misuse is not None:
-            return misuse
-        try:
-            answer = self._http.send(gate_request(subject, (purpose,)), timeout=self._timeout)
-        except Unreachable as error:
-            return Verdict.of(self._asking.unanswered(error))
-        return self._asking.read_verdict(answer, purpose)
+        super().__init__(self._http, options, strict=strict)
+        self._keeper.start()
 
     def allows(self, subject: str, purpose: str) -> bool:
         """Return whether you may use the subject's data for the purpose, now."""
-        return self.check(subject, purpose).reason is Reason.GRANTED
+        now = self._now()
+        if now < self._lease.until:
+            try:
+                limit = self._limits[subject][self._columns[purpose]]
+            except (LookupError, TypeError):
+                return self._decide(subject, purpose).reason is Reason.GRANTED
+            if now < limit:
+                return True
+            if limit <= 0.0 and limit != ASK:
+                return False
+        return self._decide(subject, purpose).reason is Reason.GRANTED
+
+    def check(self, subject: str, purpose: str) -> Verdict:
+        """Return the verdict on one purpose for one subject; its truth value is whether you may."""
+        now = self._now()
+        if now < self._lease.until:
+            try:
+                column = self._columns[purpose]
+                limit = self._limits[subject][column]
+                if now < limit or now < -limit or limit == 0.0:
+                    return self._verdicts[column][subject]
+            except (LookupError, TypeError):
+                return self._decide(subject, purpose)
+        return self._decide(subject, purpose)
+
+    def gate(self, purpose: str) -> Callable[[str], bool]:
+        """Return the gate of one purpose, a function of the subject: the fastest way to ask.
+
+        It waits only for a subject that this process has not seen, `miss_timeout` at most. Raises
+        `UnknownPurpose` for what cannot be the key of a purpose.
+        """
+        return self._keeper.bind(purpose, self._decide)
+
+    def wait_until_ready(self, timeout: float) -> bool:
+        """Wait until the copy is live, `timeout` seconds at most; return whether it is."""
+        return self._keeper.wait_until_ready(timeout)
+
+    def personalized(
+        self, purpose: str, *, fallback: object, subject: str | None = None, feature: str | None = None
+    ) -> Callable[[F], F]:
+        """Decorate a function, plain or async, so that it runs only for subjects who granted the purpose.
+
+        For others the call gives `fallback`, called with the same arguments if it can be. The subject is the
+        parameter named `subject`, the first one unless given. Each run is reported as a use of `feature`, the
+        function's name unless given. Raises `TypeError` for a function without such a parameter.
+        """
+        gate = self.gate(purpose)
+
+        async def gate_async(who: str) -> bool:
+            return (await self._decide_async(who, purpose)).reason is Reason.GRANTED
+
+        def decorate(function: F) -> F:
+            find, name = subject_finder(function, subject), feature_name(function, feature)
+
+            def report(who: str) -> None:
+                self.report_use(who, purpose, feature=name)
+
+            if is_async(function):
+                return personalize_async(function, gate_async, find=find, fallback=fallback, report=report)
+            return personalize(function, gate, find=find, fallback=fallback, report=report)
+
+        return decorate
+
+    def profile(self, subject: str, *, purpose: str) -> Profile:
+        """Return what the purpose may know of the subject; empty with a reason where its gate is closed."""
+        verdict = self.check(subject, purpose)
+        if not verdict:
+            return Profile({}, reason=verdict.reason)
+        return self._read(
+            lambda: profile_request(subject, purpose),
+            read_profile,
+            lambda reason: Profile({}, reason=reason),
+        )
+
+    def profiles(self, subjects: Iterable[str], *, purpose: str) -> dict[str, Profile]:
+        """Return the profiles of several subjects, each as `profile` gives it."""
+        return {subject: self.profile(subject, purpose=purpose) for subject in subjects}
+
+    def update_profile(self, subject: str, attributes: Mapping[str, object]) -> tuple[str, ...]:
+        """Store attributes, category to field to value; return the names of what was stored.
+
+        Raises `NoLiveGrant` for a category that nobody granted, `Refused`, `ServiceUnavailable`,
+        `InvalidSubject`.
+        """
+        return self._write(update_request(subject, attributes), read_stored)
+
+    def subject_token(self, subject: str) -> SubjectToken:
+        """Return a short-lived token for a page of the subject's; raises as `decide` does."""
+        return self._write(token_request(subject), read_token)
 
     def consents(self, subject: str, *, as_of: datetime | None = None) -> Consents:
         """Return where the subject stands, now or at a past moment; empty with a reason if unknown."""
@@ -136,7 +238,9 @@ class ConsentClient:
         return self._write(proof_request(index, size), read_inclusion_proof)
 
     def close(self) -> None:
-        """Close the connections. A closed client may be used again; it opens new ones."""
+        """Send the uses that wait, end the threads, close the connections, and deny from now on."""
+        self._uses.close()
+        self._keeper.close()
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -147,14 +251,32 @@ class ConsentClient:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
+    def _decide(self, subject: str, purpose: str) -> Verdict:
+        if self._options.follow or self._keeper.closed:
+            return self._keeper.decide(subject, purpose)
+        return self._ask(subject, purpose)
+
+    async def _decide_async(self, subject: str, purpose: str) -> Verdict:
+        if self._options.follow or self._keeper.closed:
+            return await self._keeper.decide_async(subject, purpose)
+        from asyncio import to_thread  # noqa: PLC0415  # too slow to import with the package
+
+        return await to_thread(self._ask, subject, purpose)
+
+    def _ask(self, subject: str, purpose: str) -> Verdict:
+        misuse = self._asking.refuse_misuse(subject, purpose)
+        if misuse is not None:
+            return misuse
+        got = self._try(gate_request(subject, (purpose,)))
+        if isinstance(got, Unreachable):
+            return Verdict.of(self._asking.unanswered(got))
+        return self._asking.read_verdict(got, purpose)
 
     def _read(
         self, request: Callable[[], Request], read: Callable[[Answer], T], closed: Callable[[Reason], T]
     ) -> T:
         try:
-            return read(self._http.send(request(), timeout=self._timeout))
+            return read(self._http.send(request(), timeout=self._options.timeout))
         except InvalidSubject:
             if self._asking.strict:
                 raise
@@ -174,6 +296,6 @@ class ConsentClient:
 
     def _try(self, request: Request) -> Answer | Unreachable:
         try:
-            return self._http.send(request, timeout=self._timeout)
+            return self._http.send(request, timeout=self._options.timeout)
         except Unreachable as error:
             return error

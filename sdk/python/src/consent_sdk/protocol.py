@@ -104,23 +104,23 @@ def is_purpose(key: object) -> bool:
 
 def gate_request(subject: str, purposes: Iterable[str]) -> Request:
     """Ask for verdicts on these purposes."""
-    return _about(subject, "POST", "/v1/gate", {"purposes": list(purposes)})
+    return about(subject, "POST", "/v1/gate", {"purposes": list(purposes)})
 
 
 def consents_request(subject: str, *, as_of: datetime | None = None) -> Request:
     """Ask where a subject stands, now or at a past moment (an aware datetime)."""
     query = f"?as_of={_escape(rfc3339(as_of))}" if as_of is not None else ""
-    return _about(subject, "GET", f"/v1/consents{query}")
+    return about(subject, "GET", f"/v1/consents{query}")
 
 
 def history_request(subject: str) -> Request:
     """Ask for a subject's decisions."""
-    return _about(subject, "GET", "/v1/decisions")
+    return about(subject, "GET", "/v1/decisions")
 
 
 def decision_request(subject: str, decision: Mapping[str, object], *, idempotency_key: str) -> Request:
     """Record a decision; the same key with the same body is recorded once however often it is sent."""
-    return _about(subject, "POST", "/v1/decisions", decision, (("Idempotency-Key", idempotency_key),))
+    return about(subject, "POST", "/v1/decisions", decision, (("Idempotency-Key", idempotency_key),))
 
 
 def proof_request(index: int, size: int) -> Request:
@@ -161,7 +161,7 @@ def read_recorded(answer: Answer) -> Recorded:
     receipt = links.get("receipt") if isinstance(links, dict) else None
     return Recorded(
         index=_natural(_field(body, "index", int)),
-        recorded_at=_moment(_field(body, "recorded_at", str)),
+        recorded_at=moment(_field(body, "recorded_at", str)),
         consents=_consents(_field(body, "consents", dict)),
         receipt=receipt if isinstance(receipt, str) else None,
     )
@@ -221,13 +221,14 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _about(
+def about(
     subject: str,
     method: str,
     path: str,
     body: Mapping[str, object] | None = None,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Request:
+    """Return a request about a subject, with a JSON body unless that is None."""
     import json  # noqa: PLC0415  # too slow to import with the package
 
     head = (("Consent-Subject", encode_subject(subject)), ("Accept", "application/json"), *headers)
@@ -249,7 +250,7 @@ def _verdict(body: dict[str, object]) -> Verdict:
     index = body.get("index")
     return Verdict.of(
         reason,
-        0 if until is None else int(_moment(_is(until, str)).timestamp()),
+        0 if until is None else max(0, int(moment(_is(until, str)).timestamp())),
         None if index is None else _natural(_is(index, int)),
     )
 
@@ -272,8 +273,8 @@ def _consent(body: dict[str, object]) -> Consent:
     return Consent(
         _field(body, "status", str),
         purpose_version=None if version is None else _is(version, int),
-        since=None if since is None else _moment(_is(since, str)),
-        valid_until=None if until is None else _moment(_is(until, str)),
+        since=None if since is None else moment(_is(since, str)),
+        valid_until=None if until is None else moment(_is(until, str)),
         index=None if index is None else _natural(_is(index, int)),
     )
 
@@ -282,8 +283,8 @@ def _past_decision(body: dict[str, object]) -> PastDecision:
     choices = _field(body, "choices", dict)
     return PastDecision(
         index=_natural(_field(body, "index", int)),
-        recorded_at=_moment(_field(body, "recorded_at", str)),
-        decided_at=_moment(_field(body, "decided_at", str)),
+        recorded_at=moment(_field(body, "recorded_at", str)),
+        decided_at=moment(_field(body, "decided_at", str)),
         notice=_field(body, "notice", str),
         choices={purpose: _is(choice, str) for purpose, choice in choices.items()},
         consents=_consents(_field(body, "consents", dict)),
@@ -293,7 +294,8 @@ def _past_decision(body: dict[str, object]) -> PastDecision:
     )
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """Return an RFC 3339 time; raise `Malformed`."""
     from datetime import datetime  # noqa: PLC0415  # too slow to import with the package
 
     try:

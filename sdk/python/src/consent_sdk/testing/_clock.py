@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _FIRST_OF_JUNE_2026 = 1_780_272_000.0
 
 
@@ -11,6 +15,7 @@ class SettableClock:
     def __init__(self, now: float = _FIRST_OF_JUNE_2026) -> None:
         self._wall = now
         self._monotonic = 1000.0
+        self._listeners: list[Callable[[], None]] = []
 
     def time(self) -> float:
         """Return the epoch seconds of the wall clock."""
@@ -26,7 +31,17 @@ class SettableClock:
             raise ValueError("Time does not pass backwards: jump() moves the wall clock.")
         self._wall += seconds
         self._monotonic += seconds
+        self._tell()
 
     def jump(self, seconds: float) -> None:
         """Move the wall clock alone, forwards or backwards, as a wrong time server does."""
         self._wall += seconds
+        self._tell()
+
+    def when_moved(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each move."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

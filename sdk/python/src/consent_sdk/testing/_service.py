@@ -11,7 +11,7 @@ from consent_sdk._transport import Unreachable
 from consent_sdk.protocol import Answer, Request, encode_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from consent_sdk.testing._clock import SettableClock
 
@@ -27,11 +27,15 @@ class ServiceInMemory:
         self.down = False
         self._clock = clock
         self._purposes = None if purposes is None else frozenset(purposes)
+        self.entries: list[tuple[int, str]] = []
         self._decisions: dict[str, list[dict[str, object]]] = {}
         self._consents: dict[str, dict[str, dict[str, object]]] = {}
         self._answered: dict[str, Answer] = {}
         self._head = 0
         self._lock = Lock()
+        self.attributes: dict[str, dict[str, object]] = {}
+        self.uses: list[dict[str, str]] = []
+        self.on_entry: Callable[[int, str], None] = lambda _index, _subject: None
 
     def send(self, request: Request, *, timeout: float) -> Answer:  # noqa: ARG002  # memory needs no time
         """Answer as the service documents, or raise `Unreachable` while it is down."""
@@ -42,6 +46,8 @@ class ServiceInMemory:
         route = (request.method, request.path.partition("?")[0])
         if route == ("POST", "/v1/gate"):
             return self._gate(subject, json.loads(request.content)["purposes"])
+        if route[1] in ("/v1/profile", "/v1/uses", "/v1/subject/token"):
+            return self._data(route, subject, request.content)
         if route == ("GET", "/v1/consents"):
             return _answer(200, {"consents": self._standing(subject), "head": self._head})
         if route == ("GET", "/v1/decisions"):
@@ -52,6 +58,9 @@ class ServiceInMemory:
 
     def close(self) -> None:
         """There is nothing to close."""
+
+    def after_fork(self) -> None:
+        """There is nothing to leave to a parent."""
 
     def record(self, subject: str, choices: Mapping[str, str]) -> int:
         """Store a decision made now and return its index."""
@@ -109,7 +118,36 @@ class ServiceInMemory:
             decided = {purpose: standing[purpose] for purpose in choices}
             entry = {"index": index, "recorded_at": self._now(), **body, "consents": decided}
             self._decisions.setdefault(subject, []).append(entry)
+            self.entries.append((index, subject))
+        self.on_entry(index, subject)
         return index
+
+    @property
+    def head(self) -> int:
+        """How many entries there are."""
+        return self._head
+
+    def states(self, subject: str) -> dict[str, list[object]]:
+        """Return where a subject stands as the stream says it: purpose to [reason, valid_until]."""
+        return {
+            purpose: ["granted" if consent["status"] in _GIVEN else consent["status"], _epoch(consent)]
+            for purpose, consent in self._consents.get(subject, {}).items()
+        }
+
+    def _data(self, route: tuple[str, str], subject: str, content: bytes) -> Answer:
+        if route[0] == "GET":
+            return _answer(200, {"attributes": self.attributes.get(subject, {}), "index": None})
+        if route == ("POST", "/v1/uses"):
+            self.uses.extend(json.loads(line) for line in content.splitlines())
+            return _answer(200, {})
+        if route[0] == "POST":
+            expires_at = _moment(self._clock.time() + 900)
+            return _answer(201, {"token": f"fake.{subject}", "expires_at": expires_at})
+        stored = json.loads(content)
+        self.attributes.setdefault(subject, {}).update(stored)
+        return _answer(
+            200, {"stored": [f"{category}.{name}" for category in stored for name in stored[category]]}
+        )
 
     def _gate(self, subject: str, purposes: list[str]) -> Answer:
         verdicts = {purpose: self._verdict(subject, purpose) for purpose in purposes}
@@ -144,6 +182,10 @@ class ServiceInMemory:
 
 def _moment(epoch: float) -> str:
     return datetime.fromtimestamp(int(epoch), UTC).isoformat().replace("+00:00", "Z")
+
+
+def _epoch(consent: Mapping[str, object]) -> int:
+    return int(datetime.fromisoformat(str(consent["valid_until"])).timestamp())
 
 
 def _answer(status: int, body: object) -> Answer:

@@ -1,0 +1,94 @@
+"""What both clients are: a gatekeeper, a reporter of uses, and everything that needs no waiting."""
+
+from __future__ import annotations
+
+from consent_sdk._asking import Asking, environment
+from consent_sdk._clock import Clock
+from consent_sdk._gatekeeper import Gatekeeper, Options
+from consent_sdk._uses import UseReporter
+from consent_sdk.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self, TypeVar
+
+    from consent_sdk._gatekeeper import Status
+    from consent_sdk._transport import HttpTransport
+    from consent_sdk.verdict import Verdict
+
+    Listener = TypeVar("Listener", bound=Callable[[str | None], object])
+
+_STREAMS = frozenset({"sse", "off"})
+
+
+class Client:
+    """The part of `ConsentClient` and `AsyncConsentClient` that is the same. Not made by itself."""
+
+    def __init__(self, http: HttpTransport, options: Options, *, strict: bool) -> None:
+        self._asking = Asking(strict=strict)
+        self._keeper = Gatekeeper(http, self._asking, options)
+        self._uses = UseReporter(http, self._asking, timeout=options.timeout)
+        self._keeper.also_after_fork(self._uses.after_fork)
+        self._options = options
+        # What the hot path looks at, one step away.
+        self._now = options.clock.monotonic
+        self._lease = self._keeper.copy.lease
+        self._columns = self._keeper.copy.columns
+        self._limits = self._keeper.copy.conclusions.limits
+        self._verdicts = self._keeper.copy.conclusions.verdicts
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Return a client configured by `CONSENT_URL`, `CONSENT_API_KEY` and the optional variables.
+
+        Raises `ConfigurationError` for a missing or unreadable one.
+        """
+        return cls(**environment())  # type: ignore[arg-type]  # a subclass's arguments
+
+    def report_use(self, subject: str, purpose: str, *, feature: str) -> None:
+        """Report, in the background, that a feature used the subject's data now: the subject can see it."""
+        self._uses.report(subject, purpose, feature)
+
+    def on_change(self, listener: Listener) -> Listener:
+        """Call `listener` with the subject whenever consents change, with None when anybody's may have.
+
+        So that a shop can purge what it cached. It is told of the subjects that this process asked about,
+        on the thread that follows the stream, which waits: be quick. Returns the listener, so it can be a
+        decorator.
+        """
+        self._keeper.listen(listener)
+        return listener
+
+    def _known(self, subject: str, purpose: str) -> Verdict | None:
+        """Return the verdict that was asked for lately and still stands."""
+        now = self._now()
+        if now < self._lease.until:
+            try:
+                column = self._columns[purpose]
+                limit = self._limits[subject][column]
+                if now < limit or now < -limit or limit == 0.0:
+                    return self._verdicts[column][subject]
+            except (LookupError, TypeError):
+                return None
+        return None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether decisions rest on a live copy: what a readiness probe should ask."""
+        return self._keeper.healthy
+
+    @property
+    def status(self) -> Status:
+        """How this client stands."""
+        return self._keeper.status
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status.state}>"
+
+
+def some_options(stream: str, clock: Clock | None, **values: object) -> Options:
+    """Return checked options; raise `ConfigurationError`."""
+    if stream not in _STREAMS:
+        raise ConfigurationError("stream must be sse or off.")
+    return Options(follow=stream != "off", clock=clock or Clock(), **values)

@@ -1,0 +1,359 @@
+"""The local copy: what this process knows of the ledger, and what it may conclude from it (ADR 0041).
+
+Rules, each of which can only close a gate:
+- Nothing is allowed without a live lease, and only a proof that every change was seen renews it.
+- A row that was fetched before a change that we have seen is thrown away.
+- An entry whose effect we have seen is not applied again.
+- A gap, a step back of the index or a reset empties the copy.
+Gates read `conclusions` and `lease` without a lock; everything else locks.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from consent_sdk._clock import TimeOfDay
+from consent_sdk._conclusions import CODES, Conclusions, evaluate
+from consent_sdk._frozen import Frozen
+from consent_sdk._stream import Change, Head
+from consent_sdk._table import UNKNOWN, Table, fingerprint
+from consent_sdk.verdict import Reason, Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from consent_sdk._clock import Clock
+    from consent_sdk._stream import Header, Reset, State
+    from consent_sdk._table import Cell
+    from consent_sdk._values import GateAnswer
+
+    Touched = list["str | None"]
+
+MOST_COLUMNS = 64
+"""Purposes that one process may ask about."""
+_NEVER: Cell = (CODES[Reason.NEVER_ASKED], 0, 0)
+_SWEEP = 64
+
+
+class Lease:
+    """Until when, on the monotonic clock, the copy may be used."""
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+
+class Ticket(Frozen):
+    """How much of the ledger was seen when a fetch began."""
+
+    __slots__ = ("cursor", "epoch")
+
+    cursor: int
+    epoch: int
+
+    def __init__(self, cursor: int, epoch: int) -> None:
+        self._init(cursor=cursor, epoch=epoch)
+
+
+class LocalCopy:
+    """Rows, a lease and a cursor. `capacity` bounds the subjects known by external id."""
+
+    def __init__(self, clock: Clock, *, capacity: int, max_staleness: float, preload: bool) -> None:
+        self.conclusions = Conclusions()
+        self.columns: dict[str, int] = {}
+        self.lease = Lease()
+        self.cursor: int | None = None
+        self.was_live = False
+        self.preload = preload
+        self._clock = clock
+        self._time = TimeOfDay(clock)
+        self._capacity = capacity
+        self._max_staleness = max_staleness
+        self._purposes: frozenset[str] | None = None
+        self._ref_of: Callable[[str], str] | None = None
+        self._epoch = 0
+        self._fetches = 0
+        self._changed: dict[bytes, int] = {}
+        self._ahead: dict[bytes, int] = {}
+        self._ahead_until = -1
+        self._table = self._new_table()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def live(self) -> bool:
+        """Whether the lease holds."""
+        return self._clock.monotonic() < self.lease.until
+
+    @property
+    def closed(self) -> Verdict:
+        """The verdict on everybody while there is no lease."""
+        return Verdict.of(Reason.STALE if self.was_live else Reason.NOT_READY)
+
+    def column(self, purpose: str) -> int | None:
+        """Return the column of a purpose, a new one if need be; None when unpublished or too many."""
+        with self._lock:
+            unpublished = self._purposes is not None and purpose not in self._purposes
+            return None if unpublished else self._column(purpose)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: what another thread was doing was left half done."""
+        self._lock = Lock()
+        self._fetches, self._changed = 0, {}
+        self._empty(None, [])
+
+    # Questions
+
+    def verdict(self, subject: str, purpose: str, *, again: bool = True) -> Verdict | None:
+        """Return the verdict that follows from the copy; None where it does not know.
+
+        Who is asked about `again` stays longer than who was only fetched.
+        """
+        with self._lock:
+            now = self._clock.monotonic()
+            if now >= self.lease.until:
+                return self.closed
+            if self._purposes is not None and purpose not in self._purposes:
+                return Verdict.of(Reason.PURPOSE_UNKNOWN)
+            column = self._column(purpose)
+            slot = self._slot(subject)
+            cell = UNKNOWN if slot is None or column is None else self._table.get(slot, column)
+            if cell[0] == 0:
+                return Verdict.of(Reason.NEVER_ASKED) if self.preload else None
+            verdict = evaluate(cell, now + self._time.offset)
+            named = slot is not None and self._table.external_id(slot) == subject
+            if again and named and slot is not None and column is not None:
+                if not self.conclusions.stand(subject, column, now):
+                    self._conclude(slot, subject)
+                self.conclusions.keep(subject, column, verdict)
+            return verdict
+
+    def begin_fetch(self) -> Ticket | None:
+        """Note that a row is being fetched; None while there is no lease, when none may be kept."""
+        with self._lock:
+            if not self.live or self.cursor is None:
+                return None
+            self._fetches += 1
+            return Ticket(self.cursor, self._epoch)
+
+    def end_fetch(self, ticket: Ticket, subject: str, answer: GateAnswer | None) -> bool:
+        """Take a fetched row in; return whether it was. Every `begin_fetch` is ended once.
+
+        A row is kept only if (1) nothing was emptied meanwhile, and it is no older than (2) what was seen
+        when the fetch began and (3) a change of its subject seen since.
+        """
+        with self._lock:
+            changed = self._changed
+            self._fetches = max(0, self._fetches - 1)
+            if not self._fetches:
+                self._changed = {}
+            if answer is None or ticket.epoch != self._epoch:  # (1)
+                return False
+            mark, last = fingerprint(answer.subject), answer.head - 1
+            if last < ticket.cursor or changed.get(mark, -1) > last:  # (2) (3)
+                return False
+            self._keep(mark, subject, answer)
+            if self.cursor is None or last > self.cursor:
+                self._ahead[mark] = last
+                self._ahead_until = max(self._ahead_until, last)
+            return True
+
+    # What the service sends
+
+    def take(
+        self, messages: Iterable[Change | Head | Reset], *, received: float, opened: float
+    ) -> tuple[bool, Touched]:
+        """Apply what one read gave; return whether to go on reading, and whose consents changed.
+
+        `received` and `opened` are when it was read and when its connection was asked for, in monotonic
+        seconds. The lease is renewed after everything is applied, so that a proof read together with a
+        withdrawal does not precede it. Whose: external ids, None for anybody's.
+        """
+        proof: Head | None = None
+        touched: Touched = []
+        with self._lock:
+            if self._time.notice():
+                self.conclusions.forget_all()
+            for message in messages:
+                if isinstance(message, Change):
+                    follows = self._apply(message, touched)
+                elif isinstance(message, Head):
+                    follows = self._advance(message, touched)
+                    proof = message
+                else:
+                    self._empty(None, touched)
+                    follows, proof = not self.preload, None
+                if not follows:
+                    return False, touched
+            if self.cursor is not None and self.cursor >= self._ahead_until:
+                self._ahead.clear()
+            return proof is None or self._renew(proof, received, opened), touched
+
+    def load(
+        self, header: Header, rows: Iterable[tuple[str, Mapping[str, State]]], ref_of: Callable[[str], str]
+    ) -> None:
+        """Replace everything by a snapshot; `ref_of` gives the ref of an external id."""
+        with self._lock:
+            for purpose in header.purposes or ():
+                self._column(purpose)
+            columns = dict(self.columns)
+            table = self._new_table()
+        for ref, consents in rows:
+            _fill(table, table.add(fingerprint(ref)), columns, consents, None)
+        with self._lock:
+            self._empty(header.head - 1, [])
+            while table.columns < len(self.columns):
+                table.add_column()
+            self._table, self._purposes, self._ref_of = table, header.purposes, ref_of
+
+    def service_time(self, epoch: float) -> None:
+        """Note what time it is at the service: a consent ends by the clock that is ahead."""
+        with self._lock:
+            if self._time.notice(epoch):
+                self.conclusions.forget_all()
+
+    def _apply(self, change: Change, touched: Touched) -> bool:
+        """Apply a change; return False where a preloaded copy missed one before it."""
+        if self.cursor is not None and change.index < self.cursor:
+            return True  # repeated: its effect was seen
+        if self.cursor is not None and change.index > self.cursor + 1:
+            self._empty(change.index, touched)
+            if self.preload:
+                return False
+        self.cursor = change.index
+        mark = fingerprint(change.subject)
+        if self._fetches:
+            self._changed[mark] = change.index
+        if self._ahead.get(mark, -1) >= change.index:
+            return True  # the row was fetched after this entry
+        slots = self._table.find_ref(mark)
+        if self.preload:
+            for purpose in change.consents:
+                self._column(purpose)
+            slots = slots or [self._table.add(mark)]
+        for slot in slots:
+            _fill(self._table, slot, self.columns, change.consents, change.index)
+            subject = self._table.external_id(slot)
+            if subject is not None:
+                self.conclusions.forget(subject)
+                self._conclude(slot, subject)
+                touched.append(subject)
+        return True
+
+    def _advance(self, head: Head, touched: Touched) -> bool:
+        """Move to a head; return False after a step back, or a gap when preloaded: begin anew."""
+        if self.cursor is not None:
+            gap = head.index > self.cursor + head.entry
+            if head.index < self.cursor or (gap and self.preload):
+                self._empty(None, touched)
+                return False
+            if gap:
+                self._empty(head.index, touched)
+        self.cursor = head.index
+        return True
+
+    def _renew(self, proof: Head, received: float, opened: float) -> bool:
+        """Renew the lease from when the proof was made at the latest; return False when it came late."""
+        made = received if proof.at is None else min(received, opened + proof.at)
+        self.lease.until = max(self.lease.until, made + self._max_staleness)
+        self.was_live = True
+        return received - made < self._max_staleness / 2
+
+    def _empty(self, cursor: int | None, touched: Touched) -> None:
+        """Know nothing but where the stream is; without that, or where all should be known, deny."""
+        if self.preload or cursor is None:
+            self.lease.until = 0.0
+        self.cursor = cursor
+        self._epoch += 1
+        self._ahead.clear()
+        self._table = self._new_table()
+        self.conclusions.forget_all()
+        touched.append(None)
+
+    # Rows
+
+    def _keep(self, mark: bytes, subject: str, answer: GateAnswer) -> None:
+        slot = self._table.find(subject)
+        if slot is not None and slot not in self._table.find_ref(mark):
+            self._table.remove(slot)
+            slot = None
+        if slot is None:
+            self._make_room()
+            slot = self._table.add(mark, subject)
+        for purpose, verdict in answer.verdicts.items():
+            column = self._column(purpose)
+            if column is not None:
+                index = 0 if verdict.index is None else verdict.index + 1
+                self._table.put(slot, column, (CODES[verdict.reason], verdict.until, index))
+        self.conclusions.forget(subject)
+
+    def _slot(self, subject: str) -> int | None:
+        slot = self._table.find(subject)
+        if slot is not None or self._ref_of is None:
+            return slot
+        slots = self._table.find_ref(fingerprint(self._ref_of(subject)))
+        if slots and self._table.external_id(slots[0]) is None:
+            self._make_room()
+            self._table.name(slots[0], subject)
+        return slots[0] if slots else None
+
+    def _make_room(self) -> None:
+        """Let a subject go that was not asked about lately: one about whom nothing is concluded.
+
+        A clock with a second chance: once everybody seen has been asked about, everybody has to be again to
+        stay.
+        """
+        if self._table.named < self._capacity:
+            return
+        slot = next(slots := self._table.sweep())
+        for _ in range(_SWEEP):
+            if self._table.external_id(slot) not in self.conclusions.limits:
+                break
+            slot = next(slots)
+        else:
+            self.conclusions.forget_all()
+        external_id = self._table.external_id(slot)
+        if external_id is not None:
+            self.conclusions.forget(external_id)
+        if self.preload:
+            self._table.unname(slot)
+        else:
+            self._table.remove(slot)
+
+    def _conclude(self, slot: int, subject: str) -> None:
+        cells = [self._table.get(slot, column) for column in range(len(self.columns))]
+        self.conclusions.draw(subject, cells, now=self._clock.monotonic(), offset=self._time.offset)
+
+    def _column(self, purpose: str) -> int | None:
+        column = self.columns.get(purpose)
+        if column is None and len(self.columns) < MOST_COLUMNS:
+            self.conclusions.verdicts.append({})
+            column = self._table.add_column()
+            self.columns[purpose] = column
+        return column
+
+    def _new_table(self) -> Table:
+        table = Table()
+        for _ in self.columns:
+            table.add_column()
+        return table
+
+
+def _fill(
+    table: Table, slot: int, columns: Mapping[str, int], consents: Mapping[str, State], index: int | None
+) -> None:
+    """Write where a subject stands; what entry `index` left as it was keeps the entry that decided it."""
+    for purpose, column in columns.items():
+        reason, until, decided = consents.get(purpose, (Reason.NEVER_ASKED, 0, None))
+        code, before = CODES[reason], table.get(slot, column)
+        if decided is not None:
+            deciding = decided + 1
+        elif before[:2] == (code, until):
+            deciding = before[2]
+        else:
+            deciding = 0 if index is None or reason is Reason.NEVER_ASKED else index + 1
+        table.put(slot, column, (code, until, deciding))

@@ -1,0 +1,173 @@
+"""What the stream and the snapshot say, read from their bytes (DESIGN section 9, ADR 0040)."""
+
+from __future__ import annotations
+
+from consent_sdk._frozen import Frozen
+from consent_sdk.protocol import Malformed, Request, is_purpose, read_reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from consent_sdk._sse import Event
+    from consent_sdk.verdict import Reason
+
+State = tuple["Reason", int, "int | None"]
+"""Reason, until when (epoch seconds, 0 for no end), and the entry that decided where the service says so."""
+
+_LATEST = (1 << 32) - 1
+
+
+class Change(Frozen):
+    """Entry `index` changed this subject; `consents` is everything it was ever asked, as it stands."""
+
+    __slots__ = ("consents", "index", "subject")
+
+    index: int
+    subject: str
+    consents: Mapping[str, State]
+
+    def __init__(self, *, index: int, subject: str, consents: Mapping[str, State]) -> None:
+        self._init(index=index, subject=subject, consents=consents)
+
+    def __hash__(self) -> int:
+        return hash((self.index, self.subject))
+
+
+class Head(Frozen):
+    """Every entry up to `index` was sent before this, `at` seconds after the answer began.
+
+    With an id of its own (`entry`) it stands for an entry that changed nobody. A heartbeat has none, and so
+    cannot hide that an entry before it was lost.
+    """
+
+    __slots__ = ("at", "entry", "index")
+
+    index: int
+    at: float | None
+    entry: bool
+
+    def __init__(self, *, index: int, at: float | None = None, entry: bool = False) -> None:
+        self._init(index=index, at=at, entry=entry)
+
+
+class Reset(Frozen):
+    """Everything may have changed: begin anew."""
+
+    __slots__ = ()
+
+
+class Header(Frozen):
+    """The first line of a snapshot: the ledger's size, the published purposes, the key of refs."""
+
+    __slots__ = ("head", "purposes", "ref_key")
+
+    head: int
+    purposes: frozenset[str] | None
+    ref_key: bytes
+
+    def __init__(self, *, head: int, purposes: frozenset[str] | None, ref_key: bytes) -> None:
+        self._init(head=head, purposes=purposes, ref_key=ref_key)
+
+    def __repr__(self) -> str:
+        return f"<Header head={self.head}>"
+
+
+def stream_request(cursor: int | None) -> Request:
+    """Follow from after entry `cursor`, or from now."""
+    headers = (
+        ("Accept", "text/event-stream"),
+        ("Accept-Encoding", "identity"),
+        ("Cache-Control", "no-store"),
+    )
+    after = () if cursor is None else (("Last-Event-ID", str(cursor)),)
+    return Request("GET", "/v1/stream", headers=(*headers, *after))
+
+
+def snapshot_request() -> Request:
+    """Ask for where everybody stands."""
+    return Request("GET", "/v1/snapshot", headers=(("Accept", "application/x-ndjson"),))
+
+
+def read_event(event: Event) -> Change | Head | Reset | None:
+    """Return what an event says, None for a kind of a newer service; raise `Malformed` for nonsense."""
+    if event.name == "change":
+        body = _object(event.data)
+        if not event.id.isascii() or not event.id.isdigit():
+            raise Malformed("a change without an index")
+        return Change(
+            index=int(event.id), subject=_text(body.get("subject")), consents=_states(body.get("consents"))
+        )
+    if event.name == "head":
+        body = _object(event.data)
+        index, at = body.get("index"), body.get("at")
+        if type(index) is not int or index < -1:
+            raise Malformed("a head without an index")
+        seconds = float(at) if isinstance(at, (int, float)) else None
+        return Head(index=index, at=seconds, entry=event.id == str(index))
+    return Reset() if event.name == "reset" else None
+
+
+def read_header(line: bytes) -> Header:
+    """Read the first line of a snapshot; raise `Malformed`."""
+    from base64 import b64decode  # noqa: PLC0415  # too slow to import with the package
+
+    body = _object(line)
+    head, purposes, key = body.get("head"), body.get("purposes"), body.get("ref_key")
+    if (
+        type(head) is not int
+        or head < 0
+        or not isinstance(purposes, (dict, list))
+        or not isinstance(key, str)
+    ):
+        raise Malformed("not the first line of a snapshot")
+    try:
+        ref_key = b64decode(key, validate=True)
+    except ValueError:
+        raise Malformed("not base64") from None
+    return Header(head=head, purposes=frozenset(filter(is_purpose, purposes)), ref_key=ref_key)
+
+
+def read_row(line: bytes) -> tuple[str, Mapping[str, State]] | int:
+    """Read a further line: a subject's ref and consents, or the count on the last line; raise `Malformed`."""
+    body = _object(line)
+    if body.get("end") is True:
+        count = body.get("count")
+        if type(count) is not int:
+            raise Malformed("an end without a count")
+        return count
+    return _text(body.get("subject")), _states(body.get("consents"))
+
+
+def _states(consents: object) -> dict[str, State]:
+    if not isinstance(consents, dict):
+        raise Malformed("no consents")
+    return {purpose: _state(state) for purpose, state in consents.items()}
+
+
+def _state(state: object) -> State:
+    if not isinstance(state, list) or len(state) not in (2, 3):
+        raise Malformed("not [reason, valid_until]")
+    reason, until = state[0], state[1]
+    index = state[2] if len(state) == 3 else None  # noqa: PLR2004  # see above
+    if type(until) is not int or until < 0 or (index is not None and (type(index) is not int or index < 0)):
+        raise Malformed("not [reason, valid_until]")
+    return read_reason(_text(reason)), min(until, _LATEST), index
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise Malformed("not a text")
+    return value
+
+
+def _object(text: str | bytes) -> dict[str, object]:
+    import json  # noqa: PLC0415  # too slow to import with the package
+
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Malformed("not JSON") from None
+    if not isinstance(body, dict):
+        raise Malformed("not an object")
+    return body

@@ -1,0 +1,100 @@
+"""Report uses in the background, in batches: what a feature does must not wait for its book-keeping."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Event, Lock, Thread
+
+from consent_sdk._profile import a_use, uses_request
+from consent_sdk._transport import Unreachable
+from consent_sdk.errors import InvalidSubject
+from consent_sdk.protocol import CREATED, OK, TRY_AGAIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from consent_sdk._asking import Asking
+    from consent_sdk._profile import Use
+    from consent_sdk._transport import HttpTransport
+
+_MOST_WAITING = 10_000
+_BATCH = 500
+_EVERY_S = 1.0
+_NO_CONTENT = 204
+
+
+class UseReporter:
+    """A bounded queue and a thread, started by the first use. A full queue forgets its oldest."""
+
+    def __init__(self, http: HttpTransport, asking: Asking, *, timeout: float) -> None:
+        self._http = http
+        self._asking = asking
+        self._timeout = timeout
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Begin empty: the parent reports what was waiting."""
+        self._waiting: deque[Use] = deque()
+        self._lock = Lock()
+        self._sending = Lock()
+        self._wake = Event()
+        self._thread: Thread | None = None
+        self._closed = False
+
+    def report(self, subject: str, purpose: str, feature: str) -> None:
+        """Queue a use that happened now."""
+        from datetime import UTC, datetime  # noqa: PLC0415  # too slow to import with the package
+
+        try:
+            use = a_use(subject, purpose, feature, datetime.now(UTC))
+        except InvalidSubject:
+            if self._asking.strict:
+                raise
+            return
+        with self._lock:
+            if len(self._waiting) >= _MOST_WAITING:
+                self._waiting.popleft()
+                self._asking.say_once(
+                    "uses", "Uses are reported faster than the service takes them: some are lost."
+                )
+            self._waiting.append(use)
+            if self._thread is None and not self._closed:
+                self._thread = Thread(target=self._run, name="consent-uses", daemon=True)
+                self._thread.start()
+
+    def flush(self) -> bool:
+        """Send what waits; return whether everything was taken."""
+        with self._sending:
+            while batch := self._next():
+                if not self._send(batch):
+                    with self._lock:
+                        self._waiting.extendleft(reversed(batch))
+                    return False
+            return True
+
+    def close(self) -> None:
+        """Send what waits, once, and end the thread."""
+        self._closed = True
+        self._wake.set()
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.wait(_EVERY_S)
+            self.flush()
+
+    def _next(self) -> list[Use]:
+        with self._lock:
+            return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+
+    def _send(self, batch: list[Use]) -> bool:
+        """Return whether the batch is done with: taken, or refused for good (which is said once)."""
+        try:
+            answer = self._http.send(uses_request(batch), timeout=self._timeout)
+        except Unreachable as error:
+            self._asking.unanswered(error)
+            return False
+        if answer.status not in (OK, CREATED, _NO_CONTENT) and answer.status not in TRY_AGAIN:
+            self._asking.say_once(
+                "uses refused", "The consent service refused a report of uses (%s).", str(answer.status)
+            )
+        return answer.status not in TRY_AGAIN
