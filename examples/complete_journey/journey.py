@@ -64,7 +64,14 @@ def run_journey(url: str, handed: HandedOut, shop: Shop, choices: Choices, bars:
     importing_all = import_choices(url, handed, shop, choices)
     imported = _watched(bars, "Recording choices", importing_all, len(shop.households))
     importing = time.perf_counter() - started
-    with ConsentClient(url, api_key=handed.backend_key, timeout=TIMEOUT_SECONDS) as consent:
+    # A job may wait for an answer; a web page would not.
+    with ConsentClient(
+        url,
+        api_key=handed.backend_key,
+        timeout=TIMEOUT_SECONDS,
+        miss_timeout=TIMEOUT_SECONDS,
+        max_staleness=TIMEOUT_SECONDS,
+    ) as consent:
         started = time.perf_counter()
         before = _watched(bars, "Mailings, first half", post_mailings(consent, first), _due(first))
         mailing = time.perf_counter() - started

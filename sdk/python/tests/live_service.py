@@ -40,7 +40,7 @@ class LiveService:
 
     def __init__(self, purposes: tuple[str, ...] = ("coupons", "support")) -> None:
         self.purposes = purposes
-        self.entries: list[tuple[str | None, dict[str, list[object]]]] = []
+        self.entries: list[tuple[str, dict[str, list[object]]]] = []
         self.states: dict[str, dict[str, list[object]]] = {}
         self.trouble: str | None = None
         self.gate_delay = 0.0
@@ -77,7 +77,9 @@ class LiveService:
         """Go back to a backup with so many entries."""
         with self.changed:
             del self.entries[entries:]
-            self.states = {subject: states for subject, states in self.entries if subject is not None}
+            self.states = {}
+            for subject, states in self.entries:
+                self.states[subject] = {**self.states.get(subject, {}), **states}
         self.hang_up()
 
     def hang_up(self) -> None:
@@ -103,7 +105,7 @@ class LiveService:
             for purpose in purposes:
                 states[purpose] = [reason, until or int(time.time()) + VALIDITY]
             self.states[subject] = states
-            self.entries.append((subject, states))
+            self.entries.append((subject, {purpose: states[purpose] for purpose in purposes}))
             self.changed.notify_all()
 
     def _accept(self) -> None:
@@ -192,7 +194,7 @@ class LiveService:
             with self.changed:
                 new, cursor = self.entries[cursor:], max(cursor, len(self.entries))
             for index, (subject, states) in enumerate(new, cursor - len(new)):
-                body = {"subject": ref_of(str(subject)), "consents": states}
+                body = {"subject": ref_of(subject), "consents": states}
                 connection.sendall(f"id: {index}\nevent: change\ndata: {json.dumps(body)}\n\n".encode())
             beat = {"index": min(cursor, len(self.entries)) - 1, "at": time.monotonic() - began}
             connection.sendall(f"event: head\ndata: {json.dumps(beat)}\n\n".encode())

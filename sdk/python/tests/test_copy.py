@@ -183,7 +183,7 @@ def test_a_repeated_change_is_not_applied_again(copy: Copy) -> None:
     assert copy.says("ana") is Reason.WITHDRAWN
 
 
-@pytest.mark.parametrize("lost", [a_change(2, "bob"), Head(index=1), Head(index=2, entry=True)])
+@pytest.mark.parametrize("lost", [a_change(2, "bob"), Head(index=1), Head(index=7)])
 def test_a_gap_empties_the_copy(copy: Copy, lost: Change | Head) -> None:
     copy.hear(lost)
     copy.hear(Head(index=lost.index))
@@ -193,7 +193,7 @@ def test_a_gap_empties_the_copy(copy: Copy, lost: Change | Head) -> None:
 
 
 def test_an_entry_that_changed_nobody_is_no_gap(copy: Copy) -> None:
-    copy.hear(Head(index=1, entry=True), Head(index=1))
+    copy.hear(Change(index=1, subject="-", consents={}), Head(index=1))
 
     assert copy.says("ana") is Reason.GRANTED
 
@@ -215,7 +215,15 @@ def test_an_index_that_goes_back_empties_the_copy_and_denies(copy: Copy) -> None
     assert copy.cursor is None
 
 
-def test_a_reset_empties_the_copy_and_denies_until_the_next_proof(copy: Copy) -> None:
+def test_a_reset_that_says_where_it_goes_on_empties_the_copy(copy: Copy) -> None:
+    copy.hear(Reset(index=9))
+
+    assert copy.says("ana") is None
+    assert copy.cursor == 9
+    assert not copy.learn("ana", head=9)
+
+
+def test_a_reset_that_does_not_say_where_denies_until_the_next_proof(copy: Copy) -> None:
     copy.hear(Head(index=0), Reset())
 
     assert copy.says("ana") is Reason.STALE
@@ -263,9 +271,20 @@ def test_the_service_knows_better_what_time_it_is(copy: Copy) -> None:
 
 
 def test_an_erasure_closes_every_gate(copy: Copy) -> None:
-    copy.hear(Change(index=1, subject="s_ana", consents={}))
+    copy.hear(a_change(1, reason=Reason.SUBJECT_ERASED, until=0))
 
-    assert copy.says("ana") is Reason.NEVER_ASKED
+    assert copy.says("ana") is Reason.SUBJECT_ERASED
+
+
+def test_a_purpose_that_a_change_does_not_name_is_as_it_was() -> None:
+    copy = Copy(purposes=("coupons", "support"))
+    copy.hear(Head(index=0))
+    copy.learn("ana", head=1)
+
+    copy.hear(Change(index=1, subject="s_ana", consents={"support": (Reason.REFUSED, 2**31, None)}))
+
+    assert copy.says("ana") is Reason.GRANTED
+    assert copy.says("ana", "support") is Reason.REFUSED
 
 
 def test_the_deciding_entry_stays_the_one_that_decided() -> None:
@@ -274,10 +293,30 @@ def test_the_deciding_entry_stays_the_one_that_decided() -> None:
     copy.learn("ana", head=1, index=0)
     copy.hear(a_change(1, reason=Reason.GRANTED, more={"support": Reason.REFUSED}))
 
-    copy.hear(a_change(2, reason=Reason.GRANTED, more={"support": Reason.GRANTED}))
+    copy.hear(Change(index=2, subject="s_ana", consents={"support": (Reason.GRANTED, 2**31, None)}))
 
     verdicts = [copy.verdict("ana", purpose) for purpose in ("coupons", "support")]
     assert [verdict.index for verdict in verdicts if verdict is not None] == [1, 2]
+
+
+def test_what_we_decided_ourselves_holds_at_once(copy: Copy) -> None:
+    ticket = copy.begin_fetch()
+    assert ticket is not None
+
+    copy.expect("ana", 1)
+
+    assert copy.says("ana") is None
+    assert not copy.end_fetch(ticket, "ana", copy.an_answer("ana", head=1))
+    assert copy.learn("ana", Reason.WITHDRAWN, head=2, index=1)
+    assert copy.says("ana") is Reason.WITHDRAWN
+
+
+def test_what_we_decided_ourselves_and_the_stream_told_already_is_known(copy: Copy) -> None:
+    copy.hear(a_change(1), Head(index=1))
+
+    copy.expect("ana", 1)
+
+    assert copy.says("ana") is Reason.WITHDRAWN
 
 
 def test_a_fork_denies_at_once_and_forgets(copy: Copy) -> None:
@@ -312,7 +351,7 @@ def test_who_is_asked_about_stays_longer() -> None:
 
 def a_snapshot(copy: Copy, head: int, **reasons: Reason) -> None:
     rows = [(f"s_{name}", {PURPOSE: (reason, 2**31, None)}) for name, reason in reasons.items()]
-    header = Header(head=head, purposes=frozenset({PURPOSE}), ref_key=b"")
+    header = Header(head=head, purposes=frozenset({PURPOSE}), retired=frozenset({"telex"}), ref_key=b"")
     copy.load(header, rows, lambda subject: f"s_{subject}")
 
 
@@ -330,6 +369,7 @@ def test_a_preloaded_copy_knows_everybody(preloaded: Copy) -> None:
     assert preloaded.says("bob") is Reason.REFUSED
     assert preloaded.says("nobody") is Reason.NEVER_ASKED
     assert preloaded.says("ana", "cupons") is Reason.PURPOSE_UNKNOWN
+    assert preloaded.says("ana", "telex") is Reason.PURPOSE_RETIRED
 
 
 def test_a_snapshot_alone_opens_nothing() -> None:
@@ -347,7 +387,7 @@ def test_a_preloaded_copy_hears_of_new_subjects(preloaded: Copy) -> None:
     assert preloaded.says("ana") is Reason.WITHDRAWN
 
 
-@pytest.mark.parametrize("message", [Head(index=5), a_change(6), Head(index=3), Reset()])
+@pytest.mark.parametrize("message", [Head(index=5), a_change(6), Head(index=3), Reset(), Reset(index=9)])
 def test_a_preloaded_copy_that_missed_something_denies_until_the_next_snapshot(
     preloaded: Copy, message: Change | Head | Reset
 ) -> None:
@@ -358,6 +398,17 @@ def test_a_preloaded_copy_that_missed_something_denies_until_the_next_snapshot(
     a_snapshot(preloaded, 7, ana=Reason.GRANTED)
     preloaded.hear(Head(index=6))
     assert preloaded.says("ana") is Reason.GRANTED
+
+
+def test_a_preloaded_copy_denies_whom_we_decided_for_until_the_stream_has_told(preloaded: Copy) -> None:
+    assert preloaded.says("ana") is Reason.GRANTED
+
+    preloaded.expect("ana", 5)
+
+    assert "ana" not in preloaded.conclusions.limits
+    assert preloaded.says("ana") is Reason.UNAVAILABLE
+    preloaded.hear(a_change(5), Head(index=5))
+    assert preloaded.says("ana") is Reason.WITHDRAWN
 
 
 def test_a_preloaded_copy_remembers_few_external_ids_and_loses_nobody(preloaded: Copy) -> None:

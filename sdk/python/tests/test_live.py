@@ -81,7 +81,7 @@ def test_the_constructor_returns_at_once_and_a_dead_service_raises_nothing() -> 
     client = ConsentClient("http://127.0.0.1:9", api_key="ck_test")
 
     assert time.monotonic() - began < SLACK
-    assert client.check("ana", "coupons").reason is Reason.NOT_READY
+    assert client.check("ana", "coupons").reason is Reason.UNAVAILABLE
     assert not client.wait_until_ready(0.01)
     assert not client.healthy
     assert client.status.state == "not_ready"

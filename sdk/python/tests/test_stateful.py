@@ -30,6 +30,7 @@ class Service:
     now: float
     heads: list[dict[tuple[str, str], State]] = field(default_factory=lambda: [{}])
     changed: list[str | None] = field(default_factory=list)
+    decided: list[frozenset[str]] = field(default_factory=list)
     past: dict[tuple[str, str], list[tuple[float, State]]] = field(default_factory=dict)
 
     def append(self, subject: str | None, states: dict[str, State]) -> int:
@@ -39,17 +40,26 @@ class Service:
             self.past.setdefault((str(subject), purpose), []).append((self.now, stand))
         self.heads.append(state)
         self.changed.append(subject)
+        self.decided.append(frozenset(states))
         return len(self.changed) - 1
 
     def consents(self, subject: str, head: int) -> dict[str, tuple[Reason, int, int | None]]:
         state = self.heads[head]
         return {p: (*state[subject, p], None) for p in PURPOSES if (subject, p) in state}
 
-    def message(self, index: int, at: float) -> Change | Head:
+    def message(self, index: int) -> Change:
+        """What entry `index` decided and no later one did, as it stands when it is told."""
         subject = self.changed[index]
         if subject is None:
-            return Head(index=index, at=at, entry=True)
-        return Change(index=index, subject=f"s_{subject}", consents=self.consents(subject, index + 1))
+            return Change(index=index, subject="-", consents={})
+        again = [
+            names
+            for who, names in zip(self.changed[index + 1 :], self.decided[index + 1 :], strict=True)
+            if who == subject
+        ]
+        standing = self.decided[index].difference(*again)
+        consents = {p: state for p, state in self.consents(subject, -1).items() if p in standing}
+        return Change(index=index, subject=f"s_{subject}", consents=consents)
 
     def was_open(self, subject: str, purpose: str, since: float, epoch: float) -> bool:
         """Whether the pure gate was open at any moment since then; `epoch` is the true time of day then."""
@@ -122,7 +132,7 @@ class Machine(RuleBasedStateMachine):
 
     def send(self, index: int) -> None:
         if self.connected:
-            self.wire.append(self.service.message(index, self.clock.monotonic() - self.opened))
+            self.wire.append(self.service.message(index))
 
     @precondition(lambda self: not self.connected)
     @rule(lag=st.integers(0, 1))

@@ -44,14 +44,14 @@ def environment() -> dict[str, object]:
     capitals. Raises `ConfigurationError` for a missing or unreadable one.
     """
     given: dict[str, object] = {}
-    for name in ("url", "api_key"):
-        given[name] = os.environ.get(f"CONSENT_{name.upper()}")
+    for variable, name in (("CONSENT_URL", "url"), ("CONSENT_API_KEY", "api_key")):
+        given[name] = os.environ.get(variable)
         if not given[name]:
-            raise ConfigurationError(f"CONSENT_{name.upper()} is not set.")
-    for name, read in _OPTIONAL.items():
-        text = os.environ.get(f"CONSENT_{name.upper()}", "").strip()
+            raise ConfigurationError(f"{variable} is not set.")
+    for variable, (name, read) in _OPTIONAL.items():
+        text = os.environ.get(variable, "").strip()
         if text:
-            given[name] = read(f"CONSENT_{name.upper()}", text)
+            given[name] = read(variable, text)
     return given
 
 
@@ -81,14 +81,14 @@ def _word(_variable: str, text: str) -> str:
     return text
 
 
-_OPTIONAL: dict[str, Callable[[str, str], object]] = {
-    "max_staleness": _seconds,
-    "preload": _switch,
-    "cache_size": _count,
-    "stream": _word,
-    "timeout": _seconds,
-    "miss_timeout": _seconds,
-    "strict": _switch,
+_OPTIONAL: dict[str, tuple[str, Callable[[str, str], object]]] = {
+    "CONSENT_MAX_STALENESS": ("max_staleness", _seconds),
+    "CONSENT_PRELOAD": ("preload", _switch),
+    "CONSENT_CACHE_SIZE": ("cache_size", _count),
+    "CONSENT_STREAM": ("stream", _word),
+    "CONSENT_TIMEOUT": ("timeout", _seconds),
+    "CONSENT_MISS_TIMEOUT": ("miss_timeout", _seconds),
+    "CONSENT_STRICT": ("strict", _switch),
 }
 
 

@@ -18,7 +18,7 @@ CODES = {reason: code for code, reason in enumerate(Reason, start=1)}
 _REASONS = (Reason.UNAVAILABLE, *Reason)
 _GRANTED = CODES[Reason.GRANTED]
 _EXPIRED = CODES[Reason.EXPIRED]
-_ASK_AGAIN = frozenset({0, CODES[Reason.PURPOSE_UNKNOWN]})
+_MISSPELT = CODES[Reason.PURPOSE_UNKNOWN]
 # Choices of either kind stand until they expire.
 _STANDING = frozenset(
     CODES[reason]
@@ -55,20 +55,22 @@ class Conclusions:
     """Limits by subject, a tuple with one per column; and the verdicts that were asked for lately.
 
     A limit is a moment of the monotonic clock: positive, open before it; negative, closed before its
-    opposite; 0, closed until something changes; or `ASK`. Past its moment the slow path decides. Readers
-    look into `limits` and `verdicts` as they are; writers hold the lock of the copy.
+    opposite; 0, closed until something changes; or `ASK`. Past its moment the slow path decides; `unknown`
+    is the one where nothing is known. Readers look into `limits` and `verdicts` as they are; writers hold
+    the lock of the copy.
     """
 
-    __slots__ = ("_shared", "limits", "verdicts")
+    __slots__ = ("_shared", "_unknown", "limits", "verdicts")
 
-    def __init__(self) -> None:
+    def __init__(self, *, unknown: float) -> None:
+        self._unknown = unknown
         self.limits: dict[str, tuple[float, ...]] = {}
         self.verdicts: list[dict[str, Verdict]] = []
         self._shared: dict[tuple[float, ...], tuple[float, ...]] = {}
 
     def draw(self, subject: str, cells: Iterable[Cell], *, now: float, offset: float) -> None:
         """Keep what follows from a subject's cells; `now + offset` is the time of day."""
-        limits = tuple([_limit(cell, now, offset) for cell in cells])
+        limits = tuple([_limit(cell, now, offset) if cell[0] else self._unknown for cell in cells])
         if len(self._shared) > _MOST_SHARED:
             self._shared.clear()
         self.limits[subject] = self._shared.setdefault(limits, limits)
@@ -101,7 +103,7 @@ class Conclusions:
 
 def _limit(cell: Cell, now: float, offset: float) -> float:
     code, until, _ = cell
-    if code in _ASK_AGAIN:
+    if code == _MISSPELT:
         return ASK
     end = until - offset
     if code not in _STANDING or not until or end <= now:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from threading import Lock
 
 from consent_sdk._clock import TimeOfDay
-from consent_sdk._conclusions import CODES, Conclusions, evaluate
+from consent_sdk._conclusions import ASK, CODES, Conclusions, evaluate
 from consent_sdk._frozen import Frozen
 from consent_sdk._stream import Change, Head
 from consent_sdk._table import UNKNOWN, Table, fingerprint
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 
     from consent_sdk._clock import Clock
     from consent_sdk._stream import Header, Reset, State
-    from consent_sdk._table import Cell
     from consent_sdk._values import GateAnswer
 
     Touched = list["str | None"]
 
 MOST_COLUMNS = 64
 """Purposes that one process may ask about."""
-_NEVER: Cell = (CODES[Reason.NEVER_ASKED], 0, 0)
 _SWEEP = 64
 
 
@@ -61,7 +59,7 @@ class LocalCopy:
     """Rows, a lease and a cursor. `capacity` bounds the subjects known by external id."""
 
     def __init__(self, clock: Clock, *, capacity: int, max_staleness: float, preload: bool) -> None:
-        self.conclusions = Conclusions()
+        self.conclusions = Conclusions(unknown=0.0 if preload else ASK)
         self.columns: dict[str, int] = {}
         self.lease = Lease()
         self.cursor: int | None = None
@@ -72,12 +70,14 @@ class LocalCopy:
         self._capacity = capacity
         self._max_staleness = max_staleness
         self._purposes: frozenset[str] | None = None
+        self._retired: frozenset[str] = frozenset()
         self._ref_of: Callable[[str], str] | None = None
         self._epoch = 0
         self._fetches = 0
         self._changed: dict[bytes, int] = {}
         self._ahead: dict[bytes, int] = {}
         self._ahead_until = -1
+        self._own: dict[str, int] = {}
         self._table = self._new_table()
         self._lock = Lock()
 
@@ -118,8 +118,11 @@ class LocalCopy:
             if now >= self.lease.until:
                 return self.closed
             if self._purposes is not None and purpose not in self._purposes:
-                return Verdict.of(Reason.PURPOSE_UNKNOWN)
+                retired = purpose in self._retired
+                return Verdict.of(Reason.PURPOSE_RETIRED if retired else Reason.PURPOSE_UNKNOWN)
             column = self._column(purpose)
+            if self.preload and subject in self._own:
+                return Verdict.of(Reason.UNAVAILABLE)
             slot = self._slot(subject)
             cell = UNKNOWN if slot is None or column is None else self._table.get(slot, column)
             if cell[0] == 0:
@@ -154,13 +157,24 @@ class LocalCopy:
             if answer is None or ticket.epoch != self._epoch:  # (1)
                 return False
             mark, last = fingerprint(answer.subject), answer.head - 1
-            if last < ticket.cursor or changed.get(mark, -1) > last:  # (2) (3)
+            if last < max(ticket.cursor, changed.get(mark, -1), self._own.get(subject, -1)):  # (2) (3)
                 return False
             self._keep(mark, subject, answer)
             if self.cursor is None or last > self.cursor:
                 self._ahead[mark] = last
                 self._ahead_until = max(self._ahead_until, last)
             return True
+
+    def expect(self, subject: str, index: int) -> None:
+        """Believe nothing older than entry `index` about this subject: it is a decision that we sent."""
+        with self._lock:
+            if self.cursor is None or self.cursor >= index:
+                return
+            self._own[subject] = max(index, self._own.get(subject, -1))
+            self.conclusions.forget(subject)
+            slot = self._table.find(subject)
+            if slot is not None and not self.preload:
+                self._table.remove(slot)
 
     # What the service sends
 
@@ -185,12 +199,11 @@ class LocalCopy:
                     follows = self._advance(message, touched)
                     proof = message
                 else:
-                    self._empty(None, touched)
+                    self._empty(message.index, touched)
                     follows, proof = not self.preload, None
                 if not follows:
                     return False, touched
-            if self.cursor is not None and self.cursor >= self._ahead_until:
-                self._ahead.clear()
+            self._catch_up()
             return proof is None or self._renew(proof, received, opened), touched
 
     def load(
@@ -205,10 +218,12 @@ class LocalCopy:
         for ref, consents in rows:
             _fill(table, table.add(fingerprint(ref)), columns, consents, None)
         with self._lock:
-            self._empty(header.head - 1, [])
+            self._empty(None, [])
+            self.cursor = header.head - 1
             while table.columns < len(self.columns):
                 table.add_column()
-            self._table, self._purposes, self._ref_of = table, header.purposes, ref_of
+            self._table, self._ref_of = table, ref_of
+            self._purposes, self._retired = header.purposes, header.retired
 
     def service_time(self, epoch: float) -> None:
         """Note what time it is at the service: a consent ends by the clock that is ahead."""
@@ -230,12 +245,7 @@ class LocalCopy:
             self._changed[mark] = change.index
         if self._ahead.get(mark, -1) >= change.index:
             return True  # the row was fetched after this entry
-        slots = self._table.find_ref(mark)
-        if self.preload:
-            for purpose in change.consents:
-                self._column(purpose)
-            slots = slots or [self._table.add(mark)]
-        for slot in slots:
+        for slot in self._changed_slots(mark, change):
             _fill(self._table, slot, self.columns, change.consents, change.index)
             subject = self._table.external_id(slot)
             if subject is not None:
@@ -244,17 +254,30 @@ class LocalCopy:
                 touched.append(subject)
         return True
 
+    def _changed_slots(self, mark: bytes, change: Change) -> list[int]:
+        slots = self._table.find_ref(mark)
+        if not self.preload:
+            return slots
+        for purpose in change.consents:
+            self._column(purpose)
+        return slots if slots or not change.consents else [self._table.add(mark)]
+
     def _advance(self, head: Head, touched: Touched) -> bool:
         """Move to a head; return False after a step back, or a gap when preloaded: begin anew."""
         if self.cursor is not None:
-            gap = head.index > self.cursor + head.entry
-            if head.index < self.cursor or (gap and self.preload):
+            if head.index < self.cursor or (head.index > self.cursor and self.preload):
                 self._empty(None, touched)
                 return False
-            if gap:
+            if head.index > self.cursor:
                 self._empty(head.index, touched)
         self.cursor = head.index
         return True
+
+    def _catch_up(self) -> None:
+        if self.cursor is not None and self.cursor >= self._ahead_until:
+            self._ahead.clear()
+        if self._own and self.cursor is not None and self.cursor >= max(self._own.values()):
+            self._own.clear()
 
     def _renew(self, proof: Head, received: float, opened: float) -> bool:
         """Renew the lease from when the proof was made at the latest; return False when it came late."""
@@ -265,11 +288,12 @@ class LocalCopy:
 
     def _empty(self, cursor: int | None, touched: Touched) -> None:
         """Know nothing but where the stream is; without that, or where all should be known, deny."""
-        if self.preload or cursor is None:
+        self.cursor = None if self.preload else cursor
+        if self.cursor is None:
             self.lease.until = 0.0
-        self.cursor = cursor
         self._epoch += 1
         self._ahead.clear()
+        self._own.clear()
         self._table = self._new_table()
         self.conclusions.forget_all()
         touched.append(None)
@@ -346,14 +370,9 @@ class LocalCopy:
 def _fill(
     table: Table, slot: int, columns: Mapping[str, int], consents: Mapping[str, State], index: int | None
 ) -> None:
-    """Write where a subject stands; what entry `index` left as it was keeps the entry that decided it."""
-    for purpose, column in columns.items():
-        reason, until, decided = consents.get(purpose, (Reason.NEVER_ASKED, 0, None))
-        code, before = CODES[reason], table.get(slot, column)
-        if decided is not None:
-            deciding = decided + 1
-        elif before[:2] == (code, until):
-            deciding = before[2]
-        else:
-            deciding = 0 if index is None or reason is Reason.NEVER_ASKED else index + 1
-        table.put(slot, column, (code, until, deciding))
+    """Write where a subject stands on these purposes, decided by entry `index` unless they say which."""
+    for purpose, (reason, until, decided) in consents.items():
+        column = columns.get(purpose)
+        if column is not None:
+            deciding = index if decided is None else decided
+            table.put(slot, column, (CODES[reason], until, 0 if deciding is None else deciding + 1))

@@ -34,6 +34,11 @@ class Flight:
         self._done = Event()
         self._listeners: list[Callable[[], object]] = []
 
+    @property
+    def landed(self) -> bool:
+        """Whether this has ended."""
+        return self._done.is_set()
+
     def wait(self, seconds: float) -> bool:
         """Wait for the end; return whether it came in time."""
         return self._done.wait(seconds)

@@ -27,6 +27,7 @@ _LONGEST_ASKED_PAUSE_S = 30.0
 _STEADY_S = 5.0
 _CONNECT_S = 2.0
 _SNAPSHOT_READ_S = 10.0
+_NOT_FOUND = 404
 
 
 class Intake:
@@ -50,7 +51,10 @@ class Intake:
 
 
 class Follower:
-    """The thread. It ends only when it is told to, and is started again when it is found dead."""
+    """The thread. It ends only when it is told to, and is started again when it is found dead.
+
+    `tried` says that the first connection has come to its end, `absent` that the service has no stream.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,8 @@ class Follower:
         self._response: httpx2.Response | None = None
         self.ready = Event()
         self.connections = 0
+        self.tried = False
+        self.absent = False
 
     def ensure(self) -> None:
         """Start the thread unless it runs or was stopped."""
@@ -108,6 +114,7 @@ class Follower:
                 self._asking.say_once(
                     f"stream {type(error).__name__}", "The consent stream broke (%s).", type(error).__name__
                 )
+            self.tried = True
             failures = 0 if self._clock.monotonic() - began > _STEADY_S else failures + 1
             stop.wait(pause(failures, asked))
 
@@ -152,6 +159,7 @@ class Follower:
         return None
 
     def _refused(self, response: httpx2.Response) -> float | None:
+        self.absent = response.status_code == _NOT_FOUND
         self._asking.unanswered(Malformed(f"status {response.status_code} where a stream was asked for"))
         return retry_after(
             Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, b"")

@@ -166,7 +166,7 @@ class Gatekeeper:
         answer = self.conclude(subject, purpose)
         if isinstance(answer, Verdict):
             return answer
-        answer.wait(self.options.miss_timeout)
+        answer.wait(self._patience())
         return self.landed(answer, purpose)
 
     def conclude(self, subject: str, purpose: str) -> Verdict | Flight:
@@ -190,7 +190,7 @@ class Gatekeeper:
         answer = self.conclude(subject, purpose)
         if isinstance(answer, Verdict):
             return answer
-        await _landing(answer, self.options.miss_timeout)
+        await _landing(answer, self._patience())
         return self.landed(answer, purpose)
 
     def landed(self, flight: Flight, purpose: str) -> Verdict:
@@ -199,8 +199,14 @@ class Gatekeeper:
         if verdict is None and flight.verdicts is not None:
             verdict = flight.verdicts.get(purpose)
         if verdict is None:
-            return Verdict.of(Reason.UNAVAILABLE) if self.copy.live else self.copy.closed
+            asked_in_vain = self.copy.live or flight.landed
+            return Verdict.of(Reason.UNAVAILABLE) if asked_in_vain else self.copy.closed
         return self._judged(verdict, purpose)
+
+    def _patience(self) -> float:
+        """Return the seconds that a decision may wait: more only while nothing else can be known."""
+        starting = not self.copy.was_live and (self.follower.absent or not self.follower.tried)
+        return self.options.timeout if starting else self.options.miss_timeout
 
     def notify(self, touched: list[str | None]) -> None:
         """Tell the listeners whose consents changed."""

@@ -20,7 +20,7 @@ from consent_sdk.verdict import Reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from consent_sdk.protocol import Answer
@@ -77,21 +77,12 @@ class SubjectToken(Frozen):
         return f"<SubjectToken until {self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
-class Use(Frozen):
-    """A purpose used a subject's data: for which feature, and when (RFC 3339)."""
+Use = tuple[str, str, str]
+"""Subject, purpose and feature of a use."""
 
-    __slots__ = ("feature", "purpose", "subject", "used_at")
 
-    subject: str
-    purpose: str
-    feature: str
-    used_at: str
-
-    def __init__(self, subject: str, purpose: str, *, feature: str, used_at: str) -> None:
-        self._init(subject=subject, purpose=purpose, feature=feature, used_at=used_at)
-
-    def __repr__(self) -> str:
-        return f"<Use of {self.purpose}>"
+MOST_SUBJECTS = 500
+"""Profiles in one request."""
 
 
 def profile_request(subject: str, purpose: str) -> Request:
@@ -109,29 +100,63 @@ def token_request(subject: str) -> Request:
     return about(subject, "POST", "/v1/subject/token", {})
 
 
-def uses_request(uses: Iterable[Use]) -> Request:
-    """Report uses, a line each."""
+def uses_request(uses: Mapping[Use, int]) -> Request:
+    """Report how often each use happened, up to 1,000 kinds of them."""
     import json  # noqa: PLC0415  # too slow to import with the package
 
-    lines = [
-        json.dumps({name: getattr(use, name) for name in ("subject", "purpose", "feature", "used_at")})
-        for use in uses
+    body = [
+        {"subject": subject, "purpose": purpose, "feature": feature, "times": times}
+        for (subject, purpose, feature), times in uses.items()
     ]
-    headers = (("Content-Type", "application/x-ndjson"),)
-    return Request("POST", "/v1/uses", headers=headers, content="\n".join(lines).encode())
+    headers = (("Content-Type", "application/json"),)
+    return Request("POST", "/v1/uses", headers=headers, content=json.dumps({"uses": body}).encode())
+
+
+def profiles_request(subjects: Sequence[str], purpose: str) -> Request:
+    """Ask for what a purpose may know of up to 500 subjects; raise `InvalidSubject` for what is none."""
+    import json  # noqa: PLC0415  # as above
+
+    for subject in subjects:
+        encode_subject(subject)
+    body = {"purpose": purpose, "subjects": list(subjects)}
+    headers = (("Content-Type", "application/json"),)
+    return Request("POST", "/v1/profiles/query", headers=headers, content=json.dumps(body).encode())
 
 
 def read_profile(answer: Answer) -> Profile:
     """Read a profile, or the gate's reason for keeping it shut."""
     if answer.status == _FORBIDDEN:
-        reason = read_object(answer, _FORBIDDEN).get("reason")
-        known = read_reason(reason) if isinstance(reason, str) else Reason.UNAVAILABLE
-        return Profile({}, reason=Reason.UNAVAILABLE if known is Reason.GRANTED else known)
-    body = read_object(answer)
+        return _shut(read_object(answer, _FORBIDDEN).get("reason"))
+    return _profile(read_object(answer))
+
+
+def read_profiles(answer: Answer, subjects: Sequence[str]) -> dict[str, Profile]:
+    """Read the profiles of these subjects."""
+    profiles = read_object(answer).get("profiles")
+    if not isinstance(profiles, list) or len(profiles) != len(subjects):
+        raise Malformed("not a profile for each subject")
+    return {subject: _profile(body) for subject, body in zip(subjects, profiles, strict=True)}
+
+
+def _profile(body: object) -> Profile:
+    if not isinstance(body, dict):
+        raise Malformed("not a profile")
+    if "reason" in body and "attributes" not in body:
+        return _shut(body["reason"])
     attributes, index = body.get("attributes"), body.get("index")
     if not isinstance(attributes, dict) or (index is not None and type(index) is not int):
         raise Malformed("not a profile")
     return Profile(attributes, reason=Reason.GRANTED, index=index)
+
+
+def _shut(reason: object) -> Profile:
+    known = read_reason(reason) if isinstance(reason, str) else Reason.UNAVAILABLE
+    return Profile({}, reason=Reason.UNAVAILABLE if known is Reason.GRANTED else known)
+
+
+def all_shut(subjects: Sequence[str], reason: Reason) -> dict[str, Profile]:
+    """Return a profile for each subject that stays shut."""
+    return {subject: Profile({}, reason=reason) for subject in subjects}
 
 
 def read_stored(answer: Answer) -> tuple[str, ...]:
@@ -149,11 +174,3 @@ def read_token(answer: Answer) -> SubjectToken:
     if not isinstance(token, str) or not isinstance(expires_at, str):
         raise Malformed("not a token")
     return SubjectToken(token, expires_at=moment(expires_at))
-
-
-def a_use(subject: str, purpose: str, feature: str, used_at: datetime) -> Use:
-    """Return a use to report; raise `InvalidSubject` for no subject."""
-    from consent_sdk.protocol import rfc3339  # noqa: PLC0415  # as json above
-
-    encode_subject(subject)
-    return Use(subject, purpose, feature=feature, used_at=rfc3339(used_at))

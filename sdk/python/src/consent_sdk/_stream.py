@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 State = tuple["Reason", int, "int | None"]
 """Reason, until when (epoch seconds, 0 for no end), and the entry that decided where the service says so."""
 
+NOBODY = "-"
+"""The subject of an entry that changes nothing."""
+
 _LATEST = (1 << 32) - 1
 
 
 class Change(Frozen):
-    """Entry `index` changed this subject; `consents` is everything it was ever asked, as it stands."""
+    """Entry `index` left these purposes of this subject so; the others are as they were.
+
+    The subject `-` is nobody: an entry that changes nothing.
+    """
 
     __slots__ = ("consents", "index", "subject")
 
@@ -35,39 +41,47 @@ class Change(Frozen):
 
 
 class Head(Frozen):
-    """Every entry up to `index` was sent before this, `at` seconds after the answer began.
+    """A proof: `at` seconds after the answer began the ledger ended with entry `index`, all of it sent."""
 
-    With an id of its own (`entry`) it stands for an entry that changed nobody. A heartbeat has none, and so
-    cannot hide that an entry before it was lost.
-    """
-
-    __slots__ = ("at", "entry", "index")
+    __slots__ = ("at", "index")
 
     index: int
     at: float | None
-    entry: bool
 
-    def __init__(self, *, index: int, at: float | None = None, entry: bool = False) -> None:
-        self._init(index=index, at=at, entry=entry)
+    def __init__(self, *, index: int, at: float | None = None) -> None:
+        self._init(index=index, at=at)
 
 
 class Reset(Frozen):
-    """Everything may have changed: begin anew."""
+    """Everything may have changed: forget it. The stream goes on after entry `index`, where that is said."""
 
-    __slots__ = ()
+    __slots__ = ("index",)
+
+    index: int | None
+
+    def __init__(self, *, index: int | None = None) -> None:
+        self._init(index=index)
 
 
 class Header(Frozen):
     """The first line of a snapshot: the ledger's size, the published purposes, the key of refs."""
 
-    __slots__ = ("head", "purposes", "ref_key")
+    __slots__ = ("head", "purposes", "ref_key", "retired")
 
     head: int
     purposes: frozenset[str] | None
+    retired: frozenset[str]
     ref_key: bytes
 
-    def __init__(self, *, head: int, purposes: frozenset[str] | None, ref_key: bytes) -> None:
-        self._init(head=head, purposes=purposes, ref_key=ref_key)
+    def __init__(
+        self,
+        *,
+        head: int,
+        purposes: frozenset[str] | None,
+        ref_key: bytes,
+        retired: frozenset[str] = frozenset(),
+    ) -> None:
+        self._init(head=head, purposes=purposes, ref_key=ref_key, retired=retired)
 
     def __repr__(self) -> str:
         return f"<Header head={self.head}>"
@@ -90,22 +104,29 @@ def snapshot_request() -> Request:
 
 
 def read_event(event: Event) -> Change | Head | Reset | None:
-    """Return what an event says, None for a kind of a newer service; raise `Malformed` for nonsense."""
-    if event.name == "change":
-        body = _object(event.data)
-        if not event.id.isascii() or not event.id.isdigit():
-            raise Malformed("a change without an index")
-        return Change(
-            index=int(event.id), subject=_text(body.get("subject")), consents=_states(body.get("consents"))
-        )
+    """Return what an event says; raise `Malformed` for nonsense.
+
+    None for a kind of a newer service: if it stood for an entry, the next one shows a gap.
+    """
     if event.name == "head":
         body = _object(event.data)
         index, at = body.get("index"), body.get("at")
         if type(index) is not int or index < -1:
             raise Malformed("a head without an index")
-        seconds = float(at) if isinstance(at, (int, float)) else None
-        return Head(index=index, at=seconds, entry=event.id == str(index))
-    return Reset() if event.name == "reset" else None
+        return Head(index=index, at=float(at) if isinstance(at, (int, float)) else None)
+    if event.name == "reset":
+        index = _object(event.data).get("index")
+        return Reset(index=index if type(index) is int and index >= -1 else None)
+    if event.name not in ("change", "notice"):
+        return None
+    if not event.id.isascii() or not event.id.isdigit():
+        raise Malformed("an entry without an index")
+    body = _object(event.data)
+    if event.name == "notice":
+        return Change(index=int(event.id), subject=NOBODY, consents={})
+    return Change(
+        index=int(event.id), subject=_text(body.get("subject")), consents=_states(body.get("consents"))
+    )
 
 
 def read_header(line: bytes) -> Header:
@@ -125,7 +146,13 @@ def read_header(line: bytes) -> Header:
         ref_key = b64decode(key, validate=True)
     except ValueError:
         raise Malformed("not base64") from None
-    return Header(head=head, purposes=frozenset(filter(is_purpose, purposes)), ref_key=ref_key)
+    retired = body.get("retired")
+    return Header(
+        head=head,
+        purposes=frozenset(filter(is_purpose, purposes)),
+        retired=frozenset(filter(is_purpose, retired)) if isinstance(retired, list) else frozenset(),
+        ref_key=ref_key,
+    )
 
 
 def read_row(line: bytes) -> tuple[str, Mapping[str, State]] | int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from threading import Event, Lock, Thread
 
-from consent_sdk._profile import a_use, uses_request
+from consent_sdk._profile import uses_request
 from consent_sdk._transport import Unreachable
 from consent_sdk.errors import InvalidSubject
-from consent_sdk.protocol import CREATED, OK, TRY_AGAIN
+from consent_sdk.protocol import TRY_AGAIN, encode_subject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,13 +16,16 @@ if TYPE_CHECKING:
     from consent_sdk._transport import HttpTransport
 
 _MOST_WAITING = 10_000
-_BATCH = 500
+_BATCH = 1000
 _EVERY_S = 1.0
-_NO_CONTENT = 204
+_GOOD = 300
 
 
 class UseReporter:
-    """A bounded queue and a thread, started by the first use. A full queue forgets its oldest."""
+    """Counts uses and sends them each second, from a thread that the first use starts.
+
+    What waits is bounded: past 10,000 kinds of uses further ones are lost, which is said once.
+    """
 
     def __init__(self, http: HttpTransport, asking: Asking, *, timeout: float) -> None:
         self._http = http
@@ -33,7 +35,7 @@ class UseReporter:
 
     def after_fork(self) -> None:
         """Begin empty: the parent reports what was waiting."""
-        self._waiting: deque[Use] = deque()
+        self._waiting: dict[Use, int] = {}
         self._lock = Lock()
         self._sending = Lock()
         self._wake = Event()
@@ -41,22 +43,15 @@ class UseReporter:
         self._closed = False
 
     def report(self, subject: str, purpose: str, feature: str) -> None:
-        """Queue a use that happened now."""
-        from datetime import UTC, datetime  # noqa: PLC0415  # too slow to import with the package
-
+        """Count a use."""
         try:
-            use = a_use(subject, purpose, feature, datetime.now(UTC))
+            encode_subject(subject)
         except InvalidSubject:
             if self._asking.strict:
                 raise
             return
         with self._lock:
-            if len(self._waiting) >= _MOST_WAITING:
-                self._waiting.popleft()
-                self._asking.say_once(
-                    "uses", "Uses are reported faster than the service takes them: some are lost."
-                )
-            self._waiting.append(use)
+            self._count((subject, purpose, feature), 1)
             if self._thread is None and not self._closed:
                 self._thread = Thread(target=self._run, name="consent-uses", daemon=True)
                 self._thread.start()
@@ -67,7 +62,8 @@ class UseReporter:
             while batch := self._next():
                 if not self._send(batch):
                     with self._lock:
-                        self._waiting.extendleft(reversed(batch))
+                        for use, times in batch.items():
+                            self._count(use, times)
                     return False
             return True
 
@@ -82,19 +78,25 @@ class UseReporter:
             self._wake.wait(_EVERY_S)
             self.flush()
 
-    def _next(self) -> list[Use]:
-        with self._lock:
-            return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+    def _count(self, use: Use, times: int) -> None:
+        if use in self._waiting or len(self._waiting) < _MOST_WAITING:
+            self._waiting[use] = self._waiting.get(use, 0) + times
+        else:
+            self._asking.say_once(
+                "uses", "Uses are reported faster than the service takes them: some are lost."
+            )
 
-    def _send(self, batch: list[Use]) -> bool:
+    def _next(self) -> dict[Use, int]:
+        with self._lock:
+            return dict(self._waiting.popitem() for _ in range(min(_BATCH, len(self._waiting))))
+
+    def _send(self, batch: dict[Use, int]) -> bool:
         """Return whether the batch is done with: taken, or refused for good (which is said once)."""
         try:
             answer = self._http.send(uses_request(batch), timeout=self._timeout)
         except Unreachable as error:
             self._asking.unanswered(error)
             return False
-        if answer.status not in (OK, CREATED, _NO_CONTENT) and answer.status not in TRY_AGAIN:
-            self._asking.say_once(
-                "uses refused", "The consent service refused a report of uses (%s).", str(answer.status)
-            )
+        if answer.status >= _GOOD and answer.status not in TRY_AGAIN:
+            self._asking.say_once("refused", "The service refused a report of uses (%s).", str(answer.status))
         return answer.status not in TRY_AGAIN

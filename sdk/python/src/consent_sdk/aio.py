@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from consent_sdk._asking import a_decision, new_idempotency_key, outcome, retry_in
 from consent_sdk._client import Client, some_options
 from consent_sdk._personalized import feature_name, is_async, personalize_async, subject_finder
 from consent_sdk._profile import (
+    MOST_SUBJECTS,
     Profile,
+    all_shut,
     profile_request,
+    profiles_request,
     read_profile,
+    read_profiles,
     read_stored,
     read_token,
     token_request,
@@ -158,7 +164,7 @@ class AsyncConsentClient(Client):
 
     async def profiles(self, subjects: Iterable[str], *, purpose: str) -> dict[str, Profile]:
         """Return the profiles of several subjects, each as `profile` gives it."""
-        return {subject: await self.profile(subject, purpose=purpose) for subject in subjects}
+        return await self._profiles(list(dict.fromkeys(subjects)), purpose)
 
     async def update_profile(self, subject: str, attributes: Mapping[str, object]) -> tuple[str, ...]:
         """Store attributes, as `ConsentClient.update_profile` describes."""
@@ -204,7 +210,9 @@ class AsyncConsentClient(Client):
             decided_at=decided_at,
         )
         key = idempotency_key or new_idempotency_key()
-        return await self._write(decision_request(subject, body, idempotency_key=key), read_recorded)
+        recorded = await self._write(decision_request(subject, body, idempotency_key=key), read_recorded)
+        self._keeper.copy.expect(subject, recorded.index)
+        return recorded
 
     async def inclusion_proof(self, index: int, *, size: int) -> InclusionProof:
         """Return the proof, not yet verified, as `ConsentClient.inclusion_proof` describes."""
@@ -228,6 +236,23 @@ class AsyncConsentClient(Client):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _profiles(self, subjects: list[str], purpose: str) -> dict[str, Profile]:
+        found: dict[str, Profile] = {}
+        asked = []
+        for subject in subjects:
+            verdict = await self.check(subject, purpose)
+            found[subject] = Profile({}, reason=verdict.reason)
+            if verdict:
+                asked.append(subject)
+        for start in range(0, len(asked), MOST_SUBJECTS):
+            some = asked[start : start + MOST_SUBJECTS]
+            found |= await self._read(
+                partial(profiles_request, some, purpose),
+                partial(read_profiles, subjects=some),
+                partial(all_shut, some),
+            )
+        return found
 
     async def _read(
         self, request: Callable[[], Request], read: Callable[[Answer], T], closed: Callable[[Reason], T]

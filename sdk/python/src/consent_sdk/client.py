@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from consent_sdk._asking import a_decision, new_idempotency_key, outcome, retry_in
 from consent_sdk._client import Client, some_options
 from consent_sdk._conclusions import ASK
 from consent_sdk._personalized import feature_name, is_async, personalize, personalize_async, subject_finder
 from consent_sdk._profile import (
+    MOST_SUBJECTS,
     Profile,
+    all_shut,
     profile_request,
+    profiles_request,
     read_profile,
+    read_profiles,
     read_stored,
     read_token,
     token_request,
@@ -170,7 +175,7 @@ class ConsentClient(Client):
 
     def profiles(self, subjects: Iterable[str], *, purpose: str) -> dict[str, Profile]:
         """Return the profiles of several subjects, each as `profile` gives it."""
-        return {subject: self.profile(subject, purpose=purpose) for subject in subjects}
+        return self._profiles(list(dict.fromkeys(subjects)), purpose)
 
     def update_profile(self, subject: str, attributes: Mapping[str, object]) -> tuple[str, ...]:
         """Store attributes, category to field to value; return the names of what was stored.
@@ -226,7 +231,9 @@ class ConsentClient(Client):
             decided_at=decided_at,
         )
         key = idempotency_key or new_idempotency_key()
-        return self._write(decision_request(subject, body, idempotency_key=key), read_recorded)
+        recorded = self._write(decision_request(subject, body, idempotency_key=key), read_recorded)
+        self._keeper.copy.expect(subject, recorded.index)
+        return recorded
 
     def inclusion_proof(self, index: int, *, size: int) -> InclusionProof:
         """Return the proof, not yet verified, that entry `index` is in the ledger of `size` entries.
@@ -271,6 +278,23 @@ class ConsentClient(Client):
         if isinstance(got, Unreachable):
             return Verdict.of(self._asking.unanswered(got))
         return self._asking.read_verdict(got, purpose)
+
+    def _profiles(self, subjects: list[str], purpose: str) -> dict[str, Profile]:
+        found: dict[str, Profile] = {}
+        asked = []
+        for subject in subjects:
+            verdict = self.check(subject, purpose)
+            found[subject] = Profile({}, reason=verdict.reason)
+            if verdict:
+                asked.append(subject)
+        for start in range(0, len(asked), MOST_SUBJECTS):
+            some = asked[start : start + MOST_SUBJECTS]
+            found |= self._read(
+                partial(profiles_request, some, purpose),
+                partial(read_profiles, subjects=some),
+                partial(all_shut, some),
+            )
+        return found
 
     def _read(
         self, request: Callable[[], Request], read: Callable[[Answer], T], closed: Callable[[Reason], T]

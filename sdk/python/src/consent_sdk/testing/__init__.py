@@ -93,8 +93,8 @@ class FakeConsent(ConsentClient):
         self._service.attributes[encode_subject(subject)] = dict(attributes)
 
     @property
-    def uses(self) -> list[dict[str, str]]:
-        """The uses that were reported: subject, purpose, feature, used_at."""
+    def uses(self) -> list[dict[str, object]]:
+        """The uses that were reported: subject, purpose, feature, times."""
         self._uses.flush()
         return list(self._service.uses)
 

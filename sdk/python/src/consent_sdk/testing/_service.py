@@ -34,7 +34,7 @@ class ServiceInMemory:
         self._head = 0
         self._lock = Lock()
         self.attributes: dict[str, dict[str, object]] = {}
-        self.uses: list[dict[str, str]] = []
+        self.uses: list[dict[str, object]] = []
         self.on_entry: Callable[[int, str], None] = lambda _index, _subject: None
 
     def send(self, request: Request, *, timeout: float) -> Answer:  # noqa: ARG002  # memory needs no time
@@ -44,16 +44,18 @@ class ServiceInMemory:
         headers = {name.lower(): value for name, value in request.headers}
         subject = headers.get("consent-subject", "")
         route = (request.method, request.path.partition("?")[0])
+        if route[1] in ("/v1/profile", "/v1/profiles/query", "/v1/uses", "/v1/subject/token"):
+            return self._data(route, subject, request.content)
         if route == ("POST", "/v1/gate"):
             return self._gate(subject, json.loads(request.content)["purposes"])
-        if route[1] in ("/v1/profile", "/v1/uses", "/v1/subject/token"):
-            return self._data(route, subject, request.content)
-        if route == ("GET", "/v1/consents"):
-            return _answer(200, {"consents": self._standing(subject), "head": self._head})
-        if route == ("GET", "/v1/decisions"):
-            return _answer(200, {"decisions": self._decisions.get(subject, [])})
         if route == ("POST", "/v1/decisions"):
             return self._decide(subject, json.loads(request.content), headers.get("idempotency-key", ""))
+        known: dict[tuple[str, str], dict[str, object]] = {
+            ("GET", "/v1/consents"): {"consents": self._standing(subject), "head": self._head},
+            ("GET", "/v1/decisions"): {"decisions": self._decisions.get(subject, [])},
+        }
+        if route in known:
+            return _answer(200, known[route])
         return _problem(404, "not-found", "The fake service has no such route.")
 
     def close(self) -> None:
@@ -137,9 +139,13 @@ class ServiceInMemory:
     def _data(self, route: tuple[str, str], subject: str, content: bytes) -> Answer:
         if route[0] == "GET":
             return _answer(200, {"attributes": self.attributes.get(subject, {}), "index": None})
+        if route == ("POST", "/v1/profiles/query"):
+            subjects = json.loads(content)["subjects"]
+            kept = [self.attributes.get(encode_subject(subject), {}) for subject in subjects]
+            return _answer(200, {"profiles": [{"attributes": held, "index": None} for held in kept]})
         if route == ("POST", "/v1/uses"):
-            self.uses.extend(json.loads(line) for line in content.splitlines())
-            return _answer(200, {})
+            self.uses.extend(json.loads(content)["uses"])
+            return _answer(202, {})
         if route[0] == "POST":
             expires_at = _moment(self._clock.time() + 900)
             return _answer(201, {"token": f"fake.{subject}", "expires_at": expires_at})
