@@ -1,5 +1,6 @@
 """Fixtures for every test: a fresh database of either kind, and a free port."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
-from tests.installation import Installation, Tampering, check_ledger
+from tests.installation import Installation, Tampering, check_ledger, make_schema
 from tests.postgres import PostgresServer
 from tests.servers import unused_port
 
@@ -53,10 +54,41 @@ def free_port() -> int:
     return unused_port()
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with our tables: copying it is quicker than migrating."""
+    path = tmp_path_factory.mktemp("template") / "consent.db"
+    make_schema(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgres_server: PostgresServer) -> str:
+    """The name of a PostgreSQL database with our tables."""
+    name = postgres_server.create_database()
+    make_schema(postgres_server.url(name))
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of either kind with our tables and nothing in them."""
+    if request.param == "sqlite":
+        copy = tmp_path / "consent.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), copy)
+        copy.chmod(0o600)
+        yield f"sqlite:///{copy}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database(template=request.getfixturevalue("postgresql_template"))
+    yield server.url(name)
+    server.drop_database(name)
+
+
 @pytest.fixture
-def unchecked_installation(database_url: str, tmp_path: Path) -> Iterator[Installation]:
+def unchecked_installation(migrated_url: str, tmp_path: Path) -> Iterator[Installation]:
     """A service without a notice, whose ledger is not verified at the end: for tests that spoil it."""
-    with Installation(home=tmp_path / "home", database_url=database_url) as installation:
+    with Installation(home=tmp_path / "home", database_url=migrated_url) as installation:
         yield installation
 
 
@@ -69,8 +101,8 @@ def installation(unchecked_installation: Installation) -> Iterator[Installation]
 
 
 @pytest.fixture
-def tampering(database_url: str) -> Iterator[Tampering]:
-    """A way into the database behind the service's back."""
-    tampering = Tampering(database_url)
+def tampering(unchecked_installation: Installation) -> Iterator[Tampering]:
+    """A way into the installation's database behind the service's back."""
+    tampering = Tampering(unchecked_installation.database_url)
     yield tampering
     tampering.close()

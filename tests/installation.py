@@ -12,16 +12,19 @@ from pydantic import SecretStr
 
 from consent_service.domain.decision import Decision
 from consent_service.domain.notice import Notice
+from consent_service.domain.purpose import PurposeKey
 from consent_service.operations.link_subjects import LinkAnswer, LinkSubjects
 from consent_service.operations.manage_tenants import create_tenant, require_tenant
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.publish_notice import PublishNotice
-from consent_service.operations.read_history import Consents, read_consents
+from consent_service.operations.read_history import Consents, CurrentConsent, read_consents
 from consent_service.operations.record_decision import DecisionAnswer, IdempotencyKey, RecordDecision
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Tenant
 from consent_service.operations.verify_ledger import VerifiedLedger, verify_ledger
 from consent_service.settings import Settings
+from consent_service.storage.engine import Database
+from consent_service.storage.schema import migrate
 from tests.builders import NOW, ChoiceName, a_decision, a_notice
 
 
@@ -42,6 +45,15 @@ class StoppedClock:
 def check_ledger(service: ConsentService) -> list[VerifiedLedger]:
     """Verify every tenant's ledger by the code of `consent ledger verify`; raise at the first bad entry."""
     return [verify_ledger(service.deployment, tenant) for tenant in service.deployment.tenants()]
+
+
+def make_schema(database_url: str) -> None:
+    """Bring an empty database to the program's schema."""
+    database = Database(database_url)
+    try:
+        migrate(database)
+    finally:
+        database.close()
 
 
 class Installation:
@@ -155,6 +167,10 @@ class Installation:
     def consents(self, subject: str, *, as_of: datetime | None = None) -> Consents:
         """Return the subject's consents now, or at a past moment."""
         return read_consents(self.service.deployment, self.tenant, self.tenant.subject(subject), as_of=as_of)
+
+    def consent(self, subject: str, purpose: str) -> CurrentConsent:
+        """Return the subject's consent for one purpose now."""
+        return self.consents(subject).consents[PurposeKey(purpose)]
 
     def reasons(self, subject: str, *, as_of: datetime | None = None) -> dict[str, str]:
         """Return the gate's reason for each purpose."""

@@ -152,10 +152,10 @@ def test_after_a_commit_that_failed_the_next_one_continues_the_log(
 
 
 @pytest.fixture
-def narrow(database_url: str, tmp_path: Path) -> Iterator[Installation]:
+def narrow(migrated_url: str, tmp_path: Path) -> Iterator[Installation]:
     """An installation in whose queue two requests may wait."""
     with Installation(
-        home=tmp_path / "home", database_url=database_url, settings={"queue_limit": 2, "batch_limit": 1}
+        home=tmp_path / "home", database_url=migrated_url, settings={"queue_limit": 2, "batch_limit": 1}
     ) as installation:
         installation.publish()
         yield installation

@@ -68,11 +68,9 @@ def test_a_key_with_another_body_in_the_same_commit_is_refused(installation: Ins
     assert isinstance(second, IdempotencyKeyReused)
 
 
-def test_the_same_request_at_two_services_is_recorded_once(
-    installation: Installation, database_url: str
-) -> None:
+def test_the_same_request_at_two_services_is_recorded_once(installation: Installation) -> None:
     with (
-        Installation(home=installation.home, database_url=database_url) as second,
+        Installation(home=installation.home, database_url=installation.database_url) as second,
         ThreadPoolExecutor(16) as pool,
     ):
         answers = list(
@@ -135,13 +133,13 @@ def test_only_answers_that_are_too_old_are_pruned(installation: Installation, ta
     assert installation.decide("customer-1", key="new").replayed
 
 
-def test_old_answers_are_pruned_at_the_start(
-    installation: Installation, tampering: Tampering, database_url: str
-) -> None:
+def test_old_answers_are_pruned_at_the_start(installation: Installation, tampering: Tampering) -> None:
     installation.decide("customer-1", key="old")
     installation.clock.advance(days=8)
 
-    with Installation(home=installation.home, database_url=database_url, clock=installation.clock):
+    with Installation(
+        home=installation.home, database_url=installation.database_url, clock=installation.clock
+    ):
         assert tampering.value("SELECT count(*) FROM idempotency") == 0
 
 
