@@ -23,6 +23,7 @@ ConsentToolkitError
 │   ├── TenantExists
 │   ├── LinkRefused
 │   ├── ErasureRefused
+│   ├── RotationOvertaken
 │   └── NoLiveGrant               carries the categories that nobody granted
 ├── AccessDenied
 │   ├── Unauthenticated
@@ -165,6 +166,10 @@ class LinkRefused(Conflict):
 
 class ErasureRefused(Conflict):
     """This subject is linked to a known one, who alone can be erased, with all that is linked to her."""
+
+
+class RotationOvertaken(Conflict):
+    """Another process rotated this key meanwhile."""
 
 
 class NoLiveGrant(Conflict):

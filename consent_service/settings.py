@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     keystore_secret: SecretStr | None = Field(
         default=None, description="Token or PIN that opens the keystore, where it needs one."
     )
+    signing_in_keystore: bool = Field(
+        default=False, description="Make new ledger signing keys in the keystore, which they never leave."
+    )
     grace_days: Annotated[int, Field(ge=0, le=3650)] = Field(
         default=30,
         description="Days that an expired or outdated grant keeps its keys, closed, for a renewal.",

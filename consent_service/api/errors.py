@@ -94,6 +94,7 @@ KINDS: dict[type[errors.ConsentToolkitError], tuple[int, str, str]] = {
     errors.NotFound: (404, "not-found", "Not found"),
     errors.IdempotencyKeyReused: (409, "idempotency-key-reused", "Idempotency key reused"),
     errors.ErasureRefused: (409, "erasure-refused", "Erasure refused"),
+    errors.RotationOvertaken: (409, "rotation-overtaken", "Rotation overtaken"),
     errors.NoLiveGrant: (409, "no-live-grant", "No live grant"),
     errors.LinkRefused: (409, "link-refused", "Link refused"),
     errors.Conflict: (409, "conflict", "Conflict"),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli import audit, demo, keys, ledger, notice, receipt, serve, tenant
+from consent_service.cli import audit, demo, keys, ledger, notice, receipt, rotation, serve, tenant
 
 app = typer.Typer(
     name="consent",
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(keys.app, name="key")
+app.add_typer(rotation.app, name="keys")
 app.add_typer(notice.app, name="notice")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(audit.app, name="audit")

@@ -66,6 +66,22 @@ _MODULES = {  # scheme: module, the extra that brings its library, the library
 }
 
 
+def epoch_location(location: str) -> str:
+    """Return where the root key of epochs lives: beside the lasting one, under its name and `-epoch`.
+
+    It is apart because ending an epoch destroys its older versions, and a backup of the database has to open
+    without them: all but the profiles.
+    """
+    if location.startswith("pkcs11:"):
+        path, mark, query = location.partition("?")
+        parts = [f"{part}-epoch" if part.startswith("object=") else part for part in path.split(";")]
+        return ";".join(parts) + mark + query
+    if location.startswith(("openbao+", "aws-kms:")):
+        before, mark, query = location.partition("?")
+        return f"{before}-epoch{mark}{query}"
+    return f"{location}#epoch"
+
+
 def open_keystore(location: str, *, secret: str = "", create: bool) -> Keystore:
     """Open the keystore at `location`; with `create`, make its first root key when it has none.
 

@@ -1,9 +1,9 @@
 """Root keys in one local file that only its owner can read: the default keystore.
 
-    {"format": "consent-keys/1", "current": "<key id>", "keys": {"<key id>": "<secret, base64>", …}}
+    {"format": "consent-keys/1", "lasting": {"current": "<key id>", "keys": {"<key id>": "<base64>", …}}, …}
 
-A key id is derived from its secret, so a damaged file shows when it is opened. New keys are wrapped under
-the current root key; the others stay readable until they are destroyed.
+Each section is a keystore of its own. A key id is derived from its secret, so a damaged file shows when it is
+opened. New keys are wrapped under a section's current root key; the others stay readable until destroyed.
 """
 
 import base64
@@ -15,11 +15,15 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from consent_service.errors import KeyFileMissing, SealBroken, WrongKey
 from consent_service.vault.seal import SECRET_SIZE, SealingKey, open_sealed, seal, sealed_key_id
+
+LASTING = "lasting"
+"""The section of the root key that is kept; the one of epochs has its own."""
 
 _FORMAT = "consent-keys/1"
 _OWNER_ONLY = 0o600
@@ -33,24 +37,29 @@ class LocalFileKeystore:
     read when it is first met.
     """
 
-    def __init__(self, path: Path, keys: "_Keys") -> None:
+    def __init__(self, path: Path, section: str, keys: "_Keys") -> None:
         self._path = path
+        self._section = section
         self._keys = keys
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path | str, *, create: bool) -> "LocalFileKeystore":
-        """Open the key file at `path`; with `create`, make it (mode 0600) when there is none.
+    def open(cls, path: Path | str, *, create: bool, section: str = LASTING) -> "LocalFileKeystore":
+        """Open a section of the key file at `path`; with `create`, make what is missing (mode 0600).
 
         Raises `KeyFileMissing`, and `WrongKey` when others than its owner may read it or it is damaged.
         """
         path = Path(path)
-        if create and not path.exists():
-            _create(path)
-        return cls(path, _read(path))
+        if create:
+            _create(path, section)
+        sections = _read(path)
+        if section not in sections:
+            raise KeyFileMissing(f"{path} has no {section} keys: restore it, or start on an empty database.")
+        return cls(path, section, sections[section])
 
     def wrap(self, key: bytes, *, context: bytes) -> bytes:
         """Return `key` sealed under the current root key and bound to `context`."""
+        self._reload()
         return seal(self._keys.current, key, context)
 
     def unwrap(self, wrapped: bytes, *, context: bytes) -> bytes:
@@ -65,6 +74,7 @@ class LocalFileKeystore:
     @property
     def current(self) -> str:
         """The version under which `wrap` wraps now."""
+        self._reload()
         return self._keys.current.id.hex()
 
     @property
@@ -94,20 +104,24 @@ class LocalFileKeystore:
     def _root_key(self, wrapped: bytes) -> SealingKey:
         version = self.version_of(wrapped)
         if version not in self._keys.by_id:
-            with self._lock:
-                self._keys = _read(self._path)
+            self._reload()
         if version not in self._keys.by_id:
             raise WrongKey(
                 f"{self._path} lacks root key {version}: restore the key file that belongs to this database."
             )
         return self._keys.by_id[version]
 
+    def _reload(self) -> None:
+        """Read the file again: another process may have added a root key or destroyed one."""
+        with self._lock:
+            self._keys = _read(self._path)[self._section]
+
     def _change(self, change: "Callable[[_Keys], _Keys]") -> "_Keys":
         with self._lock, _locked(self._path):
-            keys = change(_read(self._path))
-            _write(self._path, keys)
-            self._keys = keys
-            return keys
+            sections = _read(self._path)
+            self._keys = change(sections[self._section])
+            _write(self._path, {**sections, self._section: self._keys})
+            return self._keys
 
 
 class _Keys:
@@ -135,24 +149,16 @@ class _Keys:
         kept = list(self.by_id)[list(self.by_id).index(version) :]
         return _Keys({kept_version: self.by_id[kept_version] for kept_version in kept}, self.current)
 
-    def encode(self) -> bytes:
-        return json.dumps(
-            {
-                "format": _FORMAT,
-                "current": self.current.id.hex(),
-                "keys": {
-                    version: base64.b64encode(key.secret).decode() for version, key in self.by_id.items()
-                },
-            },
-            indent=2,
-        ).encode()
+    def document(self) -> dict[str, object]:
+        """Return the JSON members of this section."""
+        return {
+            "current": self.current.id.hex(),
+            "keys": {version: base64.b64encode(key.secret).decode() for version, key in self.by_id.items()},
+        }
 
     @classmethod
-    def decode(cls, data: bytes) -> "_Keys":
-        """Raise `ValueError`, `KeyError`, `TypeError` or `AttributeError` when `data` is not a key file."""
-        document = json.loads(data)
-        if document["format"] != _FORMAT:
-            raise ValueError("another format")
+    def parse(cls, document: Mapping[str, Any]) -> "_Keys":  # JSON of any shape
+        """Raise `ValueError`, `KeyError`, `TypeError` or `AttributeError` for anything but a section."""
         by_id: dict[str, SealingKey] = {}
         for version, text in document["keys"].items():
             secret = base64.b64decode(text, validate=True)
@@ -162,7 +168,19 @@ class _Keys:
         return cls(by_id, by_id[document["current"]])
 
 
-def _read(path: Path) -> _Keys:
+def _encode(sections: Mapping[str, _Keys]) -> bytes:
+    document = {"format": _FORMAT, **{name: keys.document() for name, keys in sections.items()}}
+    return json.dumps(document, indent=2).encode()
+
+
+def _decode(data: bytes) -> dict[str, _Keys]:
+    document = json.loads(data)
+    if document.pop("format") != _FORMAT or not document:
+        raise ValueError("another format")
+    return {name: _Keys.parse(section) for name, section in document.items()}
+
+
+def _read(path: Path) -> dict[str, _Keys]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -175,19 +193,20 @@ def _read(path: Path) -> _Keys:
             raise WrongKey(f"{path} can be read by others (mode {mode & 0o777:04o}): run chmod 600 on it.")
         data = file.read()
     try:
-        return _Keys.decode(data)
+        return _decode(data)
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
         raise WrongKey(f"{path} is damaged or not a key file: restore it.") from None
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, section: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path):
-        if not path.exists():  # else another process was first: its keys are the keys
-            _write(path, _Keys.generate())
+        sections = _read(path) if path.exists() else {}
+        if section not in sections:  # else another process was first: its keys are the keys
+            _write(path, {**sections, section: _Keys.generate()})
 
 
-def _write(path: Path, keys: _Keys) -> None:
+def _write(path: Path, sections: Mapping[str, _Keys]) -> None:
     """Write a complete file under another name and move it: nobody ever meets half a key file.
 
     The folder is locked. What a killed process left under that name is removed: it may hold a key that
@@ -198,7 +217,7 @@ def _write(path: Path, keys: _Keys) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(keys.encode())
+            file.write(_encode(sections))
             file.flush()
             os.fsync(descriptor)
         temporary.replace(path)
@@ -231,5 +250,6 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def open_location(location: str, *, secret: str, create: bool) -> LocalFileKeystore:  # noqa: ARG001 - a file has none
-    """Open a path, or `file:` and a path."""
-    return LocalFileKeystore.open(location.removeprefix("file:"), create=create)
+    """Open a path, or `file:` and a path; a section but the lasting one follows after `#`."""
+    path, _, section = location.removeprefix("file:").partition("#")
+    return LocalFileKeystore.open(path, create=create, section=section or LASTING)

@@ -160,7 +160,37 @@ class ErasureRecord:
         )
 
 
-Record = DecisionRecord | LinkRecord | NoticeRecord | ErasureRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """The record of a new key of the tenant (kind `key`). It is public: it holds no secret.
+
+    `what` is signing, vault or another kind of key. For the signing key, `vkey` is the new verifier key and
+    `previous` the one before (C2SP signed-note): the old key signs a checkpoint over this entry, so whoever
+    trusts it may follow to the new one.
+    """
+
+    what: str
+    version: int
+    recorded_at: datetime
+    vkey: str | None = None
+    previous: str | None = None
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes that the leaf commits to."""
+        return canonical_json(
+            {
+                "v": RECORD_VERSION,
+                "kind": Kind.KEY.value,
+                "what": self.what,
+                "version": self.version,
+                "vkey": self.vkey,
+                "previous": self.previous,
+                "recorded_at": format_time(self.recorded_at),
+            }
+        )
+
+
+Record = DecisionRecord | LinkRecord | NoticeRecord | ErasureRecord | KeyRecord
 
 
 def decode_record(data: bytes) -> Record:
@@ -235,11 +265,25 @@ def _erasure(document: Mapping[str, JsonValue]) -> ErasureRecord:
     )
 
 
+def _key(document: Mapping[str, JsonValue]) -> KeyRecord:
+    version, vkey, previous = document["version"], document["vkey"], document["previous"]
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise TypeError("version")
+    return KeyRecord(
+        what=_text(document, "what"),
+        version=version,
+        recorded_at=parse_time(_text(document, "recorded_at")),
+        vkey=None if vkey is None else str(vkey),
+        previous=None if previous is None else str(previous),
+    )
+
+
 _DECODERS: dict[str, Callable[[Mapping[str, JsonValue]], Record]] = {
     Kind.DECISION.value: _decision,
     Kind.LINK.value: _link,
     Kind.NOTICE.value: _notice,
     Kind.ERASURE.value: _erasure,
+    Kind.KEY.value: _key,
 }
 
 

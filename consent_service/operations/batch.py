@@ -10,6 +10,7 @@ from consent_service.domain.consent import NOBODY
 from consent_service.domain.subject import SubjectRef
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.entry import OPENING_SIZE, Kind, commitment, leaf
+from consent_service.ledger.note import NoteSigner
 from consent_service.ledger.tail import Tail
 from consent_service.operations.key_moves import KeyMoves
 from consent_service.operations.notice_book import NoticeBook, PublishedNotice
@@ -61,7 +62,8 @@ class Request(Protocol):
 class Batch:
     """The head is locked, the subjects are loaded; `append` adds entries; `store` writes them all.
 
-    `now` is the moment every entry of this batch is recorded at.
+    `now` is the moment every entry of this batch is recorded at; `successors` are signing keys that this
+    batch introduces, which sign its checkpoint beside the one before.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Batch:
         self.book = book
         self.now = now
         self.keys = KeyMoves(scope, tenant.keyring)
+        self.successors: list[NoteSigner] = []
         self._head = head
         self._tail = tail
         self._next_subject_id = head.next_subject_id
@@ -196,7 +199,7 @@ class Batch:
             return
         size, root = self._tail.size, self._tail.frontier.root()
         note = sign_checkpoint(
-            Checkpoint(origin=self.tenant.origin, size=size, root=root), self.tenant.signer
+            Checkpoint(origin=self.tenant.origin, size=size, root=root), self.tenant.signer, *self.successors
         )
         self._write()
         store_tree(self.scope, tiles=self._tail.take_changed(), checkpoint={"size": size, "note": note})

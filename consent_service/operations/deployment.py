@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from consent_service.domain.subject import TenantName
-from consent_service.errors import UnknownTenant
-from consent_service.keystores.keystore import Keystore, open_keystore
+from consent_service.errors import ConsentToolkitError, UnknownTenant
+from consent_service.keystores.keystore import epoch_location, open_keystore
 from consent_service.operations.notice_book import NoticeBook, extend_book
-from consent_service.operations.tenant import Tenant, open_tenant
+from consent_service.operations.tenant import Roots, Tenant, open_tenant
 from consent_service.settings import Settings
 from consent_service.storage.engine import Database
 from consent_service.storage.ledger_store import Head, read_head
@@ -22,6 +22,22 @@ from consent_service.storage.vault_store import key_versions, tenant_keys
 Clock = Callable[[], datetime]
 
 
+KEYS_LOCK = "keys"
+"""Held on the database while tenants are created and root keys rotate: one at a time."""
+
+
+def _open_roots(settings: Settings, *, create: bool) -> Roots:
+    location = settings.resolved_keystore
+    secret = settings.keystore_secret.get_secret_value() if settings.keystore_secret else ""
+    lasting = open_keystore(location, secret=secret, create=create)
+    try:
+        epoch = open_keystore(epoch_location(location), secret=secret, create=create)
+    except ConsentToolkitError:
+        lasting.close()
+        raise
+    return Roots(lasting=lasting, epoch=epoch, signing_inside=settings.signing_in_keystore)
+
+
 def utc_now() -> datetime:
     """Return the time in UTC to the millisecond, the resolution of the ledger."""
     now = datetime.now(UTC)
@@ -31,12 +47,10 @@ def utc_now() -> datetime:
 class Deployment:
     """Database, keystore and the tenants they hold. Safe to share between threads."""
 
-    def __init__(
-        self, settings: Settings, database: Database, keystore: Keystore, clock: Clock = utc_now
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, roots: Roots, clock: Clock = utc_now) -> None:
         self.settings = settings
         self.database = database
-        self.keystore = keystore
+        self.roots = roots
         self.clock = clock
         self._lock = threading.Lock()
         self._tenants: dict[int, Tenant] = {}
@@ -54,26 +68,29 @@ class Deployment:
         require_schema(database)
         with database.reading() as connection:
             first_start = not list_tenants(connection)
-        keystore = open_keystore(
-            settings.resolved_keystore,
-            secret=settings.keystore_secret.get_secret_value() if settings.keystore_secret else "",
-            create=first_start,
-        )
-        deployment = cls(settings, database, keystore, clock)
-        deployment.tenants()
+        try:
+            deployment = cls(settings, database, _open_roots(settings, create=first_start), clock)
+        except ConsentToolkitError:
+            database.close()
+            raise
+        try:
+            deployment.tenants()
+        except ConsentToolkitError:
+            deployment.close()
+            raise
         return deployment
 
     def close(self) -> None:
         """Close the connections to database and keystore."""
         self.database.close()
-        self.keystore.close()
+        self.roots.close()
 
     def tenants(self) -> list[Tenant]:
         """Return every tenant with its keys opened; raise `WrongKey` if the root key does not fit."""
         with self.database.reading() as connection:
             return [
                 self._tenants.get(stored.id)
-                or self._remember(open_tenant(self.keystore, stored, wrapped_keys(connection, stored.id)))
+                or self._remember(open_tenant(self.roots, stored, wrapped_keys(connection, stored.id)))
                 for stored in list_tenants(connection)
             ]
 
@@ -89,7 +106,7 @@ class Deployment:
         if key_versions(scope) == tenant.versions:
             return tenant
         stored = StoredTenant(id=tenant.id, name=tenant.name, origin=tenant.origin)
-        fresh = open_tenant(self.keystore, stored, tenant_keys(scope))
+        fresh = open_tenant(self.roots, stored, tenant_keys(scope))
         with self._lock:
             self._tenants[tenant.id] = fresh
         return fresh

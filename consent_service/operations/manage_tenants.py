@@ -11,7 +11,7 @@ from consent_service.domain.subject import TenantName
 from consent_service.errors import InvalidInput, TenantExists, UnknownTenant
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.merkle import Frontier
-from consent_service.operations.deployment import Deployment
+from consent_service.operations.deployment import KEYS_LOCK, Deployment
 from consent_service.operations.tenant import Tenant, new_tenant_keys, open_tenant
 from consent_service.storage.ledger_store import create_head
 from consent_service.storage.scope import TenantScope
@@ -58,14 +58,14 @@ def create_tenant(deployment: Deployment, name: str) -> Tenant:
         raise InvalidInput("A tenant's name has 1 to 63 lower-case letters, digits and hyphens.")
     origin = f"{deployment.settings.log_origin}/{name}"
     created_at_ms = to_ms(deployment.clock())
-    with deployment.database.writing() as connection:
+    with deployment.database.exclusively(KEYS_LOCK), deployment.database.writing() as connection:
         tenant_id = insert_tenant(
             connection, name=TenantName(name), origin=origin, created_at_ms=created_at_ms
         )
-        keys = new_tenant_keys(deployment.keystore, origin)
+        keys = new_tenant_keys(deployment.roots, origin)
         insert_wrapped_keys(connection, tenant_id, keys, created_at_ms=created_at_ms)
         stored = StoredTenant(id=tenant_id, name=TenantName(name), origin=origin)
-        tenant = open_tenant(deployment.keystore, stored, keys)
+        tenant = open_tenant(deployment.roots, stored, keys)
         empty = Checkpoint(origin=origin, size=0, root=Frontier.empty().root())
         create_head(TenantScope(connection, tenant_id), sign_checkpoint(empty, tenant.signer))
     return tenant

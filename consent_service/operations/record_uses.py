@@ -22,6 +22,7 @@ from consent_service.storage.vault_store import (
     UseDay,
     count_wraps,
     find_days,
+    hold_tenant_key,
     lock_subject_keys,
     store_missing_subject_keys,
     store_uses,
@@ -182,7 +183,7 @@ def own_keys(scope: TenantScope, keyring: TenantKeyring, subject_ids: Sequence[i
     """
     stored = lock_subject_keys(scope, subject_ids)
     missing = [subject_id for subject_id in subject_ids if subject_id not in stored]
-    if missing:
+    if missing and hold_tenant_key(scope, VAULT, keyring.version):  # else its epoch is ending: the next time
         store_missing_subject_keys(
             scope,
             [

@@ -1,14 +1,16 @@
 """A tenant with its keys in hand: what every operation works for."""
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consent_service.domain.subject import ExternalId, SubjectRef, TenantName
-from consent_service.errors import InvalidSubject, WrongKey
-from consent_service.keystores.keystore import Keystore
+from consent_service.errors import ConfigurationError, InvalidSubject, WrongKey
+from consent_service.keystores.keystore import Keystore, SigningKeystore
 from consent_service.ledger.note import NoteSigner
 from consent_service.storage.tenant_store import StoredTenant, WrappedKey
 from consent_service.vault.blind_index import blind_index, reference_key, subject_ref
@@ -22,6 +24,9 @@ SIGNING, BLIND_INDEX, IDENTIFIER, TOKEN = "signing", "blind_index", "identifier"
 VAULT = "vault"
 _PURPOSES = (SIGNING, BLIND_INDEX, IDENTIFIER, TOKEN, VAULT)
 _KEY_SIZE = 32
+_NAME_LENGTH = 16
+_INSIDE = b"in the keystore: "
+"""What stands in place of a wrapped signing key that never leaves its keystore: its name follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class Subject:
 class Tenant:
     """A tenant and its opened keys; the repr shows none of them.
 
-    `versions` says which stored keys these are: when the stored ones differ, somebody rotated.
+    `vkeys` are the verifier keys of its log, oldest first. `versions` says which stored keys these are: when
+    the stored ones differ, somebody rotated.
     """
 
     id: int
@@ -48,6 +54,7 @@ class Tenant:
     identifier_key: SealingKey = field(repr=False)
     token_key: bytes = field(repr=False)
     keyring: TenantKeyring = field(repr=False)
+    vkeys: tuple[str, ...]
     versions: frozenset[tuple[str, int]] = field(repr=False)
 
     def subject(self, external_id: str) -> Subject:
@@ -79,46 +86,105 @@ def key_context(origin: str, purpose: str, version: int) -> bytes:
     return f"tenant-key\x00{origin}\x00{purpose}\x00{version}".encode()
 
 
-def new_tenant_keys(keystore: Keystore, origin: str) -> list[WrappedKey]:
-    """Return fresh keys for a tenant, wrapped by the root key."""
-    return [
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roots:
+    """The keystores of an installation: `epoch` wraps vault keys and forgets, `lasting` wraps the others.
+
+    With `signing_inside`, new signing keys are made in the lasting keystore and never leave it.
+    """
+
+    lasting: Keystore
+    epoch: Keystore
+    signing_inside: bool = False
+
+    def of(self, purpose: str) -> Keystore:
+        """Return the keystore that wraps keys of this kind."""
+        return self.epoch if purpose == VAULT else self.lasting
+
+    def wrap(self, origin: str, purpose: str, version: int, secret: bytes) -> bytes:
+        """Return a tenant's key wrapped by the root key of its kind."""
+        return self.of(purpose).wrap(secret, context=key_context(origin, purpose, version))
+
+    def unwrap(self, origin: str, key: WrappedKey) -> bytes:
+        """Return the secret of a tenant's key; raise `WrongKey`."""
+        return self.of(key.purpose).unwrap(key.wrapped, context=key_context(origin, key.purpose, key.version))
+
+    def wraps(self, key: WrappedKey) -> bool:
+        """Say whether a root key wraps this key: not one that lives in the keystore, or was destroyed."""
+        return bool(key.wrapped) and not key.wrapped.startswith(_INSIDE)
+
+    def new_signing_key(self, origin: str, version: int) -> WrappedKey:
+        """Return a fresh Ed25519 key of a log: wrapped, or only its name where it stays in the keystore."""
+        if self.signing_inside:
+            name = f"{hashlib.sha256(origin.encode()).hexdigest()[:_NAME_LENGTH]}-signing-{version}"
+            public = self._signing_keystore().signing_key(name, create=True)
+            wrapped = _INSIDE + name.encode()
+        else:
+            private = Ed25519PrivateKey.generate()
+            public = private.public_key().public_bytes_raw()
+            wrapped = self.wrap(origin, SIGNING, version, private.private_bytes_raw())
+        vkey = NoteSigner(origin, public, _cannot_sign).vkey
+        return WrappedKey(purpose=SIGNING, version=version, wrapped=wrapped, public=vkey)
+
+    def signer(self, origin: str, key: WrappedKey) -> NoteSigner:
+        """Return the signer of a log's signing key; raise `WrongKey`."""
+        if not key.wrapped.startswith(_INSIDE):
+            private = Ed25519PrivateKey.from_private_bytes(self.unwrap(origin, key))
+            return NoteSigner.from_private(origin, private)
+        keystore, name = self._signing_keystore(), key.wrapped.removeprefix(_INSIDE).decode()
+        public = keystore.signing_key(name, create=False)
+        return NoteSigner(origin, public, lambda message: keystore.sign(name, message))
+
+    def _signing_keystore(self) -> SigningKeystore:
+        if not hasattr(self.lasting, "sign"):
+            raise ConfigurationError(
+                "This keystore holds no signing keys: use OpenBao or PKCS#11, or unset "
+                "CONSENT_SIGNING_IN_KEYSTORE."
+            )
+        return cast("SigningKeystore", self.lasting)
+
+    def close(self) -> None:
+        """Close both keystores."""
+        self.lasting.close()
+        self.epoch.close()
+
+
+def _cannot_sign(_message: bytes) -> bytes:
+    raise ConfigurationError("This signer knows only the public key.")
+
+
+def new_tenant_keys(roots: Roots, origin: str) -> list[WrappedKey]:
+    """Return fresh keys for a tenant, wrapped by the root keys."""
+    others = [
         WrappedKey(
-            purpose=purpose,
-            version=1,
-            wrapped=keystore.wrap(secrets.token_bytes(_KEY_SIZE), context=key_context(origin, purpose, 1)),
+            purpose=purpose, version=1, wrapped=roots.wrap(origin, purpose, 1, secrets.token_bytes(_KEY_SIZE))
         )
         for purpose in _PURPOSES
+        if purpose != SIGNING
     ]
+    return [roots.new_signing_key(origin, 1), *others]
 
 
-def open_tenant(keystore: Keystore, stored: StoredTenant, wrapped: Sequence[WrappedKey]) -> Tenant:
-    """Return the tenant with its newest keys; raise `WrongKey` if the root key does not open them."""
-    opened = {
-        (key.purpose, key.version): keystore.unwrap(
-            key.wrapped, context=key_context(stored.origin, key.purpose, key.version)
-        )
-        for key in wrapped
-    }
-    keys = {purpose: secret for (purpose, _), secret in sorted(opened.items())}  # The newest comes last.
-    if missing := [purpose for purpose in _PURPOSES if purpose not in keys]:
+def open_tenant(roots: Roots, stored: StoredTenant, wrapped: Sequence[WrappedKey]) -> Tenant:
+    """Return the tenant with its newest keys; raise `WrongKey` if the root keys do not open them."""
+    newest = {key.purpose: key for key in sorted(wrapped, key=lambda key: key.version)}
+    if missing := [purpose for purpose in _PURPOSES if purpose not in newest]:
         raise WrongKey(f"Tenant {stored.name} has no {missing[0]} key: restore the database.")
-    signing = Ed25519PrivateKey.from_private_bytes(keys[SIGNING])
+    origin = stored.origin
+    vault = {key.version: SealingKey(roots.unwrap(origin, key)) for key in wrapped if key.purpose == VAULT}
+    index_key = roots.unwrap(origin, newest[BLIND_INDEX])
     return Tenant(
         id=stored.id,
         name=stored.name,
-        origin=stored.origin,
-        signer=NoteSigner.from_private(stored.origin, signing),
-        blind_index_key=keys[BLIND_INDEX],
-        reference_key=reference_key(keys[BLIND_INDEX]),
-        identifier_key=SealingKey(keys[IDENTIFIER]),
-        token_key=keys[TOKEN],
-        keyring=TenantKeyring(
-            stored.origin,
-            {
-                version: SealingKey(secret)
-                for (purpose, version), secret in opened.items()
-                if purpose == VAULT
-            },
+        origin=origin,
+        signer=roots.signer(origin, newest[SIGNING]),
+        blind_index_key=index_key,
+        reference_key=reference_key(index_key),
+        identifier_key=SealingKey(roots.unwrap(origin, newest[IDENTIFIER])),
+        token_key=roots.unwrap(origin, newest[TOKEN]),
+        keyring=TenantKeyring(origin, vault),
+        vkeys=tuple(
+            key.public for key in sorted(wrapped, key=lambda key: key.version) if key.purpose == SIGNING
         ),
-        versions=frozenset(opened),
+        versions=frozenset((key.purpose, key.version) for key in wrapped),
     )

@@ -9,7 +9,7 @@ from consent_service.ledger.checkpoint import open_checkpoint
 from consent_service.ledger.entry import OPENING_SIZE, Kind, commitment, leaf, parse_leaf
 from consent_service.ledger.merkle import Frontier
 from consent_service.ledger.note import NoteVerifier
-from consent_service.ledger.record import ErasureRecord, NoticeRecord, Record, decode_record
+from consent_service.ledger.record import ErasureRecord, KeyRecord, NoticeRecord, Record, decode_record
 from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile
 from consent_service.ledger.tiles import TILE_WIDTH
 from consent_service.operations.tenant import Tenant
@@ -46,7 +46,9 @@ class LogVerifier:
         self.checkpoints = 0
         self._scope = scope
         self._origin = tenant.origin
-        self._verifier = NoteVerifier.parse(tenant.signer.vkey)
+        self._next_keys = list(tenant.vkeys)
+        self._trusted_key = self._next_keys.pop(0)
+        self._verifiers = [NoteVerifier.parse(self._trusted_key)]
         self._progress = progress
         self._stored_checkpoints = stream_checkpoints(scope)
         self._due: tuple[int, bytes] | None = None
@@ -117,8 +119,21 @@ class LogVerifier:
             if not isinstance(record, ErasureRecord) or subject_id is not None:
                 raise LedgerCorrupt("An erasure entry has another kind of record.", index=index)
             self._destroyed += record.destroyed.get("records", 0)
+        elif kind is Kind.KEY:
+            self._follow_key(index, decoded(index, body), subject_id)
         elif subject_id is None:
             raise LedgerCorrupt("A record belongs to no subject.", index=index)
+
+    def _follow_key(self, index: int, record: Record, subject_id: int | None) -> None:
+        """Trust a new signing key from its entry on: a checkpoint of the key before covers the entry."""
+        if not isinstance(record, KeyRecord) or subject_id is not None:
+            raise LedgerCorrupt("A key entry has another kind of record.", index=index)
+        if record.vkey is None:
+            return
+        if record.previous != self._trusted_key or self._next_keys[:1] != [record.vkey]:
+            raise LedgerCorrupt("A signing key does not follow from the one before.", index=index)
+        self._trusted_key = self._next_keys.pop(0)
+        self._verifiers.append(NoteVerifier.parse(self._trusted_key))
 
     def _require_canonical(self, index: int, stored: bytes) -> None:
         try:
@@ -148,7 +163,7 @@ class LogVerifier:
     def _open_checkpoint(self, note: bytes) -> None:
         last = max(0, self.tail.size - 1)
         try:
-            checkpoint = open_checkpoint(note, self._verifier, origin=self._origin)
+            checkpoint = open_checkpoint(note, *self._verifiers, origin=self._origin)
         except EvidenceError as error:
             raise LedgerCorrupt(f"A checkpoint is not one of this log: {error}", index=last) from error
         if checkpoint.size != self.tail.size or checkpoint.root != self.tail.frontier.root():  # (4)
@@ -162,6 +177,8 @@ class LogVerifier:
             )
         if self.head.size < self.tail.size:
             raise LedgerCorrupt("There are entries beyond the head.", index=max(0, self.head.size))
+        if self._next_keys:
+            raise LedgerCorrupt("The log does not introduce its signing key.", index=last)
         if self.head.frontier != self.tail.frontier.encode():
             raise LedgerCorrupt("The head's frontier is not that of the entries.", index=last)
         self._open_checkpoint(self.head.checkpoint)

@@ -6,6 +6,7 @@ next in line at once instead of by SQLite's polling.
 """
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,47 @@ class Database:
             yield
         finally:
             os.close(descriptor)  # Closing the descriptor gives the lock back.
+
+    @contextmanager
+    def exclusively(self, name: str, *, wait: bool = True) -> Iterator[bool]:
+        """Hold a lock of this name on the whole database, for work that several processes might begin.
+
+        Yields whether it is held: always with `wait`, else only where nobody else holds it.
+        """
+        held = self._exclusive_file if self.dialect == "sqlite" else self._advisory_lock
+        with held(name, wait=wait) as acquired:
+            yield acquired
+
+    @contextmanager
+    def _exclusive_file(self, name: str, *, wait: bool) -> Iterator[bool]:
+        if self._lock_path is None:
+            yield True
+            return
+        descriptor = os.open(
+            self._lock_path.with_name(f"{self._lock_path.name}-{name}"), os.O_RDWR | os.O_CREAT, 0o600
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _advisory_lock(self, name: str, *, wait: bool) -> Iterator[bool]:
+        number = int.from_bytes(hashlib.sha256(f"consent/{name}".encode()).digest()[:8], "big", signed=True)
+        with _translated(), self._writer.connect() as connection, connection.begin():
+            if wait:
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
+                yield True
+            else:
+                taken = connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({number})").scalar_one()
+                yield bool(taken)
 
     def truncate_wal(self) -> bool:
         """Empty SQLite's write-ahead log, so that what was deleted is not in it any more.

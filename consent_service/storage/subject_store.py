@@ -45,6 +45,14 @@ _LINK = (
     .values(linked_to=bindparam("known"))
 )
 _LINKED_TO = scoped_select(SubjectRow, "id", "ref").where(_subject.c.linked_to == bindparam("known"))
+_SEALED_IDS = scoped_select(SubjectRow, "id", "blind_index", "sealed_id").where(
+    _subject.c.id >= bindparam("first"), _subject.c.id <= bindparam("last")
+)
+_RESEAL = (
+    scoped_update(SubjectRow)
+    .where(_subject.c.id == bindparam("subject"))
+    .values(sealed_id=bindparam("sealed"))
+)
 _HOLD = (
     scoped_select(SubjectRow, "id")
     .where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
@@ -235,6 +243,17 @@ def link_subject(scope: TenantScope, *, anonymous: int, known: int) -> None:
 def hold_subjects(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
     """Return those of these subjects that exist; none of them is erased before the transaction ends."""
     return [row.id for row in scope.run(_HOLD, subjects=list(subject_ids))]
+
+
+def sealed_ids(scope: TenantScope, first: int, last: int) -> list[tuple[int, bytes, bytes]]:
+    """Return row number, blind index and sealed external id of subjects from `first` to `last`."""
+    rows = scope.run(_SEALED_IDS, first=first, last=last)
+    return [(row.id, row.blind_index, row.sealed_id) for row in rows]
+
+
+def reseal_ids(scope: TenantScope, resealed: Sequence[tuple[int, bytes]]) -> None:
+    """Store sealed external ids anew, by row number."""
+    scope.run_many(_RESEAL, [{"subject": subject, "sealed": sealed} for subject, sealed in resealed])
 
 
 def linked_to(scope: TenantScope, subject_id: int) -> list[tuple[int, SubjectRef]]:

@@ -58,7 +58,8 @@ class ApiKeyRow(SQLModel, table=True):
 class TenantKeyRow(SQLModel, table=True):
     """A key of a tenant, wrapped by the root key: `purpose` is signing, vault, token and the like.
 
-    `wraps` counts what a vault key wrapped: it is replaced long before random nonces could meet.
+    `wraps` counts what a vault key wrapped: it is replaced long before random nonces could meet. `public` is
+    the verifier key of a signing key; it stays, with nothing wrapped, when the key itself was destroyed.
     """
 
     __tablename__ = "tenant_key"
@@ -68,6 +69,7 @@ class TenantKeyRow(SQLModel, table=True):
     wrapped: bytes = Field(sa_type=Bytes)
     created_at_ms: int = Field(sa_type=BigInteger)
     wraps: int = Field(default=0, sa_type=BigInteger)
+    public: str = Field(default="", sa_type=Text)
 
 
 class HeadRow(SQLModel, table=True):

@@ -26,7 +26,7 @@ _BY_DIGEST = select(*_KEY_COLUMNS).where(
 )
 _LIVE = select(*_KEY_COLUMNS).where(_api_key.c.revoked_at_ms.is_(None)).order_by(_api_key.c.id)
 _TENANT_KEYS = (
-    select(_tenant_key.c.purpose, _tenant_key.c.version, _tenant_key.c.wrapped)
+    select(_tenant_key.c.purpose, _tenant_key.c.version, _tenant_key.c.wrapped, _tenant_key.c.public)
     .where(_tenant_key.c.tenant_id == bindparam("tenant"))
     .order_by(_tenant_key.c.purpose, _tenant_key.c.version)
 )
@@ -58,6 +58,7 @@ class WrappedKey:
     purpose: str
     version: int
     wrapped: bytes
+    public: str = ""
 
 
 def list_tenants(connection: Connection) -> list[StoredTenant]:
@@ -90,6 +91,7 @@ def insert_wrapped_keys(
                 "purpose": key.purpose,
                 "version": key.version,
                 "wrapped": key.wrapped,
+                "public": key.public,
                 "created_at_ms": created_at_ms,
             }
             for key in keys
@@ -100,7 +102,7 @@ def insert_wrapped_keys(
 def wrapped_keys(connection: Connection, tenant_id: int) -> list[WrappedKey]:
     """Return a tenant's wrapped keys, every version."""
     return [
-        WrappedKey(purpose=row.purpose, version=row.version, wrapped=row.wrapped)
+        WrappedKey(purpose=row.purpose, version=row.version, wrapped=row.wrapped, public=row.public)
         for row in connection.execute(_TENANT_KEYS, {"tenant": tenant_id})
     ]
 

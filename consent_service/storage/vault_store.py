@@ -28,7 +28,7 @@ from consent_service.storage.tenant_store import WrappedKey
 _grant, _value = table_of(KeyGrantRow), table_of(ProfileValueRow)
 _own_key, _use, _tenant_key = table_of(SubjectKeyRow), table_of(UseDayRow), table_of(TenantKeyRow)
 
-_GRANT_COLUMNS = (
+GRANT_COLUMNS = (
     "subject_id",
     "purpose",
     "category",
@@ -47,7 +47,7 @@ _VALUE_COLUMNS = (
     "sealed",
 )
 _OF_SUBJECTS: BindParameter[Any] = bindparam("subjects", expanding=True)
-_GRANTS = scoped_select(KeyGrantRow, *_GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
+_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
 _LOCKED_GRANTS = _GRANTS.with_for_update()
 _PURPOSE_GRANTS = _GRANTS.where(_grant.c.purpose == bindparam("purpose"))
 _DELETE_GRANT = scoped_delete(KeyGrantRow).where(
@@ -90,8 +90,12 @@ _ERASE = tuple(
     for row in (KeyGrantRow, ProfileValueRow, SubjectKeyRow, UseDayRow)
 )
 _KEY_VERSIONS = scoped_select(TenantKeyRow, "purpose", "version")
-_TENANT_KEYS = scoped_select(TenantKeyRow, "purpose", "version", "wrapped").order_by(
+_TENANT_KEYS = scoped_select(TenantKeyRow, "purpose", "version", "wrapped", "public").order_by(
     _tenant_key.c.purpose, _tenant_key.c.version
+)
+_OF_KEY = (_tenant_key.c.purpose == bindparam("kind"), _tenant_key.c.version == bindparam("at"))
+_HOLD_TENANT_KEY = (
+    scoped_select(TenantKeyRow, "version").where(*_OF_KEY).with_for_update(read=True, key_share=True)
 )
 _COUNT_WRAPS = (
     scoped_update(TenantKeyRow)
@@ -152,9 +156,27 @@ def key_versions(scope: TenantScope) -> frozenset[tuple[str, int]]:
 def tenant_keys(scope: TenantScope) -> list[WrappedKey]:
     """Return the tenant's wrapped keys, every version."""
     return [
-        WrappedKey(purpose=purpose, version=version, wrapped=wrapped)
-        for purpose, version, wrapped in scope.run(_TENANT_KEYS)
+        WrappedKey(purpose=purpose, version=version, wrapped=wrapped, public=public)
+        for purpose, version, wrapped, public in scope.run(_TENANT_KEYS)
     ]
+
+
+def add_tenant_key(scope: TenantScope, key: WrappedKey, *, created_at_ms: int) -> None:
+    """Store a new version of a key of the tenant."""
+    row = {
+        "purpose": key.purpose,
+        "version": key.version,
+        "wrapped": key.wrapped,
+        "public": key.public,
+        "created_at_ms": created_at_ms,
+        "wraps": 0,
+    }
+    scope.insert(TenantKeyRow, [row])
+
+
+def hold_tenant_key(scope: TenantScope, purpose: str, version: int) -> bool:
+    """Return whether this version exists; if so, nobody deletes it before the transaction ends."""
+    return scope.run(_HOLD_TENANT_KEY, kind=purpose, at=version).first() is not None
 
 
 def count_wraps(scope: TenantScope, purpose: str, version: int, wraps: int) -> None:
@@ -185,7 +207,11 @@ def _read_grants(
 ) -> list[KeyGrant]:  # a statement's row type is its columns'
     if not subject_ids:
         return []
-    rows = scope.run(statement, subjects=subject_ids, **params)
+    return grants_of(scope.run(statement, subjects=subject_ids, **params))
+
+
+def grants_of(rows: Iterable[Any]) -> list[KeyGrant]:  # Core rows
+    """Return the key grants in rows of `GRANT_COLUMNS`."""
     return [
         KeyGrant(
             subject_id=subject,
@@ -202,7 +228,7 @@ def _read_grants(
 
 def store_grants(scope: TenantScope, grants: Sequence[KeyGrant]) -> None:
     """Store key grants, in place of those of the same purpose and category."""
-    scope.upsert(KeyGrantRow, [{name: getattr(grant, name) for name in _GRANT_COLUMNS} for grant in grants])
+    scope.upsert(KeyGrantRow, [{name: getattr(grant, name) for name in GRANT_COLUMNS} for grant in grants])
 
 
 def delete_grants(scope: TenantScope, gone: Iterable[tuple[int, PurposeKey, CategoryKey]]) -> None:

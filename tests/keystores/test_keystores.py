@@ -16,7 +16,7 @@ from consent_service.errors import (
     WrongKey,
 )
 from consent_service.keystores.aws_kms import AwsKmsKeystore
-from consent_service.keystores.keystore import Keystore, open_keystore
+from consent_service.keystores.keystore import Keystore, epoch_location, open_keystore
 from consent_service.keystores.openbao import OpenBaoKeystore
 from consent_service.keystores.pkcs11 import Pkcs11Keystore
 from tests.keystores.conftest import PIN, TOKEN, MotoServer, OpenBaoServer
@@ -104,6 +104,21 @@ def test_threads_wrap_and_unwrap_at_once(keystore: Keystore) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(there_and_back, range(24)))
+
+
+def test_the_keystore_of_epochs_lies_beside_the_lasting_one(
+    keystore_location: Location, opened: ExitStack
+) -> None:
+    location, secret = keystore_location
+    lasting = a_keystore(keystore_location, opened)
+    epoch = a_keystore((epoch_location(location), secret), opened)
+    before, kept = lasting.current, lasting.wrap(KEY, context=CONTEXT)
+
+    epoch.destroy_before(epoch.rotate())
+
+    assert lasting.current == before
+    assert lasting.unwrap(kept, context=CONTEXT) == KEY
+    assert epoch.unwrap(epoch.wrap(KEY, context=CONTEXT), context=CONTEXT) == KEY
 
 
 def test_nothing_secret_shows_in_a_repr(keystore: Keystore) -> None:

@@ -87,7 +87,7 @@ def test_no_flipped_bit_in_the_file_gives_another_key(tmp_path: Path, data: st.D
 
     try:
         opened = LocalFileKeystore.open(path, create=False).unwrap(wrapped, context=CONTEXT)
-    except WrongKey:
+    except (WrongKey, KeyFileMissing):
         opened = b"k" * 32  # refused, or (white space, an unknown member) unharmed
     finally:
         path.write_bytes(good)
@@ -136,7 +136,7 @@ def test_a_destroyed_version_opens_nothing_any_more(tmp_path: Path) -> None:
     path = a_key_file(tmp_path)
     keystore = LocalFileKeystore.open(path, create=False)
     old = keystore.wrap(b"old", context=CONTEXT)
-    secret = json.loads(path.read_text())["keys"][keystore.current]
+    secret = json.loads(path.read_text())["lasting"]["keys"][keystore.current]
     version = keystore.rotate()
 
     keystore.destroy_before(version)
@@ -157,6 +157,26 @@ def test_destroying_before_an_unknown_version_destroys_nothing(tmp_path: Path) -
         keystore.destroy_before("00" * 16)
 
     assert len(keystore.versions) == 2
+
+
+def test_the_sections_of_a_file_are_keystores_of_their_own(tmp_path: Path) -> None:
+    path = a_key_file(tmp_path)
+    lasting = LocalFileKeystore.open(path, create=False)
+    epoch = LocalFileKeystore.open(path, create=True, section="epoch")
+    kept, ended = lasting.wrap(b"kept", context=CONTEXT), epoch.wrap(b"ended", context=CONTEXT)
+
+    epoch.destroy_before(epoch.rotate())
+
+    assert LocalFileKeystore.open(path, create=False).unwrap(kept, context=CONTEXT) == b"kept"
+    with pytest.raises(WrongKey):
+        LocalFileKeystore.open(path, create=False, section="epoch").unwrap(ended, context=CONTEXT)
+
+
+def test_a_missing_section_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
+    path = a_key_file(tmp_path)
+
+    with pytest.raises(KeyFileMissing, match="no epoch keys"):
+        LocalFileKeystore.open(path, create=False, section="epoch")
 
 
 def test_processes_that_start_at_once_agree_on_one_file(tmp_path: Path) -> None:
@@ -216,7 +236,7 @@ def test_a_full_disk_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
 def test_no_secret_shows_in_a_repr(tmp_path: Path) -> None:
     path = a_key_file(tmp_path)
     keystore = LocalFileKeystore.open(path, create=False)
-    secret = base64.b64decode(json.loads(path.read_text())["keys"][keystore.current])
+    secret = base64.b64decode(json.loads(path.read_text())["lasting"]["keys"][keystore.current])
 
     shown = repr(keystore) + repr(vars(keystore))
 

@@ -29,8 +29,12 @@ def get_checkpoint(service: Service, tenant: LedgerTenant) -> Response:
 
 @router.get("/key", summary="Read the log's key")
 def get_key(tenant: LedgerTenant) -> Response:
-    """Return the verifier key of the checkpoints in C2SP signed-note form, for a caller to pin."""
-    return Response(tenant.signer.vkey + "\n", media_type="text/plain; charset=utf-8")
+    """Return the verifier key of the checkpoints in C2SP signed-note form, for a caller to pin.
+
+    Older keys of the log follow, newest first, a line each: key entries lead from one to the next.
+    """
+    lines = "".join(f"{vkey}\n" for vkey in reversed(tenant.vkeys))
+    return Response(lines, media_type="text/plain; charset=utf-8")
 
 
 @router.get("/tile/{path:path}", summary="Read a tile")

@@ -76,3 +76,4 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name="fk_tombstone_tenant_id"),
     )
     op.add_column("tenant_key", sa.Column("wraps", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("tenant_key", sa.Column("public", sa.Text(), nullable=False, server_default=""))

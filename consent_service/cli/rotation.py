@@ -1,0 +1,94 @@
+"""`consent keys`: rotation of the keys that protect the database, while the service goes on."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from consent_service.cli.output import (
+    AsJson,
+    DatabaseUrl,
+    answer,
+    complaints,
+    opened,
+    reporting_errors,
+    settings_with,
+)
+from consent_service.operations.committer import Committer
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.rotate_keys import end_epochs, rotate_root, rotate_signing_key
+
+app = typer.Typer(
+    help="Rotation of root, tenant and signing keys, while the service goes on.", no_args_is_help=True
+)
+
+
+class What(StrEnum):
+    """What there is to rotate."""
+
+    EPOCH = "epoch"
+    ROOT = "root"
+    SIGNING = "signing"
+
+
+@app.callback()
+def _keys() -> None:
+    """Keep `rotate` a sub-command: others join it."""
+
+
+@app.command("rotate")
+@reporting_errors
+def rotate(
+    what: Annotated[
+        list[What] | None, typer.Argument(help="What to rotate, in this order; the epoch by default.")
+    ] = None,
+    *,
+    destroy: Annotated[
+        bool, typer.Option("--destroy", help="Destroy the older lasting root keys: older backups need them.")
+    ] = False,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Rotate keys of every tenant. A run that was killed or failed is simply run again.
+
+    epoch: new tenant keys; whatever was deleted or erased before is then irrecoverable in every older copy.
+    root: wraps the tenants' lasting keys anew. signing: new ledger signing keys, signed in by the old ones.
+    """
+    wanted = what or [What.EPOCH]
+    with opened(settings_with(database_url)) as deployment:
+        committer = Committer(deployment)
+        try:
+            vkeys = _rotate(deployment, committer, wanted, destroy=destroy)
+        finally:
+            committer.close()
+    document = {"rotated": [kind.value for kind in wanted], "vkeys": vkeys}
+    lines = [f"Rotated: {', '.join(kind.value for kind in wanted)}.", *vkeys.values()]
+    answer(document, as_json=as_json, text="\n".join(lines))
+
+
+def _rotate(
+    deployment: Deployment, committer: Committer, wanted: list[What], *, destroy: bool
+) -> dict[str, str]:
+    vkeys: dict[str, str] = {}
+    for kind in wanted:
+        if kind is What.EPOCH:
+            _end_epochs(deployment, committer)
+        elif kind is What.ROOT:
+            rotate_root(deployment, destroy=destroy)
+        else:
+            for tenant in deployment.tenants():
+                vkeys[tenant.name] = rotate_signing_key(deployment, committer, tenant)
+    return vkeys
+
+
+def _end_epochs(deployment: Deployment, committer: Committer) -> None:
+    columns = (TextColumn("wrapping anew"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=complaints, transient=True) as bar:
+        task = bar.add_task("wrapping anew", total=None)
+        end_epochs(
+            deployment,
+            committer,
+            deployment.tenants(),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )

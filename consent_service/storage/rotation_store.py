@@ -1,0 +1,139 @@
+"""What a rotation reads and writes: wrapped keys of older versions, and the tenant keys themselves."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam
+
+from consent_service.errors import SealBroken
+from consent_service.storage.scope import (
+    TenantScope,
+    scoped_delete,
+    scoped_select,
+    scoped_update,
+    table_of,
+)
+from consent_service.storage.tables import KeyGrantRow, SubjectKeyRow, TenantKeyRow
+from consent_service.storage.tenant_store import WrappedKey
+from consent_service.storage.vault_store import GRANT_COLUMNS, KeyGrant, SubjectKey, grants_of
+
+_grant, _own_key, _tenant_key = table_of(KeyGrantRow), table_of(SubjectKeyRow), table_of(TenantKeyRow)
+
+_OF_KEY = (_tenant_key.c.purpose == bindparam("kind"), _tenant_key.c.version == bindparam("at"))
+_REWRAP_TENANT_KEY = (
+    scoped_update(TenantKeyRow)
+    .where(*_OF_KEY, _tenant_key.c.wrapped == bindparam("old"))
+    .values(wrapped=bindparam("new"))
+)
+_DELETE_TENANT_KEYS = scoped_delete(TenantKeyRow).where(
+    _tenant_key.c.purpose == bindparam("kind"), _tenant_key.c.version < bindparam("before")
+)
+_EPOCH = (
+    scoped_select(TenantKeyRow, "version", "created_at_ms", "wraps")
+    .where(_tenant_key.c.purpose == bindparam("kind"))
+    .order_by(_tenant_key.c.version.desc())
+    .limit(1)
+)
+_OLD_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(
+    _grant.c.subject_id >= bindparam("first"),
+    _grant.c.subject_id <= bindparam("last"),
+    _grant.c.key_version < bindparam("version"),
+)
+_REWRAP_GRANT = (
+    scoped_update(KeyGrantRow)
+    .where(
+        _grant.c.subject_id == bindparam("subject"),
+        _grant.c.purpose == bindparam("for_purpose"),
+        _grant.c.category == bindparam("of_category"),
+        _grant.c.key_version == bindparam("old_version"),
+    )
+    .values(key_version=bindparam("new_version"), wrapped=bindparam("new"))
+)
+_OLD_SUBJECT_KEYS = scoped_select(SubjectKeyRow, "subject_id", "key_version", "wrapped").where(
+    _own_key.c.subject_id >= bindparam("first"),
+    _own_key.c.subject_id <= bindparam("last"),
+    _own_key.c.key_version < bindparam("version"),
+)
+_REWRAP_SUBJECT_KEY = (
+    scoped_update(SubjectKeyRow)
+    .where(_own_key.c.subject_id == bindparam("subject"), _own_key.c.key_version == bindparam("old_version"))
+    .values(key_version=bindparam("new_version"), wrapped=bindparam("new"))
+)
+_ANY_OLD_GRANT = (
+    scoped_select(KeyGrantRow, "subject_id").where(_grant.c.key_version < bindparam("version")).limit(1)
+)
+_ANY_OLD_SUBJECT_KEY = (
+    scoped_select(SubjectKeyRow, "subject_id").where(_own_key.c.key_version < bindparam("version")).limit(1)
+)
+
+
+def rewrap_tenant_key(scope: TenantScope, old: WrappedKey, wrapped: bytes) -> None:
+    """Store a key of the tenant under another root key, unless somebody changed it meanwhile."""
+    scope.run(_REWRAP_TENANT_KEY, kind=old.purpose, at=old.version, old=old.wrapped, new=wrapped)
+
+
+def delete_tenant_keys_before(scope: TenantScope, purpose: str, version: int) -> None:
+    """Delete the versions of a key of the tenant that are older than this one."""
+    scope.run(_DELETE_TENANT_KEYS, kind=purpose, before=version)
+
+
+def epoch_of(scope: TenantScope, purpose: str) -> tuple[int, int, int]:
+    """Return version, beginning (milliseconds) and wraps of the newest key of this kind."""
+    row = scope.run(_EPOCH, kind=purpose).first()
+    if row is None:
+        raise SealBroken(f"The tenant has no {purpose} key.")
+    return row.version, row.created_at_ms, row.wraps
+
+
+def old_grants(scope: TenantScope, first: int, last: int, version: int) -> list[KeyGrant]:
+    """Return the key grants of subjects from `first` to `last` under older tenant keys than `version`."""
+    return grants_of(scope.run(_OLD_GRANTS, first=first, last=last, version=version))
+
+
+def rewrap_grants(scope: TenantScope, rewrapped: Sequence[tuple[KeyGrant, bytes]], version: int) -> None:
+    """Store key grants under tenant key `version`, except those that changed or went meanwhile."""
+    scope.run_many(
+        _REWRAP_GRANT,
+        [
+            {
+                "subject": grant.subject_id,
+                "for_purpose": grant.purpose,
+                "of_category": grant.category,
+                "old_version": grant.key_version,
+                "new_version": version,
+                "new": wrapped,
+            }
+            for grant, wrapped in rewrapped
+        ],
+    )
+
+
+def old_subject_keys(scope: TenantScope, first: int, last: int, version: int) -> list[SubjectKey]:
+    """Return the own keys of subjects from `first` to `last` under older tenant keys than `version`."""
+    rows = scope.run(_OLD_SUBJECT_KEYS, first=first, last=last, version=version)
+    return [SubjectKey(subject_id=s, key_version=v, wrapped=w) for s, v, w in rows]
+
+
+def rewrap_subject_keys(
+    scope: TenantScope, rewrapped: Sequence[tuple[SubjectKey, bytes]], version: int
+) -> None:
+    """Store subjects' own keys under tenant key `version`, except those that changed or went meanwhile."""
+    scope.run_many(
+        _REWRAP_SUBJECT_KEY,
+        [
+            {
+                "subject": key.subject_id,
+                "old_version": key.key_version,
+                "new_version": version,
+                "new": wrapped,
+            }
+            for key, wrapped in rewrapped
+        ],
+    )
+
+
+def wraps_before(scope: TenantScope, version: int) -> bool:
+    """Say whether anything is still wrapped under an older tenant key than `version`."""
+    return any(
+        scope.run(statement, version=version).first() is not None
+        for statement in (_ANY_OLD_GRANT, _ANY_OLD_SUBJECT_KEY)
+    )

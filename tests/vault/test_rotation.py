@@ -1,0 +1,320 @@
+"""Rotation: what lives still opens, and what was deleted before opens nowhere, on both databases."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+
+from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.domain.uses import Feature
+from consent_service.errors import SealBroken, WrongKey
+from consent_service.ledger.checkpoint import open_checkpoint
+from consent_service.ledger.note import NoteVerifier
+from consent_service.operations.committer import Committer
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.read_ledger import read_checkpoint
+from consent_service.operations.read_personal_data import read_personal_data
+from consent_service.operations.rotate_keys import (
+    due_tenants,
+    end_epochs,
+    rotate_root,
+    rotate_signing_key,
+)
+from consent_service.storage.rotation_store import epoch_of
+from consent_service.storage.vault_store import key_versions
+from tests.shop import Shop
+
+SIZE = {"household": {"size": 2}}
+
+
+def rotate(shop: Shop) -> None:
+    end_epochs(shop.service.deployment, shop.service.committer, shop.service.deployment.tenants())
+
+
+def versions(shop: Shop, kind: str = "vault") -> list[int]:
+    with shop.service.deployment.reading(shop.tenant) as scope:
+        return sorted(version for purpose, version in key_versions(scope) if purpose == kind)
+
+
+def a_customer(shop: Shop, name: str = "ana") -> None:
+    shop.grant(name, "coupons")
+    shop.write(name, SIZE)
+    shop.read(name, "coupons")
+
+
+def test_everything_opens_after_an_epoch_ended(shop: Shop) -> None:
+    a_customer(shop)
+    deployment = shop.service.deployment
+    uses = shop.service.uses
+    uses.note_read(shop.tenant, 1, (PurposeKey("coupons"), Feature("mail")), [CategoryKey("household")])
+    uses.flush()
+
+    rotate(shop)
+
+    assert versions(shop) == [2]
+    assert shop.read("ana", "coupons") == SIZE
+    data = read_personal_data(deployment, uses, shop.tenant, shop.subject("ana"))
+    assert data.external_id == "ana"
+    assert [count.times for day in data.uses for count in day.uses.values()] == [1]
+    assert shop.write("ana", {"household": {"size": 3}}) == ["household.size"]
+
+
+def test_the_ledger_says_that_an_epoch_began(shop: Shop) -> None:
+    a_customer(shop)
+    size = shop.check_ledger().size
+
+    rotate(shop)
+
+    assert shop.check_ledger().size == size + 1
+
+
+def test_everything_opens_after_a_restart_in_the_new_epoch(shop: Shop) -> None:
+    a_customer(shop)
+    for _ in range(3):
+        rotate(shop)
+
+    shop.reopen()
+
+    assert versions(shop) == [4]
+    assert shop.read("ana", "coupons") == SIZE
+
+
+def test_another_process_finds_the_new_epoch_by_itself(shop: Shop) -> None:
+    a_customer(shop)
+    other = Deployment.open(shop.settings, clock=lambda: shop.now)
+    committer = Committer(other)
+
+    end_epochs(other, committer, other.tenants())
+
+    committer.close()
+    other.close()
+    assert shop.read("ana", "coupons") == SIZE
+    shop.grant("ben", "coupons")
+    assert shop.write("ben", SIZE) == ["household.size"]
+    with shop.service.deployment.database.reading() as connection:
+        assert connection.execute(text("SELECT DISTINCT key_version FROM key_grant")).scalars().all() == [2]
+
+
+def test_reads_writes_grants_and_withdrawals_go_on_meanwhile(shop: Shop) -> None:
+    names = [f"customer-{number}" for number in range(40)]
+    for name in names:
+        a_customer(shop, name)
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def work(part: int) -> None:
+        try:
+            while not done.is_set():
+                for name in names[part::2]:
+                    assert shop.read(name, "coupons") == SIZE
+                    shop.deny(name, "coupons")
+                    shop.grant(name, "coupons")
+                    shop.write(name, SIZE)
+        except BaseException as error:  # noqa: BLE001 - the test says which
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        rotate(shop)
+    done.set()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert all(shop.read(name, "coupons") == SIZE for name in names)
+
+
+def a_copy(database_url: str, folder: Path) -> str:
+    """A backup of a SQLite file as an operator takes one."""
+    folder.mkdir()
+    source = sqlite3.connect(str(make_url(database_url).database))
+    target = sqlite3.connect(folder / "backup.db")
+    source.backup(target)
+    source.close()
+    target.close()
+    return f"sqlite:///{folder / 'backup.db'}"
+
+
+def test_a_backup_from_before_does_not_open_what_was_erased_since(sqlite_url: str, tmp_path: Path) -> None:
+    shop = Shop(sqlite_url, tmp_path / "home")
+    a_customer(shop, "ana")
+    a_customer(shop, "ben")
+    backup = a_copy(sqlite_url, tmp_path / "backup")
+    assert opens(backup, tmp_path / "home", "ana")
+
+    shop.erase("ana")
+    rotate(shop)
+
+    assert shop.read("ben", "coupons") == SIZE
+    assert not opens(backup, tmp_path / "home", "ana")
+    shop.close()
+
+
+def test_a_base_backup_does_not_open_what_was_erased_since(
+    postgresql_url: str, base_backup: Callable[[str], str], tmp_path: Path
+) -> None:
+    shop = Shop(postgresql_url, tmp_path / "home")
+    a_customer(shop, "ana")
+    backup = base_backup(postgresql_url)
+    assert opens(backup, tmp_path / "home", "ana")
+
+    shop.erase("ana")
+    rotate(shop)
+
+    assert not opens(backup, tmp_path / "home", "ana")
+    shop.close()
+
+
+def opens(database_url: str, home: Path, name: str) -> bool:
+    """Whether any key that is left opens the profile of a subject in this copy of the database."""
+    try:
+        shop = Shop(database_url, home)
+    except WrongKey:
+        return False
+    try:
+        return shop.read(name, "coupons") == SIZE
+    except SealBroken:
+        return False
+    finally:
+        shop.close()
+
+
+@pytest.mark.parametrize("step", ["rotate", "announce", "rewrap", "retire", "destroy"])
+def test_a_killed_rotation_is_run_again(database_url: str, tmp_path: Path, step: str) -> None:
+    """The process ends itself, as by `kill -9`, in the middle of a step; the next run finishes the work."""
+    shop = Shop(database_url, tmp_path / "home")
+    for number in range(30):
+        a_customer(shop, f"customer-{number}")
+    program = Path(__file__).with_name("killed_rotation.py")
+    environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": database_url}
+
+    killed = subprocess.run(
+        [sys.executable, str(program), step],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert all(shop.read(f"customer-{number}", "coupons") == SIZE for number in range(30))
+    shop.grant("late", "coupons")
+    rotate(shop)
+    shop.reopen()
+    assert len(versions(shop)) == 1
+    assert all(shop.read(f"customer-{number}", "coupons") == SIZE for number in range(30))
+    shop.check_ledger()
+    shop.close()
+
+
+def test_an_epoch_is_due_by_its_age_and_when_it_did_not_end_cleanly(shop: Shop) -> None:
+    assert due_tenants(shop.service.deployment) == []
+
+    shop.pass_time(timedelta(days=30))
+
+    assert [tenant.name for tenant in due_tenants(shop.service.deployment)] == ["default"]
+    rotate(shop)
+    assert due_tenants(shop.service.deployment) == []
+
+
+def test_wraps_are_counted(shop: Shop) -> None:
+    a_customer(shop)
+    a_customer(shop, "ben")
+
+    with shop.service.deployment.reading(shop.tenant) as scope:
+        assert epoch_of(scope, "vault")[2] == 4
+
+
+def test_a_damaged_key_row_does_not_stop_an_epoch_from_ending(shop: Shop) -> None:
+    a_customer(shop, "ana")
+    a_customer(shop, "ben")
+    shop.run("UPDATE key_grant SET wrapped = :damaged WHERE subject_id = 1", damaged=b"damaged")
+
+    rotate(shop)
+
+    assert shop.read("ben", "coupons") == SIZE
+    with pytest.raises(SealBroken):
+        shop.read("ana", "coupons")
+
+
+@pytest.mark.parametrize("destroy", [False, True])
+def test_root_rotation_touches_tenant_keys_only(shop: Shop, *, destroy: bool) -> None:
+    a_customer(shop)
+    with shop.service.deployment.database.reading() as connection:
+        before = connection.execute(text("SELECT wrapped FROM key_grant")).scalars().all()
+        keys = set(connection.execute(text("SELECT wrapped FROM tenant_key")).scalars().all())
+
+    rotate_root(shop.service.deployment, destroy=destroy)
+
+    shop.reopen()
+    with shop.service.deployment.database.reading() as connection:
+        assert connection.execute(text("SELECT wrapped FROM key_grant")).scalars().all() == before
+        left = set(connection.execute(text("SELECT wrapped FROM tenant_key")).scalars().all()) & keys
+    assert len(left) == 1  # the epoch's
+    assert shop.read("ana", "coupons") == SIZE
+
+
+def test_a_new_signing_key_is_signed_in_by_the_old_one(shop: Shop) -> None:
+    a_customer(shop)
+    old = shop.tenant.signer.vkey
+
+    new = rotate_signing_key(shop.service.deployment, shop.service.committer, shop.tenant)
+
+    note = read_checkpoint(shop.service.deployment, shop.tenant)
+    for vkey in (old, new):
+        open_checkpoint(note, NoteVerifier.parse(vkey), origin=shop.tenant.origin)
+    shop.grant("ben", "coupons")
+    later = read_checkpoint(shop.service.deployment, shop.tenant)
+    open_checkpoint(later, NoteVerifier.parse(new), origin=shop.tenant.origin)
+    assert shop.tenant.vkeys == (old, new)
+    assert shop.check_ledger().size == 4
+
+
+def test_the_old_signing_key_is_destroyed_and_verification_survives_restarts(shop: Shop) -> None:
+    for name in ("ana", "ben"):
+        a_customer(shop, name)
+        rotate_signing_key(shop.service.deployment, shop.service.committer, shop.tenant)
+
+    shop.reopen()
+
+    assert len(shop.tenant.vkeys) == 3
+    assert shop.check_ledger().size == 5
+    with shop.service.deployment.database.reading() as connection:
+        query = text("SELECT wrapped FROM tenant_key WHERE purpose = 'signing' ORDER BY version")
+        assert [bool(wrapped) for (wrapped,) in connection.execute(query)] == [False, False, True]
+
+
+def test_the_command_line_rotates_everything(database_url: str, tmp_path: Path) -> None:
+    shop = Shop(database_url, tmp_path / "home")
+    a_customer(shop)
+    environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": database_url}
+    consent = str(Path(sys.executable).with_name("consent"))
+
+    rotated = subprocess.run(
+        [consent, "keys", "rotate", "epoch", "root", "signing", "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+    assert json.loads(rotated.stdout)["rotated"] == ["epoch", "root", "signing"]
+    assert shop.read("ana", "coupons") == SIZE
+    shop.grant("ben", "coupons")
+    shop.reopen()
+    assert json.loads(rotated.stdout)["vkeys"] == {"default": shop.tenant.signer.vkey}
+    assert len(shop.tenant.vkeys) == 2
+    shop.check_ledger()
+    shop.close()
