@@ -29,6 +29,8 @@ COMMIT_SECONDS = Histogram("consent_commit_seconds", "Time of one commit.")
 COMMIT_FAILURES = Counter("consent_commit_failures", "Transactions the database refused.")
 BROKEN_SEALS = Counter("consent_broken_seals", "Sealed bytes that did not open.", ("what",))
 USES = Counter("consent_uses", "Uses of profiles by outcome: stored or dropped.", ("outcome",))
+KEEPER_RUNS = Counter("consent_keeper_runs", "Rounds of housekeeping by outcome.", ("outcome",))
+SWEPT = Counter("consent_swept_rows", "Rows deleted because their grace or retention was over.")
 WAITING = Gauge("consent_committer_waiting", "Requests waiting to be committed.", multiprocess_mode="livesum")
 STREAM_SUBSCRIBERS = Gauge("consent_stream_subscribers", "Open streams.", multiprocess_mode="livesum")
 STREAM_CUT = Counter(

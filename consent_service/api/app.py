@@ -28,6 +28,7 @@ from consent_service.api.routers import (
     subjects,
     uses,
 )
+from consent_service.followers.keeper import Keeper
 from consent_service.followers.stream import Streams
 from consent_service.observability import configure_logging
 from consent_service.operations.deployment import Clock, utc_now
@@ -62,9 +63,11 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         app.state.service = service
         app.state.streams = Streams(service)
         service.committer.when_committed = app.state.streams.wake
+        keeper = Keeper(service)
         try:
             yield
         finally:
+            await run_in_threadpool(keeper.close)
             await run_in_threadpool(app.state.streams.close)
             await run_in_threadpool(service.close)
 

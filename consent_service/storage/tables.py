@@ -196,7 +196,7 @@ class ProfileValueRow(SQLModel, table=True):
 
 
 class TombstoneRow(SQLModel, table=True):
-    """Whom an erasure was about, for a day: followers have to tell caches and recipients."""
+    """Whom an erasure was about, for a week: followers have to tell caches and recipients."""
 
     __tablename__ = "tombstone"
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)

@@ -1,0 +1,62 @@
+"""Keeps the house: sweeps what closed long ago, ends epochs that are over, empties the write-ahead log."""
+
+import threading
+import time
+
+from consent_service.errors import ConsentToolkitError
+from consent_service.observability import KEEPER_RUNS, SWEPT, logger
+from consent_service.operations.rotate_keys import due_tenants, end_epochs
+from consent_service.operations.service import ConsentService
+from consent_service.operations.sweep_vault import sweep_vault
+
+_INTERVAL_S = 60.0
+_LOCK = "keeper"
+
+
+class Keeper:
+    """A thread that does the chores every minute; of several processes on one database one does them.
+
+    What fails (the keystore is down, the database is away) is logged and done the next time.
+    """
+
+    def __init__(self, service: ConsentService, *, interval: float = _INTERVAL_S) -> None:
+        self._service = service
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish the chore at hand, then stop."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                keep_house(self._service)
+            except ConsentToolkitError as error:
+                KEEPER_RUNS.labels("failed").inc()
+                logger.warning("keeper", error=type(error).__name__)
+
+
+def keep_house(service: ConsentService) -> bool:
+    """Do every chore once; return whether it was our turn. Raises what the database or keystore says."""
+    deployment = service.deployment
+    with deployment.database.exclusively(_LOCK, wait=False) as held:
+        if not held:
+            return False
+        started = time.perf_counter()
+        deleted = 0
+        for tenant in deployment.tenants():
+            swept = sweep_vault(deployment, tenant)
+            deleted += swept.key_grants + swept.days_of_uses + swept.tombstones
+        SWEPT.inc(deleted)
+        due = due_tenants(deployment)
+        if due:
+            end_epochs(deployment, service.committer, due)
+        deployment.database.truncate_wal()
+        KEEPER_RUNS.labels("done").inc()
+        seconds = round(time.perf_counter() - started, 3)
+        logger.debug("keeper", deleted=deleted, epochs=len(due), seconds=seconds)
+    return True

@@ -1,0 +1,118 @@
+"""Delete what closed long enough ago: key grants past their grace, and all that lived by them only.
+
+Gate and vault refuse an expired or outdated grant at once; its keys stay for a grace, so that a late renewal,
+or a notice that was published by mistake and taken back, finds the profile as it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.domain.uses import day_of
+from consent_service.operations.deployment import Deployment
+from consent_service.operations.notice_book import PublishedNotice
+from consent_service.operations.tenant import Tenant
+from consent_service.storage.ledger_store import lock_head
+from consent_service.storage.scope import TenantScope
+from consent_service.storage.subject_store import to_ms
+from consent_service.storage.sweep_store import Outdated, due_subjects
+from consent_service.storage.vault_store import (
+    KeyGrant,
+    delete_categories,
+    delete_derived,
+    delete_grants,
+    find_grants,
+    prune_tombstones,
+    prune_uses,
+)
+
+TOMBSTONE_DAYS = 7
+"""Days that followers may ask whom an erasure was about."""
+
+_SUBJECTS_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """How many rows went."""
+
+    key_grants: int
+    days_of_uses: int
+    tombstones: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """What closed before `until`: by expiry, and by what the notices published until then say.
+
+    `versions` has the version below which a purpose's grants are outdated, `offered` the categories a purpose
+    may still use; a purpose that is not in `offered` is retired.
+    """
+
+    until: datetime
+    versions: Mapping[PurposeKey, int] = field(default_factory=dict)
+    offered: Mapping[PurposeKey, frozenset[CategoryKey]] = field(default_factory=dict)
+
+    @classmethod
+    def before(cls, publications: Sequence[PublishedNotice], until: datetime) -> "Closed":
+        """Return what was closed by the notices of that time and is still closed by every later one."""
+        past = [published for published in publications if published.published_at <= until]
+        if not past:
+            return cls(until=until)
+        since = publications[len(past) - 1 :]
+        versions: dict[PurposeKey, int] = {}
+        for published in past:
+            for key, purpose in published.notice.purposes.items():
+                versions[key] = max(purpose.version, versions.get(key, 0))
+        offered: dict[PurposeKey, frozenset[CategoryKey]] = {}
+        for published in since:
+            for key, purpose in published.notice.purposes.items():
+                offered[key] = offered.get(key, frozenset()) | frozenset(purpose.categories)
+        return cls(until=until, versions=versions, offered=offered)
+
+    def closes(self, grant: KeyGrant) -> bool:
+        """Say whether a key grant's time is over."""
+        return (
+            grant.valid_until_ms < to_ms(self.until)
+            or grant.purpose_version < self.versions.get(grant.purpose, 0)
+            or (bool(self.versions) and grant.category not in self.offered.get(grant.purpose, frozenset()))
+        )
+
+    def outdated(self) -> list[Outdated]:
+        """Return the same as conditions on rows."""
+        return [
+            Outdated(purpose=key, below=version, categories=sorted(self.offered.get(key, frozenset())))
+            for key, version in self.versions.items()
+        ]
+
+
+def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
+    """Delete what is past its grace or its retention, in small transactions; return how much went."""
+    now = deployment.clock()
+    settings = deployment.settings
+    with deployment.reading(tenant) as scope:
+        publications = deployment.book(scope).publications
+        closed = Closed.before(publications, now - timedelta(days=settings.grace_days))
+        due = due_subjects(scope, until_ms=to_ms(closed.until), outdated=closed.outdated())
+    grants = 0
+    for start in range(0, len(due), _SUBJECTS_AT_ONCE):
+        with deployment.writing(tenant) as scope:
+            grants += _sweep(scope, closed, due[start : start + _SUBJECTS_AT_ONCE])
+    with deployment.writing(tenant) as scope:
+        uses = prune_uses(scope, before_day=day_of(now - timedelta(days=settings.uses_days)))
+        tombstones = prune_tombstones(scope, before_ms=to_ms(now - timedelta(days=TOMBSTONE_DAYS)))
+    return Swept(key_grants=grants, days_of_uses=uses, tombstones=tombstones)
+
+
+def _sweep(scope: TenantScope, closed: Closed, subject_ids: Sequence[int]) -> int:
+    lock_head(scope)  # No decision moves these keys meanwhile: one that came first renewed them.
+    grants = find_grants(scope, subject_ids)
+    gone = [grant for grant in grants if closed.closes(grant)]
+    kept = [grant for grant in grants if not closed.closes(grant)]
+    categories = {(grant.subject_id, grant.category) for grant in kept}
+    purposes = {(grant.subject_id, grant.purpose) for grant in kept}
+    delete_grants(scope, [(grant.subject_id, grant.purpose, grant.category) for grant in gone])
+    delete_categories(scope, {(grant.subject_id, grant.category) for grant in gone} - categories)
+    delete_derived(scope, {(grant.subject_id, grant.purpose) for grant in gone} - purposes)
+    return len(gone)

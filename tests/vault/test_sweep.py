@@ -1,0 +1,170 @@
+"""Closed grants keep their keys for a grace; then all that lived by them goes, on both databases."""
+
+from datetime import timedelta
+
+import pytest
+
+from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.domain.uses import Feature
+from consent_service.errors import NoLiveGrant
+from consent_service.followers.keeper import Keeper, keep_house
+from consent_service.operations.sweep_vault import Swept, sweep_vault
+from consent_service.storage.vault_store import key_versions
+from tests.builders import REMOVED, a_notice
+from tests.servers import wait_until
+from tests.shop import Shop
+
+DAY = timedelta(days=1)
+SIX_MONTHS = timedelta(days=181)
+SIZE = {"household": {"size": 2}}
+
+
+def sweep(shop: Shop) -> Swept:
+    return sweep_vault(shop.service.deployment, shop.tenant)
+
+
+def test_nothing_live_is_swept(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.pass_time(179 * DAY)
+
+    swept = sweep(shop)
+
+    assert swept == Swept(key_grants=0, days_of_uses=0, tombstones=0)
+    assert shop.read("ana", "coupons") == SIZE
+
+
+def test_an_expired_grant_is_swept_after_the_grace_and_not_before(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.pass_time(SIX_MONTHS + 29 * DAY)
+    assert sweep(shop).key_grants == 0
+
+    shop.pass_time(2 * DAY)
+
+    assert sweep(shop).key_grants == 2
+    assert shop.rows("profile_value") == shop.rows("key_grant") == 0
+    shop.grant("ana", "coupons")
+    assert shop.read("ana", "coupons") == {}
+
+
+def test_a_renewal_in_the_grace_keeps_everything(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.pass_time(SIX_MONTHS + 29 * DAY)
+    shop.grant("ana", "coupons")
+    shop.pass_time(2 * DAY)
+
+    assert sweep(shop).key_grants == 0
+    assert shop.read("ana", "coupons") == SIZE
+
+
+def test_a_newer_version_is_swept_after_the_grace(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.publish(a_notice({"purposes/coupons/version": 2}))
+    shop.grant("ben", "coupons")
+    shop.write("ben", SIZE)
+    shop.pass_time(29 * DAY)
+    assert sweep(shop).key_grants == 0
+
+    shop.pass_time(2 * DAY)
+
+    assert sweep(shop).key_grants == 2
+    assert shop.read("ben", "coupons") == SIZE
+    assert shop.rows("profile_value") == 1
+
+
+def test_a_purpose_that_was_taken_out_and_put_back_in_the_grace_loses_nothing(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.publish(a_notice({"purposes/coupons": REMOVED}))
+    assert shop.reason("ana", "coupons") == "purpose_retired"
+    with pytest.raises(NoLiveGrant):
+        shop.write("ana", SIZE)
+    shop.pass_time(20 * DAY)
+    shop.publish(a_notice({"purposes/coupons/version": 2}))
+    shop.pass_time(20 * DAY)
+
+    assert sweep(shop).key_grants == 0
+    shop.grant("ana", "coupons")
+    assert shop.read("ana", "coupons") == SIZE
+
+
+def test_a_purpose_that_stays_out_is_swept(shop: Shop) -> None:
+    shop.grant("ana", "coupons", "recommendations")
+    shop.write("ana", {**SIZE, "purchases": {"last_basket": ["milk"]}})
+    shop.publish(a_notice({"purposes/coupons": REMOVED}))
+    shop.pass_time(31 * DAY)
+
+    assert sweep(shop).key_grants == 2
+    assert shop.read("ana", "recommendations") == {"purchases": {"last_basket": ["milk"]}}
+    assert shop.rows("profile_value") == 1
+
+
+def test_a_category_that_a_purpose_gave_up_is_swept(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", {**SIZE, "purchases": {"last_basket": ["milk"]}})
+    shop.publish(a_notice({"purposes/coupons/categories": ["purchases"]}))
+    shop.pass_time(31 * DAY)
+
+    assert sweep(shop).key_grants == 1
+    assert shop.read("ana", "coupons") == {"purchases": {"last_basket": ["milk"]}}
+    assert shop.rows("profile_value") == 1
+
+
+def test_derived_values_go_with_the_purpose_that_is_swept(shop: Shop) -> None:
+    shop.grant("ana", "recommendations")
+    shop.write("ana", {"purchases": {"taste": 0.7}}, derived_for="recommendations")
+    shop.pass_time(100 * DAY)
+    shop.grant("ana", "coupons")
+    shop.pass_time(SIX_MONTHS + 31 * DAY - 100 * DAY)
+
+    assert sweep(shop).key_grants == 2
+    assert shop.read("ana", "coupons") == {}
+
+
+def test_old_uses_and_tombstones_are_swept(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.grant("ben", "coupons")
+    read = (PurposeKey("coupons"), Feature("mail"))
+    shop.service.uses.note_read(shop.tenant, 1, read, [CategoryKey("household")])
+    shop.service.uses.flush()
+    shop.erase("ben")
+    shop.pass_time(401 * DAY)
+
+    swept = sweep(shop)
+
+    assert (swept.days_of_uses, swept.tombstones) == (1, 1)
+    assert shop.rows("use_day") == shop.rows("tombstone") == 0
+
+
+def test_the_keeper_ends_epochs_that_are_over(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.pass_time(31 * DAY)
+
+    assert keep_house(shop.service)
+
+    with shop.service.deployment.reading(shop.tenant) as scope:
+        assert ("vault", 2) in key_versions(scope)
+    assert shop.read("ana", "coupons") == SIZE
+
+
+def test_one_of_several_keepers_does_the_chores(shop: Shop) -> None:
+    with shop.service.deployment.database.exclusively("keeper"):
+        assert not keep_house(shop.service)
+    assert keep_house(shop.service)
+
+
+def test_the_keeper_works_by_itself(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.pass_time(SIX_MONTHS + 31 * DAY)
+
+    keeper = Keeper(shop.service, interval=0.01)
+
+    wait_until(lambda: shop.rows("key_grant") == 0, what="the keeper to sweep")
+    keeper.close()
+    assert shop.rows("profile_value") == 0
