@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +22,11 @@ from examples.complete_journey.figures import (
 from examples.complete_journey.journey import run_journey
 from examples.complete_journey.served import DemoFailed, HandedOut, Installation, ServedService, set_up
 from examples.complete_journey.shop_data import Shop, read_shop, subject_of
+from examples.storefront.serving import PORT, Storefront
 
 NOTICE = Path(__file__).resolve().parents[1] / "notice.yaml"
 CONSISTENT, INCONSISTENT, UNUSABLE = 0, 1, 2
-LOOK_AROUND_PORT = 8000
+LOOK_AROUND_PORT = PORT
 _FEWEST_HOUSEHOLDS = 50
 """With fewer there may be nobody who withdraws, and nothing to check about it."""
 
@@ -35,7 +35,7 @@ _FEWEST_HOUSEHOLDS = 50
 class Options:
     """What to run: on which database (SQLite in a fresh folder by default) and with how many households.
 
-    `port` None takes a free one; `stay` leaves the service running until Ctrl-C; `as_json` prints the figures
+    `port` None takes a free one; `stay` opens the shop on it until Ctrl-C; `as_json` prints the figures
     as one JSON document and everything else on standard error.
     """
 
@@ -55,9 +55,10 @@ def run_demo(options: Options) -> int:
     shop = _shop(options)
     choices = draw_choices(shop)
     _announce(shop, choices, screen)
+    storefront = Storefront(options.port) if options.stay else None
     with tempfile.TemporaryDirectory(prefix="consent-demo-") as home:
         installation = Installation(home=Path(home), database_url=options.database_url)
-        service = ServedService(installation, port=options.port)
+        service = ServedService(installation, port=None if storefront else options.port)
         handed = set_up(installation, NOTICE)
         with service:
             with _bars(screen) as bars:
@@ -68,10 +69,10 @@ def run_demo(options: Options) -> int:
             code = conclude(figures, reckon(shop, choices), evidence, screen)
             if options.as_json:
                 print(json.dumps(document(figures, evidence)), flush=True)
-            if options.stay:
+            if storefront is not None:
+                screen.print(f"\nThe shop is open: {storefront.url}", highlight=False)
                 _invite(installation, service.url, handed, choices, screen)
-                with suppress(KeyboardInterrupt):
-                    service.wait()
+                storefront.serve(installation, service.url, handed.backend_key)
     return code
 
 

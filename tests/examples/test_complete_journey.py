@@ -199,7 +199,7 @@ def test_a_changed_record_fails_the_job(run: Run, tmp_path: Path) -> None:
     assert [fault for fault in faults if fault.startswith("consent ledger verify: entry 9:")]
 
 
-def test_without_check_the_service_stays_for_a_look_around_and_leaves_nothing(
+def test_without_check_the_shop_opens_for_a_look_around_and_leaves_nothing(
     free_port: int, tmp_path: Path
 ) -> None:
     command = [str(Path(sys.executable).with_name("consent")), "demo"]
@@ -210,11 +210,11 @@ def test_without_check_the_service_stays_for_a_look_around_and_leaves_nothing(
         environment={"TMPDIR": str(tmp_path)},
     ) as demo:
         demo.wait_until(lambda: "Ctrl-C ends it" in demo.output(), what="the invitation", timeout=120)
-        ready = httpx2.get(f"http://127.0.0.1:{free_port}/ready", timeout=30)
+        shop = httpx2.get(f"http://127.0.0.1:{free_port}/", timeout=60)
         demo.send(signal.SIGINT)
         code = demo.wait()
 
-    assert ready.status_code == 200
+    assert "What everybody buys" in shop.text
     assert code == CONSISTENT
     assert list(tmp_path.glob("consent-demo-*")) == []
 

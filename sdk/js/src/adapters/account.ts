@@ -31,6 +31,7 @@ const identify = async (token?: string | null): Promise<void> => {
     sessionStorage.consent = "told";
     consent().say((await words()).confirmed);
   }
+  document.dispatchEvent(new CustomEvent("consentaccount"));
 };
 
 document.addEventListener("consentchange", () => void reach());

@@ -1,0 +1,69 @@
+"""What the shop asks the consent service. No answer means no: then it shows what everybody sees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+from consent_sdk import ConsentClient
+
+_NOT_GRANTED = {403, 404, 409}
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentDesk:
+    """The shop's side of the service: `url` inside the shop's network, `public_url` for browsers."""
+
+    url: str
+    public_url: str
+    backend_key: str
+    browser_key: str
+
+    def allows(self, subject: str, purpose: str) -> bool:
+        """Whether a purpose may be used for this subject now."""
+        with ConsentClient(self.url, api_key=self.backend_key) as consent:
+            return consent.allows(subject, purpose)
+
+    def remember(self, subject: str, attributes: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Store attributes in the sealed profile; `False` where nobody granted what they are for."""
+        answer = self._call("PATCH", "/v1/profile", subject, json=attributes)
+        if answer.status_code not in _NOT_GRANTED:
+            answer.raise_for_status()
+        return answer.status_code == _OK
+
+    def profile(self, subject: str, purpose: str) -> Mapping[str, Any]:
+        """Open the profile for one purpose, which leaves a trace for her; empty when it stays closed."""
+        answer = self._call("GET", f"/v1/profile?purpose={purpose}", subject)
+        if answer.status_code in _NOT_GRANTED:
+            return {}
+        answer.raise_for_status()
+        attributes: Mapping[str, Any] = answer.json()["attributes"]
+        return attributes
+
+    def uses(self, subject: str, purpose: str) -> Sequence[str]:
+        """Return in plain words what the customer's data was used for under one purpose."""
+        answer = self._call("GET", "/v1/uses?language=en", subject)
+        if answer.status_code != _OK:
+            return []
+        named = self._purpose_name(purpose)
+        return [sentence for sentence in answer.json()["sentences"] if f" for {named}," in sentence]
+
+    def token(self, subject: str) -> str:
+        """Return a short-lived subject token for a page of this customer."""
+        answer = self._call("POST", "/v1/subject/token", subject)
+        answer.raise_for_status()
+        token: str = answer.json()["token"]
+        return token
+
+    def _purpose_name(self, purpose: str) -> str:
+        notice = httpx2.get(
+            f"{self.url}/v1/notice?language=en", headers={"Authorization": f"Bearer {self.backend_key}"}
+        ).json()["notice"]
+        name: str = notice["purposes"][purpose]["name"]
+        return name
+
+    def _call(self, method: str, path: str, subject: str, **options: Any) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.backend_key}", "Consent-Subject": quote(subject)}
+        return httpx2.request(method, f"{self.url}{path}", headers=headers, timeout=5, **options)

@@ -1,0 +1,49 @@
+"""The support desk: bot or human first, and a handover that carries the history only where she allowed it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from examples.storefront.consent_desk import ConsentDesk
+
+AI, HISTORY = "ai_assistance", "support_context"
+_BOT = (
+    "Your last order left the shop this morning. If that does not answer it, a human takes over at any time."
+)
+_HUMAN = "Good day, this is Inès. How can I help?"
+_HUMAN_WITH_HISTORY = "Good day, this is Inès. I have read what you wrote, you need not repeat it."
+
+
+@dataclass(slots=True)
+class Conversation:
+    """One conversation in one browser session."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    with_human: bool = False
+    agent_sees: list[str] = field(default_factory=list)
+
+
+def say(desk: ConsentDesk, subject: str | None, talk: Conversation, text: str) -> None:
+    """Take one message of the customer and answer it: the assistant where she allowed it, else a human."""
+    talk.lines.append(("you", text))
+    if talk.with_human:
+        talk.lines.append(("human", "I am looking into it."))
+    elif subject is not None and desk.allows(subject, AI):
+        talk.lines.append(("assistant", _BOT))
+        desk.remember(subject, {"support_history": {"conversation": [line for _, line in talk.lines]}})
+    else:
+        hand_over(desk, subject, talk)
+
+
+def hand_over(desk: ConsentDesk, subject: str | None, talk: Conversation) -> None:
+    """Bring a human in; she sees the history where the customer allowed that, else nothing."""
+    talk.with_human = True
+    shown: Mapping[str, Any] = {}
+    if subject is not None:
+        desk.remember(subject, {"support_history": {"conversation": [line for _, line in talk.lines]}})
+        shown = desk.profile(subject, HISTORY)
+    talk.agent_sees = [
+        *[f"Wrote before: {line}" for line in shown.get("support_history", {}).get("conversation", [])],
+        *[f"Buys often: {kind.lower()}" for kind in shown.get("purchases", {}).get("favourites", [])[:3]],
+    ]
+    talk.lines.append(("human", _HUMAN_WITH_HISTORY if talk.agent_sees else _HUMAN))
