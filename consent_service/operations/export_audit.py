@@ -7,7 +7,7 @@ with a proof each. Memory is constant: entries go through in aligned chunks, and
 import base64
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -45,7 +45,7 @@ CHUNK = 65_536
 """Entries in one member of a pack; aligned, so that each chunk is a complete subtree of the log."""
 _CHECKPOINT_BLOCK = 1024
 """Of the checkpoints in an aligned block of this many entries, a pack has the last."""
-_LINES = 512
+_LINES = 256
 _COMMITMENT_END = 50
 
 Progress = Callable[[int, int], None]
@@ -65,17 +65,22 @@ class AuditRequest:
 class _Tally:
     """What went into the pack, for the manifest and the page."""
 
-    counts: dict[str, int] = field(default_factory=dict)
-    subjects: bytearray = field(default_factory=bytearray)
-
-    def add(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
+    kinds: dict[str, int]
+    seen: bytearray
+    erased: int = 0
+    subjects: int = 0
 
     def see(self, subject_id: int) -> None:
-        byte, bit = divmod(subject_id, 8)
-        if not self.subjects[byte] >> bit & 1:
-            self.subjects[byte] |= 1 << bit
-            self.add("subjects")
+        byte, bit = subject_id >> 3, 1 << (subject_id & 7)
+        if not self.seen[byte] & bit:
+            self.seen[byte] |= bit
+            self.subjects += 1
+
+    def counts(self) -> dict[str, int]:
+        entries = sum(self.kinds.values())
+        counts = {"entries": entries, "records": entries - self.erased, "erased": self.erased}
+        present = {kind: count for kind, count in self.kinds.items() if count}
+        return {**counts, "subjects": self.subjects, **present}
 
 
 def export_audit(
@@ -113,7 +118,10 @@ class _Export:
         self._subject_ids = self._find(request.subject)
         self._first, self._last = self._range(request)
         self._since = self._checked_since(request.since)
-        self._tally = _Tally(subjects=bytearray(self._head.next_subject_id // 8 + 1))
+        self._tally = _Tally(
+            kinds=dict.fromkeys([kind.value for kind in Kind], 0),
+            seen=bytearray(self._head.next_subject_id // 8 + 1),
+        )
         self._file = PackFile()
         self._kinds = {leaf(tenant.origin, kind, bytes(32))[_COMMITMENT_END:]: kind.value for kind in Kind}
 
@@ -199,16 +207,13 @@ class _Export:
     def _line(self, entry: StoredEntry, table: list[str], proof: bytes = b"") -> bytes:
         index, data, opening, body, subject_id = entry
         kind = self._kinds[data[_COMMITMENT_END:]]
-        tally = self._tally
-        tally.add("entries")
-        tally.add(kind)
+        self._tally.kinds[kind] += 1
         if opening is None or body is None:
-            tally.add("erased")
+            self._tally.erased += 1
             table.append(view_rows(index, kind, None))
             return b'{"index":%d,"leaf":%b,"erased":true}\n' % (index, data)
-        tally.add("records")
         if subject_id is not None:
-            tally.see(subject_id)
+            self._tally.see(subject_id)
         match = parse_record(kind, body)
         if match is None:
             raise InvalidInput(f"The record at index {index} is malformed: run consent ledger verify.")
@@ -254,8 +259,7 @@ class _Export:
 
     def _manifest(self) -> dict[str, JsonValue]:
         tenant, subtree = self._tenant, self._subtree()
-        counts: dict[str, JsonValue] = dict.fromkeys(("entries", "records", "erased", "subjects"), 0)
-        counts.update(self._tally.counts)
+        counts: dict[str, JsonValue] = {**self._tally.counts()}
         manifest: dict[str, JsonValue] = {
             "pack": FORMAT,
             "origin": tenant.origin,
@@ -291,7 +295,7 @@ class _Export:
             first=self._first.size,
             size=self._last.size,
             made_at=format_time(self._made_at),
-            counts=self._tally.counts,
+            counts=self._tally.counts(),
         )
         return pack_page(summary, None if current is None else current.notice).encode()
 

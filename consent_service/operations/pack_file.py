@@ -7,6 +7,8 @@ import base64
 import hashlib
 import zipfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO
 
 from consent_service.ledger.canonical import JsonValue, canonical_json
 from consent_service.ledger.note import NoteSigner, sign_note
@@ -34,13 +36,18 @@ class PackFile:
         info.compress_type = zipfile.ZIP_DEFLATED
         size, digest = 0, hashlib.sha256()
         self._sink.digest = hashlib.sha256()
-        with self._zip.open(info, "w") as file:
+        # Compressing and hashing let go of the interpreter: they run while the next piece is made.
+        with ThreadPoolExecutor(1) as beside, self._zip.open(info, "w") as file:
+            waiting: Future[object] | None = None
             for piece in contents:
-                file.write(piece)
-                size += len(piece)
-                digest.update(piece)
+                if waiting is not None:
+                    waiting.result()
                 if self._sink.waiting > _PIECE:
                     yield self._sink.take()
+                waiting = beside.submit(_write, file, digest, piece)
+                size += len(piece)
+            if waiting is not None:
+                waiting.result()
         raw = self._sink.digest.hexdigest()
         self.members.append({"name": name, "size": size, "sha256": digest.hexdigest(), "raw": raw})
 
@@ -54,6 +61,11 @@ class PackFile:
         yield from self.member(SIGNATURE, [note])
         self._zip.close()
         yield self._sink.take()
+
+
+def _write(file: IO[bytes], digest: "hashlib._Hash", piece: bytes) -> None:
+    file.write(piece)
+    digest.update(piece)
 
 
 class _Sink:

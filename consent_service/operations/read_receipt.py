@@ -111,4 +111,4 @@ def _bundled_font() -> Path:
 
 
 def _json(document: Mapping[str, JsonValue]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, indent=1).encode()
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -23,9 +23,9 @@ audit-pack.md of the toolkit. Nothing is written, nothing is extracted, nothing 
 """
 
 import base64
+import binascii
 import calendar
 import hashlib
-import hmac
 import json
 import re
 import struct
@@ -45,15 +45,23 @@ FORMAT = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.note"
 NOTE_HEADER = "consent-audit-pack/v1"
 COMMITMENT_KEY = b"consent/v1"
+# HMAC (RFC 2104) with a constant key begins with two constant blocks: hashed once, their states copied.
+_INNER = hashlib.sha256(bytes(byte ^ 0x36 for byte in COMMITMENT_KEY.ljust(64, b"\0"))).copy
+_OUTER = hashlib.sha256(bytes(byte ^ 0x5C for byte in COMMITMENT_KEY.ljust(64, b"\0"))).copy
 MEGABYTE = 1 << 20
 LARGEST_MANIFEST, LARGEST_DIRECTORY, LARGEST_LINE = 16 * MEGABYTE, 32 * MEGABYTE, 4 * MEGABYTE
-MOST_MEMBERS = 100_000
+MOST_MEMBERS, MOST_PLANS = 100_000, 10_000
 SUBJECTS_AT_ONCE = 300_000  # chains held in memory in one pass; a larger pack is read several times
 CLOCK_TOLERANCE_S = 300
 
 Checkpoint = tuple[str, int, bytes]
 # What is known of one purpose of one subject: status, purpose version, recorded, decided, valid until.
 Standing = tuple[str, int, str, str, str]
+# What a decision is about, a row for each purpose: purpose, granted or denied, purpose version, validity.
+Plan = tuple[tuple[str, str, int, str], ...]
+# All standings of a subject in little memory: a plan with the statuses and moments of the one decision that
+# left them all, or as text; None where they are not known.
+Packed = tuple[Plan, tuple[str, ...], str, str] | str | None
 
 
 class Fault(Exception):
@@ -279,7 +287,7 @@ def open_note(note: str, vkey: str, *, alone: bool = False) -> str:
     for line in lines:
         mark, signer, encoded = line.split(" ")
         signature = decoded(encoded)
-        if mark != "\N{EM DASH}":
+        if mark != "\N{EM DASH}" or not signer or "+" in signer:
             raise ValueError("not a signature line")
         if signer == name and signature[:4] == key_id:
             try:
@@ -403,7 +411,15 @@ ERASURE = re.compile(
     re.ASCII,
 )
 FORMS = {"decision": DECISION, "link": LINK, "notice": NOTICE, "erasure": ERASURE}
-_OUTCOME = re.compile(rf'"([a-z0-9_.-]+)":\{{"status":"([a-z]+)","valid_until":"({_TIME})"\}}', re.ASCII)
+
+
+def commitment(opening: bytes, record: bytes) -> bytes:
+    """Return HMAC-SHA256(key "consent/v1", opening || record) in base64."""
+    inner = _INNER()
+    inner.update(opening + record)
+    outer = _OUTER()
+    outer.update(inner.digest())
+    return binascii.b2a_base64(outer.digest(), newline=False)
 
 
 @lru_cache(maxsize=4096)
@@ -430,19 +446,13 @@ def _members(document: Mapping[str, Any]) -> str:
     return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False)[1:-1]
 
 
-def outcomes_text(standings: Mapping[str, Standing], purposes: list[str]) -> str:
-    """Return how a record spells the outcomes of these purposes."""
-    parts = []
-    for purpose in sorted(purposes):
-        standing = standings[purpose]
-        parts.append(f'"{purpose}":{{"status":"{standing[0]}","valid_until":"{standing[4]}"}}')
-    return ",".join(parts)
-
-
 _DURATION = re.compile(
     r"P(?=\d|T\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?",
     re.ASCII,
 )
+
+
+GRANTING = frozenset({"given", "renewed"})
 
 
 @lru_cache(maxsize=65_536)
@@ -468,25 +478,56 @@ def after(moment: str, duration: str) -> str:
     return later.isoformat(timespec="milliseconds") + "Z"
 
 
-def standing_after(
-    earlier: Standing | None, choice: str, purpose: tuple[int, str], times: tuple[str, str]
-) -> Standing:
-    """Return what a choice leaves behind: granted becomes given or renewed, denied refused or withdrawn.
+def decide(
+    plan: Plan, known: Mapping[str, Standing], times: tuple[str, str]
+) -> tuple[dict[str, Standing], str]:
+    """Return all standings after a decision, and how its record has to spell the outcomes.
 
-    A grant decided before a denial on record arrived late, and changes nothing. `purpose` is version and
-    validity, `times` when it was decided and recorded; RFC 3339 texts of one form compare like moments.
+    Granted becomes given or renewed, denied refused or withdrawn, by what it meets. A grant decided before a
+    denial on record arrived late, and changes nothing. `times` is when it was decided and recorded; RFC 3339
+    texts of one form compare like moments.
     """
-    (version, validity), (decided, recorded) = purpose, times
-    granting = earlier is not None and earlier[0] in {"given", "renewed"}
-    if choice == "granted":
-        if earlier is not None and not granting and decided < min(earlier[3], earlier[2]):
-            return earlier
-        status = "renewed" if granting else "given"
-    elif earlier is not None and granting and earlier[1] == version and recorded < earlier[4]:
-        status = "withdrawn"
-    else:
-        status = "refused"
-    return status, version, recorded, decided, after(min(decided, recorded), validity)
+    decided, recorded = times
+    start = min(decided, recorded)
+    standings, texts = dict(known), []
+    for purpose, choice, version, validity in plan:
+        earlier = known.get(purpose)
+        granting = earlier is not None and earlier[0] in GRANTING
+        if choice == "granted":
+            status = "renewed" if granting else "given"
+        elif earlier is not None and granting and earlier[1] == version and recorded < earlier[4]:
+            status = "withdrawn"
+        else:
+            status = "refused"
+        if earlier is not None and choice == "granted" and not granting and decided < min(earlier[2:4]):
+            standing = earlier
+        else:
+            standing = status, version, recorded, decided, after(start, validity)
+        standings[purpose] = standing
+        texts.append(f'"{purpose}":{{"status":"{standing[0]}","valid_until":"{standing[4]}"}}')
+    return standings, ",".join(texts)
+
+
+def pack_standings(plan: Plan, standings: Mapping[str, Standing], times: tuple[str, str]) -> Packed:
+    """Return standings in little memory, after a decision with this plan."""
+    decided, recorded = times
+    if len(standings) == len(plan) and all(each[2:4] == (recorded, decided) for each in standings.values()):
+        return plan, tuple([standings[row[0]][0] for row in plan]), decided, recorded
+    return json.dumps(standings, separators=(",", ":"))
+
+
+def unpack_standings(packed: Packed) -> dict[str, Standing]:
+    """Return what `pack_standings` packed."""
+    if isinstance(packed, str):
+        return {purpose: tuple(standing) for purpose, standing in json.loads(packed).items()}
+    if packed is None:
+        return {}
+    plan, statuses, decided, recorded = packed
+    start = min(decided, recorded)
+    return {
+        purpose: (status, version, recorded, decided, after(start, validity))
+        for (purpose, _, version, validity), status in zip(plan, statuses, strict=True)
+    }
 
 
 def standings_linked(
@@ -496,8 +537,8 @@ def standings_linked(
     linked = dict(known)
     for purpose, theirs in anonymous.items():
         ours = linked.get(purpose)
-        ours_grants = ours is not None and ours[0] in {"given", "renewed"}
-        if theirs[0] not in {"given", "renewed"}:
+        ours_grants = ours is not None and ours[0] in GRANTING
+        if theirs[0] not in GRANTING:
             if ours is None or ours_grants:
                 linked[purpose] = (
                     "refused" if ours is None else "withdrawn",
@@ -513,8 +554,8 @@ def standings_linked(
 # --- (9) views --------------------------------------------------------------------------------------------
 
 VIEW_HEADER = (
-    "index,kind,recorded_at,decided_at,subject,purpose,choice,status,valid_until,"
-    "method,source,actor,language,gpc,notice\r\n"
+    "index,kind,recorded_at,decided_at,subject,method,source,actor,language,gpc,notice,choices,"
+    "purpose,status,valid_until\r\n"
 )
 
 
@@ -525,23 +566,33 @@ def cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
+@lru_cache(maxsize=4096)
+def _same_cells(*fields: str) -> str:
+    method, source, actor, language, gpc, notice, choices = fields
+    said = " ".join(f"{purpose}={choice}" for purpose, choice in parse_choices(choices)) if choices else ""
+    cells = cell(method), cell(source), cell(actor), cell(language), gpc, notice, cell(said)
+    return ",".join(cells) + ","
+
+
 def view_rows(index: int, kind: str, match: "re.Match[str] | None") -> str:
     """Return the rows that the CSV table has for an entry: one per purpose, or one."""
     if match is None:  # erased
         return f"{index},{kind},,,,,,,,,,,,,\r\n"
-    field = match.groupdict()
-    if kind not in {"decision", "link"}:
-        return f"{index},{kind},{field['recorded_at']},,,,,,,,,,,,{field.get('notice') or ''}\r\n"
-    choices = dict(parse_choices(field["choices"])) if kind == "decision" else {}
-    start = f"{index},{kind},{field['recorded_at']},{field.get('decided_at') or ''},{cell(field['subject'])},"
-    end = (
-        f",{cell(field.get('method') or '')},{cell(field.get('source') or '')},{cell(field['actor'])},"
-        f"{cell(field.get('language') or '')},{field.get('gpc') or ''},{field.get('notice') or ''}\r\n"
-    )
-    return "".join(
-        f"{start}{cell(purpose)},{choices.get(purpose, '')},{status},{until}{end}"
-        for purpose, status, until in _OUTCOME.findall(field["consents"])
-    )
+    if kind == "decision":
+        same = match.group("method", "source", "actor", "language", "gpc", "notice", "choices")
+        recorded, decided, subject, outcomes = match.group("recorded_at", "decided_at", "subject", "consents")
+    elif kind == "link":
+        same, decided = ("", "", match["actor"], "", "", "", ""), ""
+        recorded, subject, outcomes = match.group("recorded_at", "subject", "consents")
+    else:
+        notice = match["notice"] if kind == "notice" else ""
+        return f"{index},{kind},{match['recorded_at']},,,,,,,,{notice},,,,\r\n"
+    start = f"{index},{kind},{recorded},{decided},{cell(subject)},{_same_cells(*same)}"
+    if '"-' in outcomes:
+        outcomes = outcomes.replace('"-', "\"'-")  # the only start of a purpose that could be a formula
+    # "a":{"status":"b","valid_until":"c"},… becomes "a",b,c and a new row
+    rows = outcomes.replace('":{"status":"', '",').replace('","valid_until":"', ",")
+    return start + rows[:-2].replace('"},', "\r\n" + start) + "\r\n"
 
 
 # --- the whole pack ---------------------------------------------------------------------------------------
@@ -567,7 +618,8 @@ class Verification:
         self.published: set[str] = set()
         self.destroyed = 0
         self.linked: set[str] = set()
-        self.chains: dict[str, tuple[str, dict[str, Standing] | None]] = {}
+        self.chains: dict[str, tuple[bytes, Packed]] = {}
+        self._plans: dict[tuple[str, str], Plan] = {}
         self.latest = ""
         log = json.dumps(self.origin, ensure_ascii=False).encode()
         self._line = re.compile(
@@ -645,13 +697,12 @@ class Verification:
         due = self._checkpoints()
         self._check_tree(tree, due)
         parts = 1 + self.manifest["counts"]["subjects"] // SUBJECTS_AT_ONCE
-        mine: Callable[[str], bool] | None = (lambda _subject: True) if parts == 1 else None
         for index, leaf, kind, match in self._entries(views=True):
             if index != tree.size:
                 raise Fault("entries", "entries", f"expected entry {tree.size}", index=index)
             tree.append(leaf)
-            if mine:
-                self._chain(index, kind, leaf, match, mine)
+            if match is not None and parts == 1 and kind in {"decision", "link"}:
+                self._chain(index, kind, leaf, match)
             elif match is not None and kind == "link":
                 self.linked.add(match["linked"])
             if tree.size == due[0][0]:
@@ -708,53 +759,46 @@ class Verification:
                 continue
             table = [VIEW_HEADER]
             for line in self.pack.lines(name):
-                index, leaf, kind, match = self._entry(line, name, count=views)
+                entry = self._entry(line, name)
                 if views:
-                    table.append(view_rows(index, kind, match))
-                yield index, leaf, kind, match
+                    self._count(*entry)
+                    table.append(view_rows(entry[0], entry[2], entry[3]))
+                yield entry
             if views:
                 self._check_view(name.replace("entries/", "table/").replace(".ndjson", ".csv"), table)
 
-    def _entry(
-        self, line: bytes, name: str, *, count: bool
-    ) -> tuple[int, bytes, str, "re.Match[str] | None"]:
+    def _entry(self, line: bytes, name: str) -> tuple[int, bytes, str, "re.Match[str] | None"]:
         """Take steps (4) and (5) for one line; the match is None where the record was erased."""
         found = self._line.fullmatch(line)
         if found is None:
             raise Fault("entries", name, "a line that is no entry of this log")
-        index, leaf, kind = int(found[1]), found[2], found[4].decode()
-        if found[5] is None:
-            if count:
-                self._tally(kind, "erased")
+        number, leaf, committed, kind_of, opening, record = found.group(1, 2, 3, 4, 5, 6)
+        index, kind = int(number), kind_of.decode()
+        if opening is None:
             return index, leaf, kind, None
-        message = bytes.fromhex(found[5].decode()) + found[6]
-        if base64.b64encode(hmac.digest(COMMITMENT_KEY, message, "sha256")) != found[3]:
-            raise Fault(
-                "commitments", name, "the leaf does not commit to this record and opening", index=index
-            )
-        match = parse_record(kind, found[6])
+        if commitment(binascii.unhexlify(opening), record) != committed:
+            message = "the leaf does not commit to this record and opening"
+            raise Fault("commitments", name, message, index=index)
+        match = parse_record(kind, record)
         if match is None:
             raise Fault("entries", name, "the record is not one in canonical form", index=index)
-        if count:
-            self._tally(kind, "records")
-            self._in_order(index, match["recorded_at"])
-            self._public(index, kind, match)
         return index, leaf, kind, match
 
-    def _tally(self, kind: str, what: str) -> None:
-        self.counts["entries"] += 1
-        self.counts[what] += 1
+    def _count(self, index: int, _leaf: bytes, kind: str, match: "re.Match[str] | None") -> None:
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
-
-    def _in_order(self, index: int, recorded_at: str) -> None:
-        if recorded_at >= self.latest:
-            self.latest = recorded_at
+        if match is None:
+            self.counts["erased"] += 1
             return
-        behind = datetime.fromisoformat(self.latest[:-1]) - datetime.fromisoformat(recorded_at[:-1])
-        if behind.total_seconds() > CLOCK_TOLERANCE_S:
-            raise Fault(
-                "entries", "recorded_at", "is backdated: an earlier entry was recorded later", index=index
-            )
+        recorded_at = match["recorded_at"]
+        if recorded_at < self.latest:
+            behind = datetime.fromisoformat(self.latest[:-1]) - datetime.fromisoformat(recorded_at[:-1])
+            if behind.total_seconds() > CLOCK_TOLERANCE_S:
+                message = "is backdated: an earlier entry was recorded later"
+                raise Fault("entries", "recorded_at", message, index=index)
+        else:
+            self.latest = recorded_at
+        if kind in {"notice", "erasure"}:
+            self._public(index, kind, match)
 
     def _public(self, index: int, kind: str, match: "re.Match[str]") -> None:
         if kind == "notice":
@@ -772,83 +816,75 @@ class Verification:
     # Steps (7) and (8): the chains.
 
     def _chains_of(self, part: int, parts: int) -> None:
+        """Follow the subjects of one part, and beside them those that links make part of their state."""
         self.chains = {}
         for index, leaf, kind, match in self._entries(views=False):
-            self._chain(
-                index,
-                kind,
-                leaf,
-                match,
-                lambda subject: zlib.crc32(subject.encode()) % parts == part or subject in self.linked,
-                own=lambda subject: zlib.crc32(subject.encode()) % parts == part,
-            )
+            if match is not None and kind in {"decision", "link"}:
+                own = zlib.crc32(match["subject"].encode()) % parts == part
+                if own or match["subject"] in self.linked:
+                    self._chain(index, kind, leaf, match, own=own)
 
-    def _chain(
-        self,
-        index: int,
-        kind: str,
-        leaf: bytes,
-        match: "re.Match[str] | None",
-        mine: Callable[[str], bool],
-        *,
-        own: Callable[[str], bool] = lambda _subject: True,
-    ) -> None:
-        if match is None or kind not in {"decision", "link"} or not mine(match["subject"]):
-            return
-        subject = match["subject"]
+    def _chain(self, index: int, kind: str, leaf: bytes, match: "re.Match[str]", *, own: bool = True) -> None:
+        subject, prev = match.group("subject", "prev")
         chain = self.chains.get(subject)
-        prev = match["prev"].strip('"')
         if chain is None:
             if prev != "null" and self.manifest["from"] == 0:
                 raise Fault("chains", "prev", "an earlier entry of this subject is missing", index=index)
-            self.counts["subjects"] += own(subject)
-        elif prev != chain[0]:
+            self.counts["subjects"] += own
+        elif prev[1:-1].encode() != chain[0]:
             raise Fault("chains", "prev", "the chain of this subject's entries is broken", index=index)
-        known = {} if prev == "null" else (chain[1] if chain else None)
+        known = {} if chain is None else None if chain[1] is None else unpack_standings(chain[1])
         try:
-            standings = self._follow(kind, match, known, own(subject))
+            if chain is None and prev != "null":
+                packed: Packed = None  # the beginning is not in this pack
+            elif known is None:
+                packed = None
+            elif kind == "link":
+                packed = self._linked(match, known)
+            else:
+                packed = self._decided(match, known)
         except (ValueError, KeyError) as error:
             raise Fault("statuses", "record", _reason(error), index=index) from None
-        self.chains[subject] = (leaf[6:50].decode(), standings)
+        self.counts["statuses"] += own and packed is not None
+        self.chains[subject] = (leaf[6:50], packed)
 
-    def _follow(
-        self,
-        kind: str,
-        match: "re.Match[str]",
-        known: dict[str, Standing] | None,
-        own: bool,  # noqa: FBT001  # whether to count it
-    ) -> dict[str, Standing] | None:
-        """Return what the subject's entries add up to now; `None` where the beginning is not in the pack."""
-        if kind == "link":
-            theirs = self.chains.get(match["linked"])
-            if known is None or theirs is None or theirs[1] is None:
-                if self.manifest["from"] == 0:
-                    raise ValueError("a link leads to no subject")
-                return None
-            known = standings_linked(known, theirs[1], match["recorded_at"])
-            named = list(known)
-        else:
-            known, named = self._decided(match, known)
-        if known is not None:
-            if outcomes_text(known, named) != match["consents"]:
-                raise ValueError("a derived status does not follow from the entries before")
-            self.counts["statuses"] += own
-        return known
+    def _linked(self, match: "re.Match[str]", known: dict[str, Standing]) -> Packed:
+        theirs = self.chains.get(match["linked"])
+        if theirs is None or theirs[1] is None:
+            if self.manifest["from"] == 0:
+                raise ValueError("a link leads to no subject")
+            return None
+        standings = standings_linked(known, unpack_standings(theirs[1]), match["recorded_at"])
+        texts = [
+            f'"{purpose}":{{"status":"{standing[0]}","valid_until":"{standing[4]}"}}'
+            for purpose, standing in sorted(standings.items())
+        ]
+        if ",".join(texts) != match["consents"]:
+            raise ValueError("a derived status does not follow from the entries before")
+        return json.dumps(standings, separators=(",", ":"))
 
-    def _decided(
-        self, match: "re.Match[str]", known: dict[str, Standing] | None
-    ) -> tuple[dict[str, Standing] | None, list[str]]:
-        purposes = self.notices[match["notice"]]["purposes"]
-        if self.manifest["from"] == 0 and match["notice"] not in self.published:
+    def _decided(self, match: "re.Match[str]", known: dict[str, Standing]) -> Packed:
+        notice, choices, decided, recorded, outcomes = match.group(
+            "notice", "choices", "decided_at", "recorded_at", "consents"
+        )
+        plan = self._plans.get((notice, choices)) or self._plan(notice, choices)
+        standings, expected = decide(plan, known, (decided, recorded))
+        if expected != outcomes:
+            raise ValueError("a derived status does not follow from the entries before")
+        return pack_standings(plan, standings, (decided, recorded))
+
+    def _plan(self, notice: str, choices: str) -> Plan:
+        """Return what a decision under a published notice is about."""
+        if self.manifest["from"] == 0 and notice not in self.published:
             raise ValueError("decided under a notice that was not published yet")
-        choices = parse_choices(match["choices"])
-        times = match["decided_at"], match["recorded_at"]
-        after_all = None if known is None else dict(known)
-        for purpose, choice in choices:
-            terms = purposes[purpose]["version"], purposes[purpose]["validity"]
-            if after_all is not None:
-                after_all[purpose] = standing_after(after_all.get(purpose), choice, terms, times)
-        return after_all, [purpose for purpose, _ in choices]
+        purposes = self.notices[notice]["purposes"]
+        plan = tuple(
+            (purpose, choice, purposes[purpose]["version"], purposes[purpose]["validity"])
+            for purpose, choice in parse_choices(choices)
+        )
+        if len(self._plans) < MOST_PLANS:
+            self._plans[notice, choices] = plan
+        return plan
 
     # Steps (6) and (10): the end.
 
@@ -874,6 +910,8 @@ class Verification:
             )
 
     def _check_counts(self) -> None:
+        self.counts["entries"] = sum(self.kinds.values())
+        self.counts["records"] = self.counts["entries"] - self.counts["erased"]
         found = {key: self.counts[key] for key in ("entries", "records", "erased", "subjects")} | self.kinds
         stated = {key: value for key, value in self.manifest["counts"].items() if value}
         if stated != {key: value for key, value in found.items() if value}:
@@ -889,11 +927,12 @@ class Verification:
         last, table = -1, [VIEW_HEADER]
         self.published = set(self.notices)
         for line in self.pack.lines("entries/000000.ndjson"):
-            index, leaf, kind, match = self._entry(line, "entries/000000.ndjson", count=True)
-            if index <= last or match is None:
-                raise Fault("entries", "entries", "out of order, or without a record", index=index)
+            index, leaf, kind, match = self._entry(line, "entries/000000.ndjson")
+            if index <= last or match is None or kind not in {"decision", "link"}:
+                raise Fault("entries", "entries", "out of order, or without a record of hers", index=index)
+            self._count(index, leaf, kind, match)
             self._check_proof(index, leaf, line, size or 0, root)
-            self._chain(index, kind, leaf, match, lambda _subject: True)
+            self._chain(index, kind, leaf, match)
             table.append(view_rows(index, kind, match))
             last = index
         self._check_view("table/000000.csv", table)

@@ -321,7 +321,7 @@ def test_a_possible_history_verifies_alone_and_not_beside_the_older_pack(
 def test_a_table_that_says_something_else_is_noticed(
     members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
 ) -> None:
-    table = members["table/000000.csv"].replace(b",denied,", b",granted,")
+    table = members["table/000000.csv"].replace(b"coupons=denied", b"coupons=granted")
 
     fault = fault_of(packed({**members, "table/000000.csv": table}, signer))
 

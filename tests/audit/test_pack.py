@@ -128,16 +128,26 @@ def test_the_table_has_a_row_for_each_choice(pack: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(members["table/000000.csv"].decode(), newline="")))
 
     entries = entries_of(members)
-    decisions = [entry["record"] for entry in entries if entry.get("record", {}).get("kind") == "decision"]
+    records = [entry["record"] for entry in entries if "consents" in entry.get("record", {})]
     stated = {
-        (row["subject"].removeprefix("'"), row["decided_at"], row["purpose"], row["choice"])
+        (
+            row["subject"].removeprefix("'"),
+            row["recorded_at"],
+            row["purpose"],
+            row["status"],
+            row["valid_until"],
+        )
         for row in rows
-        if row["kind"] == "decision" and row["purpose"]
+        if row["purpose"]
     }
     assert stated == {
-        (record["subject"], record["decided_at"], purpose, choice)
-        for record in decisions
-        for purpose, choice in record["choices"].items()
+        (record["subject"], record["recorded_at"], purpose, outcome["status"], outcome["valid_until"])
+        for record in records
+        for purpose, outcome in record["consents"].items()
+    }
+    assert {row["choices"] for row in rows if row["kind"] == "decision"} > {
+        "coupons=denied recommendations=granted",
+        "coupons=granted",
     }
     assert {row["kind"] for row in rows} == {"notice", "decision", "link", "erasure"}
 
