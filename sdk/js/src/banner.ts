@@ -95,7 +95,7 @@ const say = (text?: string): void => {
 const remember = (): void => {
   if (signedIn()) return;
   writeCookie(said);
-  tabs.postMessage(0);
+  tabs.postMessage(said);
 };
 
 /** Obey at once: a no closes now, a yes opens when the ledger has it. */
@@ -153,7 +153,7 @@ const follow = async (): Promise<void> => {
   apply();
 };
 
-/** Read again what is remembered: at the start, from another tab, from the back-forward cache. */
+/** Read again what is remembered: at the start, from the back-forward cache. */
 const recall = (): void => {
   if (!signedIn() && navigator.cookieEnabled) said = readCookie();
   apply();
@@ -206,8 +206,12 @@ const start = async (): Promise<void> => {
   host.popover = "manual";
   host.showPopover?.();
   await speak([document.documentElement.lang, ...navigator.languages].join());
-  tabs.onmessage = recall;
-  addEventListener("pageshow", (event) => event.persisted && recall());
+  tabs.onmessage = ({ data }) => {
+    if (signedIn()) return;
+    said = data;
+    apply();
+  };
+  addEventListener("pageshow", recall);
   document.addEventListener("click", (event) => {
     if (!(event.target as Element).closest("[data-consent-open]")) return;
     event.preventDefault();
