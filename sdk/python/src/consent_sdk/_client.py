@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from consent_sdk.verdict import Verdict
 
     Listener = TypeVar("Listener", bound=Callable[[str | None], object])
+    StateListener = TypeVar("StateListener", bound=Callable[[str], object])
 
 _STREAMS = frozenset({"sse", "off"})
 
@@ -72,6 +73,14 @@ class Client:
             except (LookupError, TypeError):
                 return None
         return None
+
+    def on_state(self, listener: StateListener) -> StateListener:
+        """Call `listener` with live, stale, not_ready or refused (the key is) as the stream comes and goes.
+
+        On the thread that follows the stream. Returns the listener, so it can be a decorator.
+        """
+        self._keeper.listen_state(listener)
+        return listener
 
     @property
     def healthy(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Event, Lock, Thread, current_thread
+from time import monotonic
 
 from consent_sdk._asking import chance
 from consent_sdk._sse import BadStream, EventReader
@@ -28,6 +29,7 @@ _STEADY_S = 5.0
 _CONNECT_S = 2.0
 _SNAPSHOT_READ_S = 10.0
 _NOT_FOUND = 404
+_NO_ACCESS = frozenset({401, 403})
 
 
 class Intake:
@@ -53,7 +55,8 @@ class Intake:
 class Follower:
     """The thread. It ends only when it is told to, and is started again when it is found dead.
 
-    `tried` says that the first connection has come to its end, `absent` that the service has no stream.
+    `tried` says that the first connection has come to its end, `absent` that the service has no stream,
+    `refused` that it did not take the key.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class Follower:
         asking: Asking,
         clock: Clock,
         notify: Callable[[list[str | None]], None],
+        tell_state: Callable[[], None],
     ) -> None:
+        self._tell_state = tell_state
         self._copy = copy
         self._http = http
         self._asking = asking
@@ -82,6 +87,7 @@ class Follower:
         self.connections = 0
         self.tried = False
         self.absent = False
+        self.refused = False
 
     def ensure(self) -> None:
         """Start the thread unless it runs or was stopped."""
@@ -116,7 +122,16 @@ class Follower:
                 )
             self.tried = True
             failures = 0 if self._clock.monotonic() - began > _STEADY_S else failures + 1
-            stop.wait(pause(failures, asked))
+            self._rest(stop, pause(failures, asked))
+
+    def _rest(self, stop: Event, seconds: float) -> None:
+        """Wait until the next connection, and tell when the lease ends meanwhile."""
+        deadline = monotonic() + seconds
+        while not stop.is_set() and (left := deadline - monotonic()) > 0:
+            self._tell_state()
+            lease = self._copy.lease.until - self._clock.monotonic()
+            stop.wait(min(left, lease + 0.001) if lease > 0 else left)
+        self._tell_state()
 
     def _follow(self) -> float | None:
         """Follow one connection to its end; return the seconds the service asked to stay away, if it did."""
@@ -133,6 +148,7 @@ class Follower:
             if response.status_code != OK or kind != "text/event-stream":
                 return self._refused(response)
             self._note_time(response)
+            self.refused = False
             self._response = response
             try:
                 intake = Intake(self._copy, self._notify, opened=opened)
@@ -140,6 +156,7 @@ class Follower:
                     follows = intake.take(chunk, received=self._clock.monotonic())
                     if self._copy.live:
                         self.ready.set()
+                    self._tell_state()
                     if self._stop.is_set() or not follows:
                         break
             finally:
@@ -160,6 +177,7 @@ class Follower:
 
     def _refused(self, response: httpx2.Response) -> float | None:
         self.absent = response.status_code == _NOT_FOUND
+        self.refused = response.status_code in _NO_ACCESS
         self._asking.unanswered(Malformed(f"status {response.status_code} where a stream was asked for"))
         return retry_after(
             Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, b"")

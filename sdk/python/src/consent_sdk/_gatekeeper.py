@@ -83,9 +83,10 @@ class Gatekeeper:
         self.closed = False
         self._http = http
         self._listeners: list[Callable[[str | None], object]] = []
+        self._state_listeners: list[Callable[[str], object]] = []
         self._after_fork: list[Callable[[], None]] = []
         self.fetcher = Fetcher(self.copy, http, asking, timeout=options.timeout)
-        self.follower = Follower(self.copy, http, asking, options.clock, self.notify)
+        self.follower = Follower(self.copy, http, asking, options.clock, self.notify, self.tell_state)
         self.follower.silence = min(3.0, max(0.2, options.max_staleness * 0.6))
 
     def start(self) -> None:
@@ -221,6 +222,22 @@ class Gatekeeper:
     def listen(self, listener: Callable[[str | None], object]) -> None:
         """Call `listener` at every change from now on."""
         self._listeners.append(listener)
+
+    def listen_state(self, listener: Callable[[str], object]) -> None:
+        """Call `listener` with the state whenever the follower looks at it."""
+        self._state_listeners.append(listener)
+
+    def tell_state(self) -> None:
+        """Tell the listeners the state as the follower finds it."""
+        state = "live" if self.copy.live else self.copy.closed.reason.value
+        if state != "live" and self.follower.refused:
+            state = "refused"
+        for listener in self._state_listeners:
+            try:
+                listener(state)
+            except Exception as error:  # noqa: BLE001  # as above
+                kind = type(error).__name__
+                self.asking.say_once(f"state {kind}", "A listener to states raised %s.", kind)
 
     @property
     def healthy(self) -> bool:

@@ -263,6 +263,10 @@ class ConsentClient(Client):
             return self._keeper.decide(subject, purpose)
         return self._ask(subject, purpose)
 
+    async def check_async(self, subject: str, purpose: str) -> Verdict:
+        """Return the verdict as `check` does, from a coroutine, without holding up its event loop."""
+        return await self._decide_async(subject, purpose)
+
     async def _decide_async(self, subject: str, purpose: str) -> Verdict:
         if self._options.follow or self._keeper.closed:
             return await self._keeper.decide_async(subject, purpose)

@@ -1,0 +1,1 @@
+"""One small shop in each framework: recommendations for those who said yes, best sellers for the others."""

@@ -1,0 +1,37 @@
+"""A client bound to the subject of one request: what the web frameworks' integrations hand to views."""
+
+from __future__ import annotations
+
+from consent_sdk.verdict import Reason, Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from consent_sdk.client import ConsentClient
+
+
+class RequestConsent:
+    """Asks about the subject of one request; without one, everything is denied as `never_asked`."""
+
+    __slots__ = ("_client", "subject")
+
+    def __init__(self, client: ConsentClient, subject: str | None) -> None:
+        self._client = client
+        self.subject = subject
+
+    def check(self, purpose: str) -> Verdict:
+        """Return the verdict on a purpose."""
+        if not self.subject:
+            return Verdict.of(Reason.NEVER_ASKED)
+        return self._client.check(self.subject, purpose)
+
+    def allows(self, purpose: str) -> bool:
+        """Return whether the subject's data may be used for a purpose, now."""
+        return bool(self.subject) and self._client.allows(str(self.subject), purpose)
+
+    def report_use(self, purpose: str, *, feature: str) -> None:
+        """Report that a feature used the subject's data."""
+        if self.subject:
+            self._client.report_use(self.subject, purpose, feature=feature)
+
+    def __repr__(self) -> str:
+        return "<RequestConsent>"

@@ -1,0 +1,56 @@
+"""Middleware that hands views a client bound to the subject of the request."""
+
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.functional import SimpleLazyObject
+from django.utils.module_loading import import_string
+
+from consent_sdk._bound import RequestConsent
+from consent_sdk.client import ConsentClient
+
+
+class ConsentMiddleware:
+    """Sets `request.consent`, a `RequestConsent`; who the subject is, is found when it is first asked.
+
+    Works in WSGI and in ASGI. Raises `ImproperlyConfigured` for settings that name nothing of use.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], object]) -> None:
+        self._get_response = get_response
+        self._client = _client()
+        self._subject_of = _named("CONSENT_SUBJECT")
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Bind the client, and go on."""
+        request.consent = SimpleLazyObject(lambda: self._bound(request))  # type: ignore[attr-defined]  # ours
+        return self._get_response(request)  # type: ignore[return-value]  # one or the other, as Django made it
+
+    def _bound(self, request: HttpRequest) -> RequestConsent:
+        subject = self._subject_of(request) if callable(self._subject_of) else None
+        return RequestConsent(self._client, subject if isinstance(subject, str) else None)
+
+
+def _client() -> ConsentClient:
+    named = _named("CONSENT_CLIENT")
+    client = named() if callable(named) else named
+    if not isinstance(client, ConsentClient):
+        raise ImproperlyConfigured("CONSENT_CLIENT must name a ConsentClient or a function that gives one.")
+    return client
+
+
+def _named(setting: str) -> object:
+    path = getattr(settings, setting, None)
+    if not isinstance(path, str):
+        raise ImproperlyConfigured(f"{setting} must be the dotted path of what it names.")
+    named: object = import_string(path)
+    return named

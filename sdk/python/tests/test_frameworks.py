@@ -1,0 +1,110 @@
+"""The example shops, each in its framework, over the fake."""
+
+import asyncio
+
+import django
+import pytest
+from consent_sdk.testing import FakeConsent, SettableClock
+from django.core.exceptions import ImproperlyConfigured
+from django.test import AsyncClient, Client, override_settings
+from fastapi.testclient import TestClient
+
+from examples.shops import django_shop
+from examples.shops.fastapi_shop import shop as fastapi_shop
+from examples.shops.flask_shop import shop as flask_shop
+
+ANA = {"X-Customer": "ana"}
+
+
+@pytest.fixture
+def consent() -> FakeConsent:
+    return FakeConsent(grants={"ana": ["recommendations"]}, purposes=["recommendations", "coupons"])
+
+
+def test_fastapi_asks_for_each_request(consent: FakeConsent) -> None:
+    with TestClient(fastapi_shop(consent)) as browser:
+        assert browser.get("/", headers=ANA).json() == "chosen for ana"
+        assert browser.get("/", headers={"X-Customer": "bob"}).json() == "best sellers"
+        assert browser.get("/").json() == "best sellers"
+        assert browser.get("/coupons", headers=ANA).json()["because"] == "never_asked"
+        assert browser.get("/ready").status_code == 200
+        consent.withdraw("ana", "recommendations")
+        assert browser.get("/", headers=ANA).json() == "best sellers"
+        consent.go_stale()
+        assert browser.get("/coupons", headers=ANA).json()["because"] == "stale"
+        assert browser.get("/ready").status_code == 503
+
+
+def test_a_use_is_reported(consent: FakeConsent) -> None:
+    with TestClient(fastapi_shop(consent)) as browser:
+        browser.get("/", headers=ANA)
+        browser.get("/", headers={"X-Customer": "bob"})
+
+        assert consent.uses == [
+            {"subject": "ana", "purpose": "recommendations", "feature": "home_page", "times": 1}
+        ]
+
+
+def test_flask_asks_for_each_request(consent: FakeConsent) -> None:
+    browser = flask_shop(consent).test_client()
+
+    assert browser.get("/", headers=ANA).text == "chosen for ana"
+    assert browser.get("/").text == "best sellers"
+    assert browser.get("/coupons", headers=ANA).text == "coupons for everybody"
+    consent.grant("ana", "coupons")
+    assert browser.get("/coupons", headers=ANA).text == "coupons for you"
+    assert [use["feature"] for use in consent.uses] == ["home"]
+    consent.go_stale()
+    assert browser.get("/", headers=ANA).text == "best sellers"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _django() -> None:
+    django_shop.configure()
+    django.setup()
+
+
+@pytest.fixture
+def fake_in_django(monkeypatch: pytest.MonkeyPatch) -> FakeConsent:
+    consent = FakeConsent(grants={"ana": ["recommendations"]})
+    monkeypatch.setattr(django_shop, "a_client", lambda: consent)
+    return consent
+
+
+with_fake = override_settings(CONSENT_CLIENT="examples.shops.django_shop.a_client")
+
+
+@with_fake
+def test_django_asks_for_each_request(fake_in_django: FakeConsent) -> None:
+    browser = Client()
+
+    assert browser.get("/", headers=ANA).content == b"chosen for ana"
+    assert browser.get("/").content == b"best sellers"
+    fake_in_django.grant("ana", "coupons")
+    assert browser.get("/", headers=ANA).content == b"chosen for ana, with coupons"
+    assert browser.get("/coupons", headers=ANA).content == b"granted"
+    fake_in_django.go_stale()
+    assert browser.get("/", headers=ANA).content == b"best sellers"
+
+
+@with_fake
+def test_django_asks_in_asgi_too(fake_in_django: FakeConsent) -> None:
+    async def main() -> bytes:
+        response = await AsyncClient().get("/", headers=ANA)
+        return bytes(response.content)
+
+    assert asyncio.run(main()) == b"chosen for ana"
+
+
+@pytest.mark.parametrize("client", [None, "examples.shops.django_shop.PAGE"])
+def test_django_settings_that_name_no_client_are_refused(client: str | None) -> None:
+    with override_settings(CONSENT_CLIENT=client), pytest.raises(ImproperlyConfigured):
+        Client().get("/")
+
+
+def test_the_fixtures_are_there(fake_consent: FakeConsent, consent_clock: SettableClock) -> None:
+    fake_consent.grant("ana", "coupons")
+
+    consent_clock.advance(1_000 * 86_400)
+
+    assert not fake_consent.allows("ana", "coupons")
