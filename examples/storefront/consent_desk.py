@@ -23,7 +23,7 @@ class ConsentDesk:
 
     def allows(self, subject: str, purpose: str) -> bool:
         """Whether a purpose may be used for this subject now."""
-        with ConsentClient(self.url, api_key=self.backend_key) as consent:
+        with ConsentClient(self.url, api_key=self.backend_key, stream="off") as consent:
             return consent.allows(subject, purpose)
 
     def remember(self, subject: str, attributes: Mapping[str, Mapping[str, Any]]) -> bool:
