@@ -123,6 +123,7 @@ class _Export:
             seen=bytearray(self._head.next_subject_id // 8 + 1),
         )
         self._file = PackFile()
+        self._handoffs: list[int] = []
         self._kinds = {leaf(tenant.origin, kind, bytes(32))[_COMMITMENT_END:]: kind.value for kind in Kind}
 
     def _find(self, subject: Subject | None) -> list[int] | None:
@@ -160,8 +161,8 @@ class _Export:
         return low
 
     def _opened(self, note: bytes) -> Checkpoint:
-        verifier = NoteVerifier.parse(self._tenant.signer.vkey)
-        return open_checkpoint(note, verifier, origin=self._tenant.origin)
+        verifiers = [NoteVerifier.parse(vkey) for vkey in self._tenant.vkeys]
+        return open_checkpoint(note, *verifiers, origin=self._tenant.origin)
 
     def _checked_since(self, since: int | None) -> int | None:
         if since is not None and not 0 <= since <= self._last.size:
@@ -215,6 +216,8 @@ class _Export:
         if subject_id is not None:
             self._tally.see(subject_id)
         match = parse_record(kind, body)
+        if kind == Kind.KEY:
+            self._handoffs.append(index)
         if match is None:
             raise InvalidInput(f"The record at index {index} is malformed: run consent ledger verify.")
         table.append(view_rows(index, kind, match))
@@ -238,8 +241,9 @@ class _Export:
         yield from self._file.member("table/000000.csv", ["".join(table).encode()])
 
     def _checkpoints(self) -> Iterator[bytes]:
-        """Yield the last checkpoint of every block, and those at both ends of the range."""
+        """Yield the last checkpoint of every block, both ends' and those under which a key was replaced."""
         ends = {self._first.size, self._last.size} if self._last.size else set()
+        ends |= {self._opened(covering_checkpoint(self._scope, index)).size for index in self._handoffs}
         held: tuple[int, bytes] | None = None
         with closing(stream_checkpoints(self._scope)) as checkpoints:
             for size, note in checkpoints:
@@ -264,7 +268,7 @@ class _Export:
             "pack": FORMAT,
             "origin": tenant.origin,
             "vkey": tenant.signer.vkey,
-            "keys": [{"vkey": tenant.signer.vkey, "from": 0}],
+            "keys": [*tenant.vkeys],
             "made_at": format_time(self._made_at),
             "software": f"consent-service {version('consent-service')}",
             "mode": "range" if self._subject_ids is None else "subject",

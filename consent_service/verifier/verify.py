@@ -410,7 +410,12 @@ ERASURE = re.compile(
     rf'"evidence_until":(?:null|"{_TIME}"),"kind":"erasure","recorded_at":"(?P<recorded_at>{_TIME})","v":1\}}',
     re.ASCII,
 )
-FORMS = {"decision": DECISION, "link": LINK, "notice": NOTICE, "erasure": ERASURE}
+KEY = re.compile(
+    rf'\{{"kind":"key","previous":(?P<previous>null|"{_WORD}"),"recorded_at":"(?P<recorded_at>{_TIME})",'
+    rf'"v":1,"version":\d{{1,9}},"vkey":(?P<vkey>null|"{_WORD}"),"what":"{_WORD}"\}}',
+    re.ASCII,
+)
+FORMS = {"decision": DECISION, "link": LINK, "notice": NOTICE, "erasure": ERASURE, "key": KEY}
 
 
 def commitment(opening: bytes, record: bytes) -> bytes:
@@ -605,15 +610,18 @@ class Verification:
 
     def __init__(self, pack: Pack, vkey: str | None, progress: Progress) -> None:
         self.pack, self.progress = pack, progress
-        self.pinned = vkey is not None
+        self.pinned = vkey
         self.counts: dict[str, int] = dict.fromkeys(
             ("members", "checkpoints", "notices", "entries", "records", "erased", "statuses", "subjects"), 0
         )
         self.kinds: dict[str, int] = {}
         self.remarks: list[str] = []
-        self.manifest = self._manifest(vkey)
+        self.manifest = self._manifest()
         self.origin: str = self.manifest["origin"]
-        self.vkey: str = self.manifest["vkey"]
+        self.keys: list[str] = self.manifest["keys"]
+        self._check_pinned()
+        self.handoffs: list[tuple[int, str, str]] = []
+        self.signers: list[tuple[int, set[str]]] = []
         self.notices: dict[str, Any] = {}
         self.published: set[str] = set()
         self.destroyed = 0
@@ -625,29 +633,51 @@ class Verification:
         self._line = re.compile(
             rb'\{"index":(0|[1-9]\d{0,17}),"leaf":(\{"c":"([A-Za-z0-9+/]{43}=)","kind":"(%b)","log":%b,"v":1\}),'
             rb'(?:"erased":true|"opening":"([0-9a-f]{64})","record":(\{.*\}))(?:,"proof":\[([^\]]*)\])?\}'
-            % ("|".join([*FORMS, "key"]).encode(), re.escape(log))
+            % ("|".join(FORMS).encode(), re.escape(log))
         )
 
     # Step (2), and the outside of (1).
 
-    def _manifest(self, pinned: str | None) -> dict[str, Any]:
+    def _manifest(self) -> dict[str, Any]:
         data = self.pack.read(MANIFEST, LARGEST_MANIFEST)
         note = self.pack.read(SIGNATURE, MEGABYTE)
         try:
-            document = json.loads(data)
-            vkey = pinned or document["vkey"]
+            document: dict[str, Any] = json.loads(data)
             expected = f"{NOTE_HEADER}\n{document['origin']}\n{_digest(data)}\n"
-            signed = open_note(note.decode(), vkey, alone=True) == expected
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Fault(
-                "manifest", SIGNATURE, f"{_reason(error)}; a foreign key, or changed after signing"
-            ) from None
+            signed = open_note(note.decode(), document["vkey"], alone=True) == expected
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise Fault("manifest", SIGNATURE, f"{_reason(error)}: changed after signing") from None
         if not signed or canonical(document) != data or not _well_formed(document):
             raise Fault("manifest", MANIFEST, "is not the one that was signed, or not of this version")
-        if document["vkey"] != vkey:
-            raise Fault("manifest", MANIFEST, "names another key than the one that signed it")
-        result: dict[str, Any] = document
-        return result
+        return document
+
+    def _check_pinned(self) -> None:
+        """Check that the key that signed is the one given, or in the log's history after it."""
+        if self.keys[-1] != self.manifest["vkey"]:
+            raise Fault("manifest", MANIFEST, "its last key is not the one that signed it")
+        if self.pinned is not None and self.pinned not in self.keys:
+            raise Fault("manifest", SIGNATURE, "signed by a foreign key: not the one that you gave")
+
+    def _check_keys(self) -> None:
+        """Follow the log's keys: each is named in an entry, under a checkpoint that the one before signed."""
+        shown = {
+            (previous, vkey)
+            for index, previous, vkey in self.handoffs
+            if any(size > index and previous in signers for size, signers in self.signers)
+        }
+        steps = list(zip(self.keys, self.keys[1:], strict=False))
+        if self.manifest["mode"] == "range" and self.manifest["from"] == 0:
+            if [vkey for _, _, vkey in self.handoffs] != self.keys[1:]:
+                raise Fault("manifest", "keys", "are not those that the log's entries introduce")
+            wanted = steps
+        else:
+            wanted = [] if self.pinned is None else steps[self.keys.index(self.pinned) :]
+        for step in wanted:
+            if step not in shown:
+                message = (
+                    "the pack does not show how a key was replaced: give the newest, or take a whole pack"
+                )
+                raise Fault("manifest", "keys", message)
 
     def _members(self) -> None:
         listed = [*(member["name"] for member in self.manifest["members"]), MANIFEST, SIGNATURE]
@@ -671,6 +701,7 @@ class Verification:
                 self._run_subject()
             else:
                 self._run_range()
+            self._check_keys()
             self._check_counts()
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Fault(
@@ -734,18 +765,32 @@ class Verification:
         due: list[tuple[int | None, bytes]] = []
         for number, line in enumerate(self.pack.lines("checkpoints.ndjson")):
             try:
-                _, size, root = open_checkpoint(json.loads(line)["note"], self.vkey, self.origin)
+                size, root, signers = self._signed(json.loads(line)["note"])
             except (ValueError, KeyError, IndexError) as error:
                 raise Fault("checkpoints", f"line {number}", _reason(error)) from None
             if due and size <= (due[-1][0] or 0):
                 raise Fault("checkpoints", f"line {number}", "out of order")
             due.append((size, root))
+            self.signers.append((size, signers))
             self.counts["checkpoints"] += 1
         sizes = [size for size, _ in due]
         wanted = {self.manifest["from"], self.manifest["to"]} - {0}
         if not wanted <= set(sizes) or any((size or 0) < self.manifest["from"] for size in sizes):
             raise Fault("checkpoints", "checkpoints.ndjson", "none is signed over the beginning or the end")
         return [*due, (None, b"")]
+
+    def _signed(self, note: str) -> tuple[int, bytes, set[str]]:
+        """Return size and root of a checkpoint, and which of the log's keys signed it: at least one."""
+        signers, found, reason = set(), None, ValueError("the log has no key")
+        for vkey in self.keys:
+            try:
+                found = open_checkpoint(note, vkey, self.origin)
+                signers.add(vkey)
+            except ValueError as error:
+                reason = error
+        if found is None:
+            raise reason
+        return found[1], found[2], signers
 
     def _check_tree(self, tree: Tree, due: list[tuple[int | None, bytes]]) -> None:
         """Compare the checkpoint that is due at this size, and take it off the list."""
@@ -797,7 +842,7 @@ class Verification:
                 raise Fault("entries", "recorded_at", message, index=index)
         else:
             self.latest = recorded_at
-        if kind in {"notice", "erasure"}:
+        if kind in {"notice", "erasure", "key"}:
             self._public(index, kind, match)
 
     def _public(self, index: int, kind: str, match: "re.Match[str]") -> None:
@@ -805,6 +850,8 @@ class Verification:
             if match["notice"] not in self.notices:
                 raise Fault("notices", match["notice"], "the words of this notice are missing", index=index)
             self.published.add(match["notice"])
+        elif kind == "key" and match["vkey"] != "null":
+            self.handoffs.append((index, match["previous"][1:-1], match["vkey"][1:-1]))
         elif kind == "erasure":
             self.destroyed += json.loads("{" + match["destroyed"] + "}").get("records", 0)
 
@@ -975,6 +1022,8 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
         and 0 <= manifest["from"] <= manifest["to"] <= manifest["head"]
         and (manifest["start"] is None) == (manifest["from"] == 0)
         and all(type(count) is int for count in manifest["counts"].values())
+        and all(type(key) is str for key in manifest["keys"])
+        and len(manifest["keys"]) > 0
     )
 
 
@@ -1008,15 +1057,15 @@ def verify_pack(
         run.run()
         if older is not None:
             _compare(older, run)
-        if not run.pinned:
+        if run.pinned is None:
             run.remarks.insert(
                 0, "No --key was given: the pack agrees with itself, but anybody could have made it."
             )
         return {
             "verified": True,
             "origin": run.origin,
-            "vkey": run.vkey,
-            "key_pinned": run.pinned,
+            "vkey": run.keys[-1],
+            "key_pinned": run.pinned is not None,
             "size": run.manifest["to"],
             "root": run.manifest["root"],
             "from": run.manifest["from"],
@@ -1028,9 +1077,9 @@ def verify_pack(
 
 def _older(path: Path, newer: Verification) -> dict[str, Any]:
     with Pack(path) as pack:
-        older = Verification(pack, newer.vkey, newer.progress).manifest
-    if older["origin"] != newer.origin:
-        raise Fault("tree", "previous", "the older pack is another log's")
+        older = Verification(pack, None, newer.progress).manifest
+    if older["origin"] != newer.origin or older["vkey"] not in newer.keys:
+        raise Fault("tree", "previous", "the older pack is another log's, or signed by none of its keys")
     return older
 
 
