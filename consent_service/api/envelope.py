@@ -135,6 +135,7 @@ class _Exchange:
             if self._origin is not None:
                 mutable = MutableHeaders(raw=message["headers"])
                 mutable["Access-Control-Allow-Origin"] = self._origin
+                mutable["Access-Control-Expose-Headers"] = "ETag, Retry-After"
                 mutable.add_vary_header("Origin")
         await self._send(message)
 
@@ -149,7 +150,7 @@ class _Exchange:
     async def _answer_preflight(self) -> None:
         allowed: Iterable[tuple[bytes, bytes]] = (
             (b"access-control-allow-methods", b"GET, POST, DELETE"),
-            (b"access-control-allow-headers", b"authorization, content-type, idempotency-key"),
+            (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, if-none-match"),
             (b"access-control-max-age", _PREFLIGHT_SECONDS.encode()),
             (b"content-length", b"0"),
         )
@@ -176,7 +177,7 @@ def _counters(route: str, method: str, status: int) -> tuple[Counter, Histogram]
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_ENDLESS = frozenset({"/v1/stream"})
+_ENDLESS = frozenset({"/v1/stream", "/ofrep/v1/stream"})
 _HOT_PATHS = frozenset({"/v1/decisions", "/v1/gate"})
 
 

@@ -9,6 +9,7 @@ entry decided again is told with that one. So whoever takes in every entry ends 
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from consent_service.storage.change_store import StoredChange, read_changes, rea
 from consent_service.storage.ledger_store import read_head
 from consent_service.storage.subject_store import decode_decided_at
 
+_SUBJECT = re.compile(rb'^data: \{"subject":"([^"]+)"', re.MULTILINE)
 NOBODY_REF = SubjectRef("-")
 """The subject of a change that names nobody: an erased record, a decision that a later one replaced."""
 
@@ -123,6 +125,11 @@ def encode_change(index: int, ref: SubjectRef, verdicts: Mapping[PurposeKey, Ver
     """Return the event that this entry changed this subject."""
     body = f'{{"subject":"{ref}","consents":{encode_consents(verdicts)}}}'
     return f"id: {index}\nevent: change\ndata: {body}\n\n".encode()
+
+
+def subjects_in(events: bytes) -> list[SubjectRef]:
+    """Return whom these events say something about."""
+    return [SubjectRef(ref.decode()) for ref in _SUBJECT.findall(events)]
 
 
 def encode_notice(published: PublishedNotice, earlier: Sequence[PublishedNotice]) -> bytes:

@@ -1,13 +1,16 @@
-"""The latest events of one tenant in memory, once, and who is being sent them.
+"""The latest events of one tenant in memory, once, and who is being sent them (ADR 0071).
 
 Everything here happens on the event loop's thread. A subscriber is a place in the shared events: it costs no
 memory that grows, and one that falls too far behind is cut off.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 
-from consent_service.followers.changes import encode_head, encode_reset
+from consent_service.domain.subject import SubjectRef
+from consent_service.followers.changes import encode_head, encode_reset, subjects_in
+from consent_service.followers.recipient import Recipient, Watcher
 from consent_service.observability import STREAM_CUT
 
 QUEUE = 4096
@@ -27,7 +30,8 @@ class Channel:
         self.start = start
         self.keep = keep
         self.verified = float("-inf")
-        self.subscribers: set[Subscriber] = set()
+        self._subscribers: set[Subscriber] = set()
+        self._watchers: defaultdict[SubjectRef, set[Watcher]] = defaultdict(set)
         self._events: list[bytes] = []
         self._joined: tuple[int, int, bytes] = (0, 0, b"")
         self._waiting: list[tuple[float, asyncio.Future[None]]] = []
@@ -36,6 +40,33 @@ class Channel:
     def end(self) -> int:
         """The index of the next entry."""
         return self.start + len(self._events)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether nobody is here."""
+        return not self._subscribers and not self._watchers
+
+    def subscribe(self, *, position: int, started: float, greeting: bytes) -> "Subscriber":
+        """Return a new subscriber at this position; it is sent `greeting` first."""
+        subscriber = Subscriber(self, position=position, started=started, greeting=greeting)
+        self._subscribers.add(subscriber)
+        return subscriber
+
+    def watch(self, ref: SubjectRef, *, told: bytes) -> Watcher:
+        """Return a new watcher of this subject."""
+        watcher = Watcher(told)
+        self._watchers[ref].add(watcher)
+        return watcher
+
+    def forget(self, recipient: Recipient) -> None:
+        """Send nothing more to a recipient that may be one of this channel's."""
+        if isinstance(recipient, Subscriber):
+            self._subscribers.discard(recipient)
+            return
+        for ref in [ref for ref, watchers in self._watchers.items() if recipient in watchers]:
+            self._watchers[ref] = {watcher for watcher in self._watchers[ref] if watcher is not recipient}
+            if not self._watchers[ref]:
+                del self._watchers[ref]
 
     def publish(self, events: Sequence[bytes], *, verified: float | None, reset: bool) -> None:
         """Add events of further entries and send them; `verified` if they are the last there were then."""
@@ -47,8 +78,9 @@ class Channel:
         if surplus >= self.keep:
             del self._events[:surplus]
             self.start += surplus
-        for subscriber in tuple(self.subscribers):
+        for subscriber in tuple(self._subscribers):
             subscriber.notice(events=bool(events), reset=reset)
+        self._tell_watchers(events, reset=reset)
 
     def prepend(self, events: Sequence[bytes]) -> None:
         """Add the events of the entries just before `start`, for somebody who comes back from there."""
@@ -60,8 +92,9 @@ class Channel:
         self.start = end
         self._events.clear()
         self._joined = (0, 0, b"")
-        for subscriber in self.subscribers:
+        for subscriber in self._subscribers:
             subscriber.restart()
+        self._tell_watchers((), reset=True)
 
     def read(self, position: int) -> tuple[bytes, int]:
         """Return events from `position` on, and the position after them; many readers get the same bytes."""
@@ -87,6 +120,14 @@ class Channel:
         self._waiting.append((since, future))
         await future
 
+    def _tell_watchers(self, events: Sequence[bytes], *, reset: bool) -> None:
+        if not self._watchers:
+            return
+        touched = set(self._watchers) if reset else {ref for event in events for ref in subjects_in(event)}
+        for ref in touched:
+            for watcher in self._watchers.get(ref, ()):
+                watcher.changed()
+
     def _tell_waiting(self) -> None:
         still = []
         for since, future in self._waiting:
@@ -97,88 +138,48 @@ class Channel:
         self._waiting = still
 
 
-class Subscriber:
-    """One connection's place in a channel. `next` gives what to write; `None` when there will be no more.
-
-    `started` is when its answer began, on the monotonic clock. `cut_off`: ended for being slow.
-    """
+class Subscriber(Recipient):
+    """One connection's place in a channel; `started` is when its answer began, on the monotonic clock."""
 
     def __init__(self, channel: Channel, *, position: int, started: float, greeting: bytes) -> None:
-        self.channel = channel
-        self.position = position
-        self.started = started
-        self.ended = False
-        self.cut_off = False
-        self.writing_since: float | None = None
-        self.when_cut: Callable[[], None] | None = None
+        super().__init__()
+        self._channel = channel
+        self._position = position
+        self._started = started
         self._pending = greeting
         self._current = False
         self._head_due = True
         self._proved = float("-inf")
-        self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def lag(self) -> int:
-        """How many entries it has not been sent."""
-        return self.channel.end - self.position
-
-    async def next(self) -> bytes | None:
-        """Return the bytes to write next, as soon as there are any."""
-        while not self.ended:
-            data = self._take()
-            if data:
-                return data
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return None
 
     def notice(self, *, events: bool, reset: bool = False) -> None:
         """Look whether there is something to write, and whether it still can be."""
         self._head_due = self._head_due or reset
-        if self.position < self.channel.start or (self._current and self.lag > QUEUE):
+        lag = self._channel.end - self._position
+        if self._position < self._channel.start or (self._current and lag > QUEUE):
             STREAM_CUT.labels("lag").inc()
             self.cut()
         elif events or self._head_due:
             self._wake()
 
-    def prove(self) -> None:
+    def beat(self) -> None:
         """Send a head as soon as everything before it was sent."""
         self._head_due = True
         self._wake()
 
     def restart(self) -> None:
         """Begin anew at the channel's end, with a reset."""
-        self.position = self.channel.end
-        self._pending = encode_reset(self.position - 1, "restored")
-        self.prove()
-
-    def end(self) -> None:
-        """Send nothing more, and let the answer end as it should."""
-        self.ended = True
-        self._wake()
-
-    def cut(self) -> None:
-        """Drop the connection as it is: its reader is too slow, or gone."""
-        self.cut_off = True
-        self.end()
-        if self.when_cut is not None:
-            self.when_cut()
+        self._position = self._channel.end
+        self._pending = encode_reset(self._position - 1, "restored")
+        self.beat()
 
     def _take(self) -> bytes:
-        data, self.position = self.channel.read(self.position)
+        data, self._position = self._channel.read(self._position)
         if self._pending:
             data, self._pending = self._pending + data, b""
-        if self.position == self.channel.end:
+        if self._position == self._channel.end:
             self._current = True
-            if self._head_due and self.channel.verified > self._proved:
-                self._proved = self.channel.verified
+            if self._head_due and self._channel.verified > self._proved:
+                self._proved = self._channel.verified
                 self._head_due = False
-                data += encode_head(self.position - 1, self._proved - self.started)
+                data += encode_head(self._position - 1, self._proved - self._started)
         return data
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

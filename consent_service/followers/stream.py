@@ -13,9 +13,11 @@ from functools import partial
 
 from sqlalchemy.exc import DBAPIError
 
+from consent_service.domain.subject import SubjectRef
 from consent_service.errors import ConsentToolkitError, QueueFull, ShuttingDown, Unavailable
 from consent_service.followers.changes import Chunk, encode_reset, read_events
 from consent_service.followers.channel import Channel, Subscriber
+from consent_service.followers.recipient import Recipient, Watcher
 from consent_service.followers.snapshot import Snapshots
 from consent_service.observability import STREAM_CUT, STREAM_SUBSCRIBERS, logger
 from consent_service.operations.service import ConsentService
@@ -49,7 +51,7 @@ class Streams:
         self._keep = service.settings.stream_replay
         self._write_seconds = service.settings.stream_write_seconds
         self._followed: dict[int, _Followed] = {}
-        self._subscribers: dict[Subscriber, Callable[[], bool]] = {}
+        self._recipients: dict[Recipient, Callable[[], bool]] = {}
         self._opening = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -66,9 +68,41 @@ class Streams:
         `QueueFull` when this process has as many as it may, `Unavailable` without a database.
         """
         started = time.monotonic()
+        channel = await self._channel_since(tenant, started)
+        position, greeting = await self._place(tenant, channel, after)
+        subscriber = channel.subscribe(position=position, started=started, greeting=greeting)
+        self._admit(subscriber, allowed)
+        return subscriber
+
+    async def watch(
+        self, tenant: Tenant, ref: SubjectRef, allowed: Callable[[], bool], *, told: bytes
+    ) -> Watcher:
+        """Return a watcher that gets the bytes `told` whenever verdicts of this subject may have changed.
+
+        Raises as `subscribe`.
+        """
+        channel = await self._channel_since(tenant, time.monotonic())
+        watcher = channel.watch(ref, told=told)
+        self._admit(watcher, allowed)
+        return watcher
+
+    def leave(self, recipient: Recipient) -> None:
+        """Forget a recipient whose connection has ended."""
+        if self._recipients.pop(recipient, None) is None:
+            return
+        STREAM_SUBSCRIBERS.dec()
+        for followed in self._followed.values():
+            followed.channel.forget(recipient)
+
+    def _admit(self, recipient: Recipient, allowed: Callable[[], bool]) -> None:
+        self._recipients[recipient] = allowed
+        STREAM_SUBSCRIBERS.inc()
+
+    async def _channel_since(self, tenant: Tenant, started: float) -> Channel:
+        """Return the tenant's channel once it has everything that was committed before `started`."""
         if not self._open:
             raise ShuttingDown("The service is shutting down; try again.")
-        if len(self._subscribers) >= self._limit:
+        if len(self._recipients) >= self._limit:
             raise QueueFull("This process has as many streams as it may; try again.")
         channel = await self._channel(tenant)
         self.wake()
@@ -76,18 +110,7 @@ class Streams:
             await asyncio.wait_for(channel.known_since(started), _PATIENCE_S)
         except TimeoutError:
             raise Unavailable("The ledger cannot be read now; try again.") from None
-        position, greeting = await self._place(tenant, channel, after)
-        subscriber = Subscriber(channel, position=position, started=started, greeting=greeting)
-        channel.subscribers.add(subscriber)
-        self._subscribers[subscriber] = allowed
-        STREAM_SUBSCRIBERS.inc()
-        return subscriber
-
-    def leave(self, subscriber: Subscriber) -> None:
-        """Forget a subscriber whose connection has ended."""
-        if self._subscribers.pop(subscriber, None) is not None:
-            subscriber.channel.subscribers.discard(subscriber)
-            STREAM_SUBSCRIBERS.dec()
+        return channel
 
     async def _channel(self, tenant: Tenant) -> Channel:
         async with self._opening:
@@ -124,19 +147,19 @@ class Streams:
             self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
             self._thread.start()
 
-    def _beat(self, revoked: Sequence[Subscriber]) -> None:
+    def _beat(self, revoked: Sequence[Recipient]) -> None:
         """Once a second: prove that the streams live, end those whose key is gone or who do not read."""
-        for subscriber in revoked:
-            subscriber.end()
+        for recipient in revoked:
+            recipient.end()
         late = time.monotonic() - self._write_seconds
-        for subscriber in tuple(self._subscribers):
-            if subscriber.writing_since is not None and subscriber.writing_since < late:
+        for recipient in tuple(self._recipients):
+            if recipient.writing_since is not None and recipient.writing_since < late:
                 STREAM_CUT.labels("write").inc()
-                subscriber.cut()
+                recipient.cut()
             else:
-                subscriber.prove()
+                recipient.beat()
         for tenant_id, followed in tuple(self._followed.items()):
-            followed.idle = 0 if followed.channel.subscribers else followed.idle + 1
+            followed.idle = followed.idle + 1 if followed.channel.deserted else 0
             if followed.idle > _IDLE_BEATS:
                 del self._followed[tenant_id]
         if not self._followed:
@@ -160,8 +183,8 @@ class Streams:
             self._on_loop(self._end_all)
 
     def _end_all(self) -> None:
-        for subscriber in tuple(self._subscribers):
-            subscriber.end()
+        for recipient in tuple(self._recipients):
+            recipient.end()
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         if self._loop is None:
@@ -223,8 +246,8 @@ class Streams:
             if chunk.complete:
                 return
 
-    def _revoked(self) -> list[Subscriber]:
-        return [subscriber for subscriber, allowed in tuple(self._subscribers.items()) if not allowed()]
+    def _revoked(self) -> list[Recipient]:
+        return [recipient for recipient, allowed in tuple(self._recipients.items()) if not allowed()]
 
     def _read(self, tenant: Tenant, start: int, limit: int) -> Chunk:
         return read_events(self._service.deployment, tenant, start, limit)

@@ -20,11 +20,14 @@ _READ_QUEUE = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateQuestion:
-    """May these purposes use this subject's data now? `gpc` is the signal of the request at hand."""
+    """May these purposes use this subject's data now? `None` is all there are or were.
+
+    `gpc` is the signal of the request at hand.
+    """
 
     tenant_id: int
     subject: Subject
-    purposes: Sequence[PurposeKey]
+    purposes: Sequence[PurposeKey] | None
     gpc: bool = False
 
 
@@ -32,6 +35,7 @@ class GateQuestion:
 class GateAnswer:
     """A verdict for each purpose, as of the log at size `head`."""
 
+    tenant_id: int
     ref: SubjectRef
     verdicts: Mapping[PurposeKey, Verdict]
     head: int
@@ -75,13 +79,13 @@ class GateReader:
             catalogue = self._deployment.book(scope, head).catalogue
             states = find_states(scope, list({question.subject.blind_index for question in questions}))
         now = self._deployment.clock()
+        every = (*catalogue.purposes, *sorted(catalogue.retired))
         answers = []
         for question in questions:
             known = states.get(question.subject.blind_index)
             ref = tenant.ref(question.subject) if known is None else known[0]
-            state = NOBODY if known is None else decode_state(known[1], question.purposes)
-            verdicts = {
-                key: evaluate_key(key, catalogue, state, now, gpc=question.gpc) for key in question.purposes
-            }
-            answers.append(GateAnswer(ref=ref, verdicts=verdicts, head=head.size))
+            keys = every if question.purposes is None else question.purposes
+            state = NOBODY if known is None else decode_state(known[1], keys)
+            verdicts = {key: evaluate_key(key, catalogue, state, now, gpc=question.gpc) for key in keys}
+            answers.append(GateAnswer(tenant_id=tenant.id, ref=ref, verdicts=verdicts, head=head.size))
         return answers

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from consent_service.api.callers import Backend, Service, authenticate, require_role
 from consent_service.api.connection import connection_of
 from consent_service.errors import AccessDenied, ConsentToolkitError, InvalidInput
-from consent_service.followers.channel import Subscriber
+from consent_service.followers.recipient import Recipient
 from consent_service.followers.stream import Streams
 from consent_service.operations.manage_tenants import Role
 from consent_service.operations.service import ConsentService
@@ -45,45 +45,45 @@ _UNSTORED = {"Cache-Control": "no-store"}
 
 
 class StreamResponse(Response):
-    """An answer that writes what its subscriber is given, until one of both sides ends it."""
+    """An answer that writes what its recipient is to get, until one of both sides ends it."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, streams: Streams, subscriber: Subscriber) -> None:
+    def __init__(self, streams: Streams, recipient: Recipient) -> None:
         self.status_code = 200
         self.background = None
         self._streams = streams
-        self._subscriber = subscriber
+        self._recipient = recipient
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the stream: one wake-up and one write for whatever came together."""
-        subscriber = self._subscriber
+        recipient = self._recipient
         connection = connection_of(scope)
         if connection is not None:
             connection.buffer_little()
-            subscriber.when_cut = connection.abort
-            connection.when_shut_down = subscriber.end
-        gone = asyncio.ensure_future(_end_when_gone(receive, subscriber))
+            recipient.when_cut = connection.abort
+            connection.when_shut_down = recipient.end
+        gone = asyncio.ensure_future(_end_when_gone(receive, recipient))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             first = _FIRST
-            while (data := await subscriber.next()) is not None:
-                subscriber.writing_since = time.monotonic()
+            while (data := await recipient.next()) is not None:
+                recipient.writing_since = time.monotonic()
                 await send({"type": "http.response.body", "body": first + data, "more_body": True})
-                subscriber.writing_since, first = None, b""
-            if not subscriber.cut_off:
+                recipient.writing_since, first = None, b""
+            if not recipient.cut_off:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
-            self._streams.leave(subscriber)
+            self._streams.leave(recipient)
             if connection is not None:
                 connection.when_shut_down = None
 
 
-async def _end_when_gone(receive: Receive, subscriber: Subscriber) -> None:
+async def _end_when_gone(receive: Receive, recipient: Recipient) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
-    subscriber.end()
+    recipient.end()
 
 
 @router.get("/v1/stream", summary="Follow every change", response_class=Response, responses=_EVENTS)
