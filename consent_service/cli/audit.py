@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from consent_service.cli.output import (
     TenantName,
     answer,
     complaints,
+    moment_of,
     opened,
     reporting_errors,
     settings_with,
@@ -52,8 +52,8 @@ def export(
     with opened(settings) as deployment:
         owner = deployment.tenant_named(tenant or settings.tenant)
         request = AuditRequest(
-            start=_moment(start),
-            until=_moment(until),
+            start=moment_of(start),
+            until=moment_of(until),
             subject=None if subject is None else owner.subject(subject),
             since=_size(since),
         )
@@ -135,16 +135,6 @@ def _text(result: dict[str, Any]) -> str:
         *(f"Note: {printable(remark)}" for remark in result["remarks"]),
     ]
     return "\n".join(lines)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput("A moment is RFC 3339, such as 2026-11-21T12:00:00Z.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _size(since: str | None) -> int | None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli import audit, demo, keys, ledger, notice, receipt, rotation, serve, tenant
+from consent_service.cli import audit, demo, explain, keys, ledger, notice, receipt, rotation, serve, tenant
 
 app = typer.Typer(
     name="consent",
@@ -20,6 +20,7 @@ app.add_typer(notice.app, name="notice")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(audit.app, name="audit")
 app.command("receipt")(receipt.receipt)
+app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("migrate")(serve.migrate_schema)

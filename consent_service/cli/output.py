@@ -6,13 +6,14 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 
-from consent_service.errors import ConsentToolkitError, InvalidNotice
+from consent_service.errors import ConsentToolkitError, InvalidInput, InvalidNotice
 from consent_service.operations.deployment import Deployment
 from consent_service.settings import Settings
 
@@ -57,6 +58,17 @@ def opened(settings: Settings) -> Iterator[Deployment]:
         yield deployment
     finally:
         deployment.close()
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """Return the moment that an option names, UTC where it names no zone; raise `InvalidInput`."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput("A moment is RFC 3339, such as 2026-11-21T12:00:00Z.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
