@@ -5,7 +5,6 @@ All in the decision's own transaction. When the last key grant of a category goe
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from consent_service.domain.consent import Consent, SubjectState
 from consent_service.domain.purpose import CategoryKey, Purpose, PurposeKey
@@ -27,6 +26,7 @@ from consent_service.vault.keyring import TenantKeyring
 from consent_service.vault.seal import SECRET_SIZE
 
 _Place = tuple[PurposeKey, CategoryKey]
+_NOTHING: dict[_Place, KeyGrant] = {}
 
 
 class KeyMoves:
@@ -65,33 +65,28 @@ class KeyMoves:
                 self._deny(subject_id, purpose)
                 continue
             held = self._held[subject_id][purpose, category]
-            self._hold(replace(held, valid_until_ms=to_ms(consent.valid_until)))
+            self._hold(held._replace(valid_until_ms=to_ms(consent.valid_until)))
 
     def _grant(self, subject_id: int, purpose: Purpose, consent: Consent) -> None:
-        self._drop(subject_id, purpose.key, keep=purpose.categories)
+        key, keyring, subject = purpose.key, self._keyring, str(subject_id)
+        self._drop(subject_id, key, keep=purpose.categories)
+        until_ms = to_ms(consent.valid_until)
+        version = consent.purpose_version
+        held = self._held.get(subject_id, _NOTHING)
         for category in purpose.categories:
-            wrapped = self._keyring.wrap_for_purpose(
-                self._secret(subject_id, category),
-                subject=str(subject_id),
-                category=category,
-                purpose=purpose.key,
+            known = held.get((key, category))
+            if known is not None and keyring.is_current(known.wrapped):  # A renewal: the wrap stays.
+                self._hold(known._replace(purpose_version=version, valid_until_ms=until_ms))
+                continue
+            wrapped = keyring.wrap_for_purpose(
+                self._secret(subject_id, category), subject=subject, category=category, purpose=key
             )
+            self._hold(KeyGrant(subject_id, key, category, version, until_ms, keyring.version, wrapped))
             self._wraps += 1
-            self._hold(
-                KeyGrant(
-                    subject_id=subject_id,
-                    purpose=purpose.key,
-                    category=category,
-                    purpose_version=consent.purpose_version,
-                    valid_until_ms=to_ms(consent.valid_until),
-                    key_version=self._keyring.version,
-                    wrapped=wrapped,
-                )
-            )
 
     def _hold(self, grant: KeyGrant) -> None:
-        self._held.setdefault(grant.subject_id, {})[grant.purpose, grant.category] = grant
-        self._changed.add((grant.subject_id, grant.purpose, grant.category))
+        self._held.setdefault(grant[0], {})[grant[1:3]] = grant
+        self._changed.add(grant[:3])
 
     def _deny(self, subject_id: int, purpose: PurposeKey) -> None:
         if self._drop(subject_id, purpose, keep=()):

@@ -17,7 +17,7 @@ from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import find_known
 from consent_service.storage.vault_store import KeyGrant, SealedValue, find_purpose_grants, find_values
 from consent_service.vault.keyring import TenantKeyring
-from consent_service.vault.places import value_place
+from consent_service.vault.places import ValuePlaces, value_place
 from consent_service.vault.seal import SealingKey, open_sealed
 from consent_service.vault.values import decode_value
 
@@ -51,7 +51,8 @@ def read_profiles(
     """
     with deployment.reading(tenant) as scope:
         catalogue = deployment.book(scope).catalogue
-        known = find_known(scope, [subject.blind_index for subject in question.subjects])
+        blind_indexes = [subject.blind_index for subject in question.subjects]
+        known = find_known(scope, blind_indexes, only=[question.purpose])
         verdicts = _verdicts(question, catalogue, known, deployment.clock())
         open_ids = {
             known[subject.blind_index][0]
@@ -130,15 +131,22 @@ class _Sealed:
                 grant.wrapped, subject=str(subject_id), category=grant.category, purpose=grant.purpose
             )
             opened = open_values(keyring.tenant, SealingKey(secret), values)
-            wanted = {f: v for f, v in opened.items() if wants(question.fields, grant.category, f)}
-            if wanted:
-                attributes[grant.category] = wanted
+            if question.fields is not None:
+                opened = {f: v for f, v in opened.items() if wants(question.fields, grant.category, f)}
+            if opened:
+                attributes[grant.category] = opened
         return attributes
 
 
 def open_values(tenant: str, key: SealingKey, values: Sequence[SealedValue]) -> dict[FieldKey, ProfileValue]:
-    """Return field and value of what one category key sealed; raise `SealBroken`."""
-    return dict(open_value(tenant, key, value) for value in values)
+    """Return field and value of what one category key sealed, one at least; raise `SealBroken`."""
+    places = ValuePlaces(tenant, str(values[0].subject_id), values[0].category)
+    opened: dict[FieldKey, ProfileValue] = {}
+    for _, _, tag, source, index, _, sealed in values:
+        name = source if index is None else source_name(source, index)
+        field, content = decode_value(open_sealed(key, sealed, places.of(tag, name)))
+        opened[FieldKey(field)] = content
+    return opened
 
 
 def open_value(tenant: str, key: SealingKey, value: SealedValue) -> tuple[FieldKey, ProfileValue]:

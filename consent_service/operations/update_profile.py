@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from consent_service.domain.consent import SubjectState
 from consent_service.domain.gate import evaluate_key
 from consent_service.domain.profile import FieldKey, ProfileValue
 from consent_service.domain.purpose import CategoryKey, PurposeKey
@@ -11,7 +12,7 @@ from consent_service.observability import BROKEN_SEALS
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import StoredSubject, find_subjects, to_ms
+from consent_service.storage.subject_store import find_known, to_ms
 from consent_service.storage.vault_store import (
     KeyGrant,
     SealedValue,
@@ -21,7 +22,7 @@ from consent_service.storage.vault_store import (
     store_values,
 )
 from consent_service.vault.keyring import TenantKeyring, field_tag
-from consent_service.vault.places import value_place
+from consent_service.vault.places import ValuePlaces
 from consent_service.vault.seal import SealingKey, seal
 from consent_service.vault.values import encode_value
 
@@ -51,15 +52,15 @@ def update_profile(
     `InvalidProfile`; nothing is stored then.
     """
     with deployment.writing(tenant) as scope:
-        tenant = deployment.refreshed(scope, tenant)
-        known = find_subjects(scope, [subject.blind_index]).get(subject.blind_index)
-        grants = [] if known is None else lock_grants(scope, known.id)
-        if known is not None:  # Read again: whoever held the lock may have changed the state.
-            known = find_subjects(scope, [subject.blind_index]).get(subject.blind_index)
+        # The lock comes first: whoever deletes a key grant has changed the state by the time it is read.
+        grants = lock_grants(scope, subject.blind_index)
+        known = find_known(scope, [subject.blind_index]).get(subject.blind_index)
         if known is None:
             if missing := _written(changes):
                 raise NoLiveGrant(missing)
             return []
+        if any(grant.key_version > tenant.keyring.version for grant in grants):
+            tenant = deployment.refreshed(scope, tenant)
         writer = _Writer(deployment, scope, tenant.keyring, known, grants)
         writer.check(changes, derived_for)
         return writer.write(changes, derived_for)
@@ -81,12 +82,12 @@ class _Writer:
         deployment: Deployment,
         scope: TenantScope,
         keyring: TenantKeyring,
-        subject: StoredSubject,
+        subject: tuple[int, SubjectState],
         grants: Sequence[KeyGrant],
     ) -> None:
         self._scope = scope
         self._keyring = keyring
-        self._subject = subject
+        self._subject_id, self._state = subject
         self._grants = grants
         self._now = deployment.clock()
         self._catalogue = deployment.book(scope).catalogue
@@ -101,11 +102,11 @@ class _Writer:
             self._derivation(derived_for)
 
     def _live(self, grant: KeyGrant) -> bool:
-        verdict = evaluate_key(grant.purpose, self._catalogue, self._subject.state, self._now)
+        verdict = evaluate_key(grant.purpose, self._catalogue, self._state, self._now)
         return verdict.allowed and grant.category in self._catalogue.purposes[grant.purpose].categories
 
     def _derivation(self, purpose: PurposeKey) -> Derivation:
-        verdict = evaluate_key(purpose, self._catalogue, self._subject.state, self._now)
+        verdict = evaluate_key(purpose, self._catalogue, self._state, self._now)
         if not verdict.allowed or verdict.index is None:
             raise PurposeClosed(purpose, verdict.reason.value)
         return Derivation(purpose=purpose, index=verdict.index)
@@ -117,13 +118,13 @@ class _Writer:
         values: list[SealedValue] = []
         for category, fields in changes.items():
             if fields is None:
-                delete_categories(self._scope, [(self._subject.id, category)])
+                delete_categories(self._scope, [(self._subject_id, category)])
                 continue
             secret = self._secret(category)
             if secret is None:  # Nothing but nulls, and nothing there to delete.
                 continue
             gone = [(category, field_tag(secret, field)) for field, value in fields.items() if value is None]
-            delete_fields(self._scope, self._subject.id, gone)
+            delete_fields(self._scope, self._subject_id, gone)
             kept = {field: value for field, value in fields.items() if value is not None}
             values += self._sealed(category, secret, kept, derivation)
             stored += [f"{category}.{field}" for field in kept]
@@ -135,7 +136,7 @@ class _Writer:
         for grant in held:
             try:
                 return self._keyring.unwrap_for_purpose(
-                    grant.wrapped, subject=str(self._subject.id), category=category, purpose=grant.purpose
+                    grant.wrapped, subject=str(self._subject_id), category=category, purpose=grant.purpose
                 )
             except SealBroken:
                 BROKEN_SEALS.labels("key_grant").inc()
@@ -153,26 +154,12 @@ class _Writer:
         key = SealingKey(secret)
         source, index = ("", None) if derivation is None else (derivation.purpose, derivation.index)
         sealed = []
+        places = ValuePlaces(self._keyring.tenant, str(self._subject_id), category)
+        name, now_ms = source_name(source, index), to_ms(self._now)
         for field, value in values.items():
             tag = field_tag(secret, field)
-            place = value_place(
-                tenant=self._keyring.tenant,
-                subject=str(self._subject.id),
-                category=category,
-                field_tag=tag,
-                source=source_name(source, index),
-            )
-            sealed.append(
-                SealedValue(
-                    subject_id=self._subject.id,
-                    category=category,
-                    field_tag=tag,
-                    source=source,
-                    source_index=index,
-                    stored_at_ms=to_ms(self._now),
-                    sealed=seal(key, encode_value(field, value), place),
-                )
-            )
+            data = seal(key, encode_value(field, value), places.of(tag, name))
+            sealed.append(SealedValue(self._subject_id, category, tag, source, index, now_ms, data))
         return sealed
 
 

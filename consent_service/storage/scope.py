@@ -5,6 +5,7 @@ Only a `TenantScope` can run them, and it always puts in its own tenant's number
 """
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -110,6 +111,15 @@ class TenantScope:
         if rows:
             self._connection.execute(_upsert(model, self.dialect), [{**row, **self._stamp} for row in rows])
 
+    def upsert_tuples(
+        self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
+    ) -> None:
+        """Upsert rows given as tuples of `columns`, handed to the driver as they are: for hot tables."""
+        if rows:
+            statement = _driver_upsert(model, columns, self.dialect)
+            own = self.tenant_id
+            self._connection.exec_driver_sql(statement, [(own, *row) for row in rows])
+
     def insert_missing(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
         """Insert rows as this tenant's where there is none with the same primary key."""
         if rows:
@@ -142,6 +152,20 @@ def _upsert(model: type[SQLModel], dialect: str) -> Insert:
         }
         _UPSERTS[key] = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=replaced)
     return _UPSERTS[key]
+
+
+@cache
+def _driver_upsert(model: type[SQLModel], columns: tuple[str, ...], dialect: str) -> str:
+    table = table_of(model)
+    mark = "%s" if dialect == "postgresql" else "?"
+    names = ", ".join((_TENANT, *columns))
+    keys = ", ".join(column.name for column in table.primary_key)
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in columns if not table.c[name].primary_key)
+    marks = ", ".join(mark for _ in range(len(columns) + 1))
+    return (
+        f"INSERT INTO {table.name} ({names}) VALUES ({marks}) "  # noqa: S608 - names of our own tables
+        f"ON CONFLICT ({keys}) DO UPDATE SET {replaced}"
+    )
 
 
 def _require_scoped(statement: Executable) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam
+from sqlalchemy import ScalarSelect, bindparam
 
 from consent_service.domain.consent import Consent, Status, SubjectState
 from consent_service.domain.purpose import PurposeKey
@@ -25,6 +25,7 @@ _STATES = scoped_select(SubjectRow, "blind_index", "ref", "state").where(
 _KNOWN = scoped_select(SubjectRow, "blind_index", "id", "state").where(
     _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
 )
+_NUMBER = scoped_select(SubjectRow, "id")
 _ALL = scoped_select(SubjectRow, *_COLUMNS).order_by(_subject.c.id)
 _BY_ID = scoped_select(SubjectRow, *_COLUMNS).where(_subject.c.id == bindparam("subject"))
 _LINKED = scoped_select(SubjectRow, *_COLUMNS).where(
@@ -168,10 +169,17 @@ def find_states(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[byte
     return {blind_index: (SubjectRef(ref), state) for blind_index, ref, state in rows}
 
 
-def find_known(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[bytes, tuple[int, SubjectState]]:
-    """Return row number and state of the known ones of these subjects by blind index."""
+def find_known(
+    scope: TenantScope, blind_indexes: Sequence[bytes], *, only: Collection[str] | None = None
+) -> dict[bytes, tuple[int, SubjectState]]:
+    """Return row number and state of the known ones of these subjects; of the purposes in `only` if given."""
     rows = scope.run(_KNOWN, blind_indexes=list(blind_indexes))
-    return {row.blind_index: (row.id, decode_state(row.state)) for row in rows}
+    return {index: (number, decode_state(state, only)) for index, number, state in rows}
+
+
+def subject_number(blind_index_parameter: str) -> ScalarSelect[int]:
+    """Return a subquery for the row number of the tenant's subject with this blind index."""
+    return _NUMBER.where(_subject.c.blind_index == bindparam(blind_index_parameter)).scalar_subquery()
 
 
 def find_subject(scope: TenantScope, subject_id: int) -> StoredSubject | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, bindparam
 
@@ -15,6 +15,7 @@ from consent_service.storage.scope import (
     scoped_update,
     table_of,
 )
+from consent_service.storage.subject_store import subject_number
 from consent_service.storage.tables import (
     KeyGrantRow,
     ProfileValueRow,
@@ -48,7 +49,11 @@ _VALUE_COLUMNS = (
 )
 _OF_SUBJECTS: BindParameter[Any] = bindparam("subjects", expanding=True)
 _GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
-_LOCKED_GRANTS = _GRANTS.with_for_update()
+_LOCKED_GRANTS = (
+    scoped_select(KeyGrantRow, *GRANT_COLUMNS)
+    .where(_grant.c.subject_id == subject_number("blind_index"))
+    .with_for_update()
+)
 _PURPOSE_GRANTS = _GRANTS.where(_grant.c.purpose == bindparam("purpose"))
 _DELETE_GRANT = scoped_delete(KeyGrantRow).where(
     _grant.c.subject_id == bindparam("subject"),
@@ -104,9 +109,11 @@ _COUNT_WRAPS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyGrant:
-    """A category key wrapped for one purpose of one subject, and until when that purpose is granted."""
+class KeyGrant(NamedTuple):
+    """A category key wrapped for one purpose of one subject, and until when that purpose is granted.
+
+    A tuple in the order of its columns: hot, and so stored and read as it is.
+    """
 
     subject_id: int
     purpose: PurposeKey
@@ -117,9 +124,8 @@ class KeyGrant:
     wrapped: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedValue:
-    """A field of a profile as it is stored."""
+class SealedValue(NamedTuple):
+    """A field of a profile as it is stored: a tuple in the order of its columns."""
 
     subject_id: int
     category: CategoryKey
@@ -190,9 +196,9 @@ def find_grants(scope: TenantScope, subject_ids: Iterable[int]) -> list[KeyGrant
     return _read_grants(scope, _GRANTS, list(subject_ids))
 
 
-def lock_grants(scope: TenantScope, subject_id: int) -> list[KeyGrant]:
+def lock_grants(scope: TenantScope, blind_index: bytes) -> list[KeyGrant]:
     """Return every key grant of a subject; nobody deletes one before the transaction ends."""
-    return _read_grants(scope, _LOCKED_GRANTS, [subject_id])
+    return grants_of(scope.run(_LOCKED_GRANTS, blind_index=blind_index))
 
 
 def find_purpose_grants(
@@ -212,23 +218,12 @@ def _read_grants(
 
 def grants_of(rows: Iterable[Any]) -> list[KeyGrant]:  # Core rows
     """Return the key grants in rows of `GRANT_COLUMNS`."""
-    return [
-        KeyGrant(
-            subject_id=subject,
-            purpose=PurposeKey(purpose),
-            category=CategoryKey(category),
-            purpose_version=version,
-            valid_until_ms=until,
-            key_version=key_version,
-            wrapped=wrapped,
-        )
-        for subject, purpose, category, version, until, key_version, wrapped in rows
-    ]
+    return [KeyGrant._make(row) for row in rows]
 
 
 def store_grants(scope: TenantScope, grants: Sequence[KeyGrant]) -> None:
     """Store key grants, in place of those of the same purpose and category."""
-    scope.upsert(KeyGrantRow, [{name: getattr(grant, name) for name in GRANT_COLUMNS} for grant in grants])
+    scope.upsert_tuples(KeyGrantRow, GRANT_COLUMNS, grants)
 
 
 def delete_grants(scope: TenantScope, gone: Iterable[tuple[int, PurposeKey, CategoryKey]]) -> None:
@@ -277,25 +272,12 @@ def all_values(scope: TenantScope, subject_id: int) -> list[SealedValue]:
 
 
 def _values(rows: Iterable[Any]) -> list[SealedValue]:  # Core rows
-    return [
-        SealedValue(
-            subject_id=subject,
-            category=CategoryKey(category),
-            field_tag=tag,
-            source=source,
-            source_index=index,
-            stored_at_ms=stored,
-            sealed=sealed,
-        )
-        for subject, category, tag, source, index, stored, sealed in rows
-    ]
+    return [SealedValue._make(row) for row in rows]
 
 
 def store_values(scope: TenantScope, values: Sequence[SealedValue]) -> None:
     """Store sealed values, in place of those of the same field."""
-    scope.upsert(
-        ProfileValueRow, [{name: getattr(value, name) for name in _VALUE_COLUMNS} for value in values]
-    )
+    scope.upsert_tuples(ProfileValueRow, _VALUE_COLUMNS, values)
 
 
 def find_subject_keys(scope: TenantScope, subject_ids: Iterable[int]) -> dict[int, SubjectKey]:

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.subject import ExternalId
 from consent_service.errors import SealBroken
-from consent_service.vault.places import external_id_place, grant_place, subject_key_place
-from consent_service.vault.seal import SealingKey, open_sealed, seal, sealed_key_id
+from consent_service.vault.places import GrantPlaces, external_id_place, subject_key_place
+from consent_service.vault.seal import OVERHEAD, SECRET_SIZE, SealingKey, open_sealed, seal, sealed_key_id
 
 WRAPS_PER_TENANT_KEY = 2**28
 """Wraps after which a tenant key is replaced, whatever its age.
@@ -32,12 +32,13 @@ class TenantKeyring:
     belong to another place, or name a key of an epoch that is over.
     """
 
-    __slots__ = ("_by_id", "_current", "tenant", "version")
+    __slots__ = ("_by_id", "_current", "_places", "tenant", "version")
 
     def __init__(self, tenant: str, keys: Mapping[int, SealingKey]) -> None:
         self.tenant = tenant
         self.version = max(keys)
         self._current = keys[self.version]
+        self._places = GrantPlaces(tenant)
         self._by_id = {key.id: (version, key) for version, key in keys.items()}
 
     def __repr__(self) -> str:
@@ -48,20 +49,18 @@ class TenantKeyring:
         self, secret: bytes, *, subject: str, category: CategoryKey, purpose: PurposeKey
     ) -> bytes:
         """Return a category key's secret wrapped so that only this purpose's row gives it back."""
-        place = grant_place(
-            tenant=self.tenant, subject=subject, category=category, purpose=purpose, version=self.version
-        )
-        return seal(self._current, secret, place)
+        return seal(self._current, secret, self._places.of(subject, category, purpose, self.version))
 
     def unwrap_for_purpose(
         self, wrapped: bytes, *, subject: str, category: CategoryKey, purpose: PurposeKey
     ) -> bytes:
         """Return the category key's secret."""
         version, key = self._key_of(wrapped)
-        place = grant_place(
-            tenant=self.tenant, subject=subject, category=category, purpose=purpose, version=version
-        )
-        return open_sealed(key, wrapped, place)
+        return open_sealed(key, wrapped, self._places.of(subject, category, purpose, version))
+
+    def is_current(self, wrapped: bytes) -> bool:
+        """Say whether bytes name the newest tenant key, by their header: not whether they open."""
+        return wrapped.startswith(self._current.header) and len(wrapped) == SECRET_SIZE + OVERHEAD
 
     def wrap_subject_key(self, secret: bytes, *, subject: str) -> bytes:
         """Return the secret of a subject's own key, wrapped."""

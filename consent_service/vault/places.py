@@ -7,6 +7,8 @@ to another tenant, subject, category, purpose, field or key version do not open 
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 
+_MOST_WORDS = 10_000
+
 
 def tenant_key_place(*, tenant: str, version: int) -> bytes:
     """Return the place of a tenant key wrapped by the keystore's root key."""
@@ -16,6 +18,37 @@ def tenant_key_place(*, tenant: str, version: int) -> bytes:
 def tenant_secret_place(*, tenant: str, name: str) -> bytes:
     """Return the place of another secret of a tenant (its blind-index key), wrapped by the root key."""
     return _place("consent/v1/tenant-secret", tenant, name)
+
+
+class GrantPlaces:
+    """The places of one tenant's key grants, fast: what all of them share is encoded once.
+
+    `of` gives the same bytes as `grant_place`. Categories and purposes are a notice's words, so few.
+    """
+
+    __slots__ = ("_head", "_words")
+
+    def __init__(self, tenant: str) -> None:
+        self._head = _place("consent/v1/key-grant", tenant)
+        self._words: dict[str, bytes] = {}
+
+    def of(self, subject: str, category: CategoryKey, purpose: PurposeKey, version: int) -> bytes:
+        """Return the place of one key grant."""
+        name, number = subject.encode(), b"%d" % version
+        return b"%b%b%b%b%b%b%b" % (
+            self._head,
+            len(name).to_bytes(4, "big"),
+            name,
+            self._words.get(category) or self._word(category),
+            self._words.get(purpose) or self._word(purpose),
+            len(number).to_bytes(4, "big"),
+            number,
+        )
+
+    def _word(self, text: str) -> bytes:
+        if len(self._words) > _MOST_WORDS:
+            self._words.clear()
+        return self._words.setdefault(text, _place(text))
 
 
 def grant_place(
@@ -38,6 +71,24 @@ def value_place(*, tenant: str, subject: str, category: CategoryKey, field_tag: 
 def external_id_place(*, tenant: str, blind_index: bytes, version: int) -> bytes:
     """Return the place of a subject's external id, sealed for display under a version of the tenant key."""
     return _place("consent/v1/external-id", tenant, blind_index, str(version))
+
+
+class ValuePlaces:
+    """The places of one subject's values in one category, fast: what all of them share is encoded once.
+
+    `of` gives the same bytes as `value_place`.
+    """
+
+    __slots__ = ("_head",)
+
+    def __init__(self, tenant: str, subject: str, category: CategoryKey) -> None:
+        self._head = _place("consent/v1/value", tenant, subject, category)
+
+    def of(self, field_tag: bytes, source: str) -> bytes:
+        """Return the place of one field's value."""
+        name = source.encode()
+        tag, length = len(field_tag).to_bytes(4, "big"), len(name).to_bytes(4, "big")
+        return b"%b%b%b%b%b" % (self._head, tag, field_tag, length, name)
 
 
 def own_place(*, tenant: str, subject: str, name: str) -> bytes:

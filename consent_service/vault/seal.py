@@ -38,11 +38,11 @@ OVERHEAD = _TEXT_AT + _TAG_SIZE
 class SealingKey:
     """A 32-byte secret made ready to seal and open; keep the object, deriving costs more than sealing.
 
-    `id` is derived from the secret, so a key file or row that was changed shows by its id. Raises
-    `InvalidKey` for any other length. The secret never appears in a repr.
+    `header` begins every seal by this key. `id` is derived from the secret, so a key file or row that was
+    changed shows by its id. Raises `InvalidKey` for any other length. The secret never appears in a repr.
     """
 
-    __slots__ = ("_cipher", "_prefix", "id", "secret")
+    __slots__ = ("_cipher", "header", "id", "secret")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != SECRET_SIZE:
@@ -55,7 +55,7 @@ class SealingKey:
         ).derive(secret)
         self.secret = bytes(secret)
         self.id = derived[:KEY_ID_SIZE]
-        self._prefix = _VERSION + derived[: KEY_ID_SIZE + _COMMITMENT_SIZE]
+        self.header = _VERSION + derived[: KEY_ID_SIZE + _COMMITMENT_SIZE]
         self._cipher = AESGCM(derived[KEY_ID_SIZE + _COMMITMENT_SIZE :])
 
     @classmethod
@@ -87,7 +87,7 @@ def open_sealed(key: SealingKey, sealed: bytes, aad: bytes) -> bytes:
     if len(sealed) < OVERHEAD:  # (1)
         raise SealBroken("The sealed bytes are too short to be a seal.")
     prefix = sealed[:_NONCE_AT]
-    if not hmac.compare_digest(prefix, key._prefix):  # (2)  # noqa: SLF001 - the key's own module
+    if not hmac.compare_digest(prefix, key.header):  # (2)
         raise SealBroken("The sealed bytes are of another version or under another key.")
     try:
         return key._cipher.decrypt(sealed[_NONCE_AT:_TEXT_AT], sealed[_TEXT_AT:], prefix + aad)  # (3)  # noqa: SLF001 - the key's own module
@@ -106,5 +106,5 @@ def sealed_key_id(sealed: bytes) -> bytes:
 
 
 def _seal_with_nonce(key: SealingKey, plaintext: bytes, aad: bytes, nonce: bytes) -> bytes:
-    prefix = key._prefix  # noqa: SLF001 - the key's own module
+    prefix = key.header
     return prefix + nonce + key._cipher.encrypt(nonce, plaintext, prefix + aad)  # noqa: SLF001 - the key's own module

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,11 @@ class Served:
     home: Path
     environment: dict[str, str]
 
-    def decision(self) -> str:
+    def decision(self, choices: Mapping[str, str] = CHOICES) -> str:
         """Return the body of a decision about four purposes."""
         document = {
             "notice": self.notice,
-            "choices": CHOICES,
+            "choices": dict(choices),
             "method": "save",
             "source": "banner",
             "language": "en",
@@ -58,7 +58,9 @@ def consent(*arguments: str, environment: dict[str, str]) -> dict[str, object]:
     return answer
 
 
-def _wait(server: ServerProcess, port: int, path: str) -> None:
+def wait_for(server: ServerProcess, port: int, path: str) -> None:
+    """Wait until a GET of this path answers 200."""
+
     def answers() -> bool:
         try:
             return httpx2.get(f"http://127.0.0.1:{port}{path}").status_code == 200
@@ -84,7 +86,7 @@ def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -
     port = unused_port()
     command = [_CONSENT, "serve", "--port", str(port), "--workers", str(workers)]
     with ServerProcess(command, folder=_ROOT, log=folder / "serve.log", environment=environment) as server:
-        _wait(server, port, "/ready")
+        wait_for(server, port, "/ready")
         yield Served(
             port=port, key=str(key), notice=str(notice), home=folder / "home", environment=environment
         )
@@ -101,5 +103,5 @@ def bare(folder: Path, database_url: str | None = None) -> Iterator[int]:
         *("--port", str(port), "--no-access-log", "--log-level", "warning"),
     ]
     with ServerProcess(command, folder=_ROOT, log=folder / "bare.log", environment=environment) as server:
-        _wait(server, port, "/openapi.json")
+        wait_for(server, port, "/openapi.json")
         yield port

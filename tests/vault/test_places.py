@@ -50,3 +50,23 @@ def test_two_places_share_bytes_only_when_every_field_is_the_same(
     )
 
     assert (first == second) == (here == there)
+
+
+@given(names, names, names, names, st.integers(1, 10**6))
+def test_the_fast_places_of_key_grants_are_the_same(
+    tenant: str, subject: str, category: str, purpose: str, version: int
+) -> None:
+    key, aim = CategoryKey(category), PurposeKey(purpose)
+    slow = places.grant_place(tenant=tenant, subject=subject, category=key, purpose=aim, version=version)
+
+    assert places.GrantPlaces(tenant).of(subject, key, aim, version) == slow
+
+
+@given(names, names, names, st.binary(max_size=20), names)
+def test_the_fast_places_of_values_are_the_same(
+    tenant: str, subject: str, category: str, tag: bytes, source: str
+) -> None:
+    key = CategoryKey(category)
+    slow = places.value_place(tenant=tenant, subject=subject, category=key, field_tag=tag, source=source)
+
+    assert places.ValuePlaces(tenant, subject, key).of(tag, source) == slow

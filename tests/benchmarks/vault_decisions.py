@@ -1,0 +1,94 @@
+"""Decisions that grant four purposes, with their key grants and without, over HTTP."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.benchmarks.load import Load, apply_load
+from tests.benchmarks.measure import SECONDS, interleaved, median, ratio
+from tests.benchmarks.services import NOTICE, Served, consent, wait_for
+from tests.postgres import PostgresServer
+from tests.servers import ServerProcess, unused_port
+
+_CONNECTIONS = 64
+_PURPOSES = ("recommendations", "coupons", "support_context", "ai_assistance")
+_ROOT = Path(__file__).parents[2]
+_FACTORIES = {
+    "with_keys": "consent_service.api.app:create_app",
+    "without": "tests.benchmarks.vault_bare_app:create_app_without_keys",
+}
+
+
+def figures() -> dict[str, object]:
+    """Return the rate with key grants against that without, on both databases."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
+        folder.chmod(0o755)
+        measured: dict[str, object] = {"sqlite": _on(folder / "sqlite", {})}
+        cluster = folder / "cluster"
+        cluster.mkdir()
+        postgres = PostgresServer(cluster)
+        stack.callback(postgres.stop)
+        urls = {name: postgres.url(postgres.create_database()) for name in _FACTORIES}
+        measured["postgresql"] = _on(folder / "postgresql", urls)
+    return measured
+
+
+def _on(folder: Path, urls: dict[str, str]) -> dict[str, object]:
+    with ExitStack() as stack:
+        served = {
+            name: stack.enter_context(_served(folder / name, factory, urls.get(name)))
+            for name, factory in _FACTORIES.items()
+        }
+        new = interleaved({name: _load(service, 1_000_000_000) for name, service in served.items()})
+        known = interleaved({name: _load(service, 500) for name, service in served.items()})
+    return {
+        "new_subjects_with_keys_to_without": ratio(new, "with_keys", "without"),
+        "renewals_with_keys_to_without": ratio(known, "with_keys", "without"),
+        "rates_per_second": {f"new_{name}": median(values) for name, values in new.items()}
+        | {f"renewals_{name}": median(values) for name, values in known.items()},
+    }
+
+
+@contextmanager
+def _served(folder: Path, factory: str, database_url: str | None) -> Iterator[Served]:
+    folder.mkdir(parents=True)
+    environment = {"CONSENT_HOME": str(folder / "home"), "CONSENT_LOG_LEVEL": "warning"}
+    if database_url is not None:
+        environment["CONSENT_DATABASE_URL"] = database_url
+    key = str(consent("key", "create", "--role", "backend", environment=environment)["key"])
+    notice = str(consent("notice", "publish", str(NOTICE), environment=environment)["digest"])
+    port = unused_port()
+    command = [
+        *(sys.executable, "-m", "uvicorn", "--factory", factory, "--port", str(port)),
+        *("--no-access-log", "--log-level", "warning"),
+    ]
+    with ServerProcess(command, folder=_ROOT, log=folder / "log", environment=environment) as server:
+        wait_for(server, port, "/ready")
+        yield Served(port=port, key=key, notice=notice, home=folder / "home", environment=environment)
+
+
+def _load(service: Served, subjects: int) -> Callable[[], float]:
+    choices = dict.fromkeys(_PURPOSES, "granted")
+    rounds = iter(range(1_000))
+
+    def measure() -> float:
+        prefix = "known-" if subjects < 1_000_000 else f"new-{next(rounds)}-"  # nobody is new twice
+        load = Load(
+            port=service.port,
+            path="/v1/decisions",
+            body=service.decision(choices),
+            connections=_CONNECTIONS,
+            seconds=SECONDS,
+            headers=service.headers,
+            prefix=prefix,
+            subjects=subjects,
+        )
+        done = apply_load(load)
+        if done.errors:
+            raise AssertionError(f"{done.errors} decisions were refused")
+        return done.rate
+
+    return measure
