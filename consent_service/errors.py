@@ -17,6 +17,7 @@ ConsentToolkitError
 │   ├── UnknownSubject            nothing is held about this subject
 │   ├── UnknownTile
 │   ├── UnknownTenant
+│   ├── UnknownLog                a witness does not watch it
 │   └── NoSuchForm                a receipt that cannot be given in the form asked for
 ├── Conflict
 │   ├── IdempotencyKeyReused
@@ -24,6 +25,7 @@ ConsentToolkitError
 │   ├── LinkRefused
 │   ├── ErasureRefused
 │   ├── RotationOvertaken
+│   ├── WitnessConflict           carries the size that was cosigned last
 │   └── NoLiveGrant               carries the categories that nobody granted
 ├── AccessDenied
 │   ├── Unauthenticated
@@ -38,7 +40,8 @@ ConsentToolkitError
 │   ├── InvalidProof
 │   ├── InvalidNote
 │   ├── InvalidEntry
-│   └── LedgerCorrupt             carries the first bad index
+│   ├── LedgerCorrupt             carries the first bad index
+│   └── LogMisbehaved             carries a portable proof, where there is one
 ├── SealBroken                    sealed bytes do not open under this key, here
 └── ConfigurationError            the operator has to act
     ├── WrongKey
@@ -144,6 +147,10 @@ class UnknownTenant(NotFound):
     """No tenant of this name."""
 
 
+class UnknownLog(NotFound):
+    """A witness is asked about a log that it does not watch."""
+
+
 class NoSuchForm(NotFound):
     """A receipt cannot be given in the form that was asked for."""
 
@@ -162,6 +169,14 @@ class TenantExists(Conflict):
 
 class LinkRefused(Conflict):
     """The two subjects cannot be linked."""
+
+
+class WitnessConflict(Conflict):
+    """A checkpoint does not start from what the witness cosigned last, which had `size` entries."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"The last checkpoint that was cosigned has size {size}.")
 
 
 class ErasureRefused(Conflict):
@@ -249,6 +264,14 @@ class LedgerCorrupt(EvidenceError):
 
     def __init__(self, message: str, *, index: int) -> None:
         self.index = index
+        super().__init__(message)
+
+
+class LogMisbehaved(EvidenceError):
+    """A log that is followed broke its promise; `proof` is two checkpoints that contradict each other."""
+
+    def __init__(self, message: str, *, proof: bytes | None = None) -> None:
+        self.proof = proof
         super().__init__(message)
 
 

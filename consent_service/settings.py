@@ -143,3 +143,17 @@ class Settings(BaseSettings):
             clock_behind=timedelta(seconds=self.clock_behind_seconds),
             superseded=timedelta(seconds=self.superseded_seconds),
         )
+
+
+class WitnessSettings(BaseSettings):
+    """Every setting of a witness; the variable is `CONSENT_WITNESS_` and the name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="CONSENT_WITNESS_", extra="ignore", frozen=True)
+
+    home: Path = Field(default=Path(".witness"), description="Folder of the witness's key and what it saw.")
+    name: str = Field(
+        default="witness.local",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$",
+        description="Name of the witness in its cosignatures.",
+    )
+    logs: str = Field(default="", description="Keys of the logs that it watches, separated by spaces.")

@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli import audit, demo, explain, keys, ledger, notice, receipt, rotation, serve, tenant
+from consent_service.cli import (
+    audit,
+    demo,
+    explain,
+    follow,
+    keys,
+    ledger,
+    notice,
+    receipt,
+    rotation,
+    serve,
+    tenant,
+    witness,
+)
 
 app = typer.Typer(
     name="consent",
@@ -17,7 +30,9 @@ app.add_typer(tenant.app, name="tenant")
 app.add_typer(keys.app, name="key")
 app.add_typer(rotation.app, name="keys")
 app.add_typer(notice.app, name="notice")
+ledger.app.command("follow")(follow.follow)
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(witness.app, name="witness")
 app.add_typer(audit.app, name="audit")
 app.command("receipt")(receipt.receipt)
 app.command("explain")(explain.explain)

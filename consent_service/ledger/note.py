@@ -79,6 +79,11 @@ class NoteVerifier:
             raise InvalidNote("The verifier key has an id that is not its own.")
         return verifier
 
+    @property
+    def vkey(self) -> str:
+        """The key in the form that `parse` reads."""
+        return f"{self.name}+{self.key_id.hex()}+{encode_base64(_ED25519 + self.public_key)}"
+
     def verify(self, message: bytes, signature: bytes) -> None:
         """Check a signature over `message`; raise `InvalidNote` if it is not this key's."""
         try:

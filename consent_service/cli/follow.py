@@ -1,0 +1,100 @@
+"""`consent ledger follow`: watch a ledger from the outside, for ever, and raise the alarm."""
+
+import json
+import os
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consent_service.cli.output import FAILED, AsJson, answer, complaints, reporting_errors
+from consent_service.errors import InvalidInput, LogMisbehaved
+from consent_service.operations.follow_log import LogMonitor
+from consent_service.verifier.verify import printable
+
+_TIMEOUT_S = 15.0
+_LARGEST_ANSWER = 1 << 20
+_TOKEN_VARIABLE = "CONSENT_API_KEY"  # noqa: S105  # the name of a variable
+
+
+@reporting_errors
+def follow(
+    url: Annotated[str, typer.Argument(help="The service, such as https://consent.shop.example.")],
+    *,
+    key: Annotated[str, typer.Option("--key", help="The log's key: name+id+base64.")],
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 60.0,
+    looks: Annotated[int | None, typer.Option("--looks", min=1, help="Stop after this many.")] = None,
+    max_age: Annotated[
+        float | None, typer.Option("--max-age", help="Seconds without an entry that are a fault.")
+    ] = None,
+    state: Annotated[Path | None, typer.Option("--state", help="File that remembers what was seen.")] = None,
+    webhook: Annotated[str | None, typer.Option("--webhook", help="Address to POST a fault to.")] = None,
+    proof: Annotated[Path, typer.Option("--proof", help="Where a proof of misbehaviour is written.")] = Path(
+        "misbehaviour.txt"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Watch a ledger: signature, consistency, freshness, rate. Exit code 1 and an alarm on a fault.
+
+    A log that is not public is read with the auditor's key in CONSENT_API_KEY.
+    """
+    monitor = LogMonitor(lambda path: _get(url.rstrip("/") + path), key, state=state)
+    waiting, done = threading.Event(), 0
+    try:
+        while looks is None or done < looks:
+            if done:
+                waiting.wait(every)
+            done += 1
+            _look(monitor, max_age, as_json=as_json)
+    except LogMisbehaved as fault:
+        document = {"fault": printable(fault), "log": key.partition("+")[0], "proof": None}
+        if fault.proof is not None:
+            proof.write_bytes(fault.proof)
+            document["proof"] = str(proof)
+        answer(document, as_json=as_json, text=f"FAULT: {document['fault']}")
+        if webhook is not None:
+            _post(webhook, document)
+        raise typer.Exit(FAILED) from None
+
+
+def _look(monitor: LogMonitor, max_age: float | None, *, as_json: bool) -> None:
+    before, now = monitor.seen, time.time()
+    try:
+        seen = monitor.look(now, max_age=max_age)
+    except OSError as error:
+        complaints.print(f"The log could not be reached: {printable(error)}", highlight=False, markup=False)
+        return
+    grown = seen.checkpoint.size - (before.checkpoint.size if before else seen.checkpoint.size)
+    seconds = max(1e-9, seen.first_seen - before.first_seen) if before and grown else 1.0
+    document = {"size": seen.checkpoint.size, "new": grown, "per_second": round(grown / seconds, 3)}
+    answer(document, as_json=as_json, text=f"{document['size']} entries, {grown} new, consistent")
+
+
+def _get(url: str) -> bytes:
+    request = urllib.request.Request(_http(url))  # noqa: S310  # _http lets nothing but http through
+    if _TOKEN_VARIABLE in os.environ:
+        request.add_header("Authorization", f"Bearer {os.environ[_TOKEN_VARIABLE]}")
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answered:  # noqa: S310  # see above
+        body: bytes = answered.read(_LARGEST_ANSWER)
+        return body
+
+
+def _post(url: str, document: dict[str, str | None]) -> None:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(  # noqa: S310  # _http lets nothing but http through
+        _http(url), json.dumps(document).encode(), headers, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310  # see above
+            return
+    except OSError as error:
+        complaints.print(f"The webhook failed: {printable(error)}", highlight=False, markup=False)
+
+
+def _http(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise InvalidInput("An address begins with https:// or http://.")
+    return url
