@@ -4,8 +4,10 @@ Log lines are JSON on standard error. A line names the route template, not the p
 mistaken client can put an identifier into it.
 """
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -53,6 +55,41 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    _join_other_loggers()
+    logging.getLogger("uvicorn").setLevel(number)
+
+
+class _JsonLines(logging.Handler):
+    """Writes what other packages log in our form, without what they put into their messages.
+
+    The server's own lines are about itself and kept whole; of any other logger only the first line of the
+    template is kept, never its arguments: nobody knows what they quote.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        own = record.name.split(".")[0] == "uvicorn"
+        event: structlog.typing.EventDict = {
+            "event": record.getMessage() if own else str(record.msg).partition("\n")[0],
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "exc_info": record.exc_info[1] if record.exc_info else None,
+        }
+        sys.stderr.write(json.dumps(_without_values(None, "", event), sort_keys=True) + "\n")
+
+
+def _join_other_loggers() -> None:
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if not isinstance(handler, _JsonLines)]
+    root.addHandler(_JsonLines())
+    root.setLevel(logging.WARNING)
+    for name in (
+        "uvicorn",
+        "uvicorn.error",
+        "uvicorn.asgi",
+    ):  # Whatever handlers it brought write lines twice.
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
 
 
 def _without_values(

@@ -202,10 +202,28 @@ class Tampering:
     def __init__(self, url: str) -> None:
         self._engine = sa.create_engine(url)
 
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    def dump(self) -> str:
+        """Return everything that is stored, as text; bytes as Latin-1."""
+        with self._engine.connect() as connection:
+            values = [
+                value
+                for name in sa.inspect(connection).get_table_names()
+                for row in connection.execute(sa.text(f"SELECT * FROM {name}"))  # noqa: S608  # its own tables
+                for value in row
+            ]
+        return "\n".join(
+            value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in values
+        )
+
     def drop_triggers(self) -> None:
         """Take the guards away."""
         with self._engine.begin() as connection:
-            if self._engine.dialect.name == "sqlite":
+            if self.dialect == "sqlite":
                 names = connection.execute(
                     sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
                 ).scalars()

@@ -6,33 +6,27 @@ A table stands between `<!-- from the code: NAME -->` and `<!-- end -->`; the re
 """
 
 import importlib
-import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, EnumType
 from pathlib import Path
 
-from fastapi.routing import APIRoute
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from consent_service import errors
-from consent_service.api import callers, routers
+from consent_service.api import routers
+from consent_service.api.callers import Access, access_of
 from consent_service.api.errors import KINDS
-from consent_service.api.hot_routes import ENDPOINTS
+from consent_service.api.hot_routes import ACCESS, ENDPOINTS
 from consent_service.cli.main import app as command_line
 from consent_service.errors import ConsentToolkitError
 from consent_service.settings import Settings
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
-# Who may call a route whose caller is not found by a role.
-_ANYBODY = "everybody"
-_BY_SETTING = "any credential, or everybody by setting"
-_TENANTS = {"_ledger_tenant": _BY_SETTING, "_public_tenant": "everybody"}
-_HOT_ROUTES = {"/v1/decisions": "backend, subject", "/v1/gate": "backend"}
 _SECTION = re.compile(
     r"(?P<begin><!-- from the code: (?P<name>[a-z ]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
@@ -92,11 +86,15 @@ def served_routes() -> Iterator[tuple[str, str, str]]:
     """Yield what the service answers: method and path, who may call it, the endpoint's docstring."""
     for (method, path), endpoint in ENDPOINTS.items():
         docstring = (endpoint.__doc__ or "").partition(": ")[2]
-        yield f"{method} {path}", _HOT_ROUTES[path], docstring
+        yield f"{method} {path}", _callers(ACCESS[path]), docstring
     for module in pkgutil.iter_modules(routers.__path__, f"{routers.__name__}."):
         for route in importlib.import_module(module.name).router.routes:
             for method in route.methods:
-                yield f"{method} {route.path_format}", _callers(route), route.endpoint.__doc__ or ""
+                yield (
+                    f"{method} {route.path_format}",
+                    _callers(access_of(route)),
+                    route.endpoint.__doc__ or "",
+                )
 
 
 def command_names() -> list[str]:
@@ -108,15 +106,12 @@ def _first_paragraph(docstring: str) -> str:
     return " ".join(docstring.strip().partition("\n\n")[0].split())
 
 
-def _callers(route: APIRoute) -> str:
-    """Return the roles that a route asks for, from the dependency that checks them."""
-    for dependency in route.dependant.dependencies:
-        check = dependency.call
-        if check is None or check is callers.service_of:
-            continue
-        roles = inspect.getclosurevars(check).nonlocals.get("roles")
-        return ", ".join(map(str, roles)) if roles else _TENANTS[check.__name__]
-    return _ANYBODY
+def _callers(access: Access) -> str:
+    """Return in words who may call a route."""
+    if access.everybody:
+        return "everybody"
+    roles = ", ".join(map(str, access.roles))
+    return f"{roles}; everybody by setting" if access.by_setting else roles
 
 
 def commands() -> str:

@@ -6,16 +6,16 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
-from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp
 
-from consent_service.api import errors, hot_routes
+from consent_service.api import errors, hot_routes, openapi
 from consent_service.api.envelope import Envelope
 from consent_service.api.routers import (
     audit,
     browser,
     decisions,
+    docs_page,
     health,
     ledger,
     notices,
@@ -38,11 +38,24 @@ from consent_service.settings import Settings
 
 _SUMMARY = "Explicit, revocable choices, kept as evidence that anyone can verify."
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_SECURITY_SCHEME = {
-    "type": "http",
-    "scheme": "bearer",
-    "description": "An API key `ck_…`, a publishable key `pk_…` or a subject token.",
-}
+_ROUTERS = (
+    notices.router,
+    decisions.router,
+    receipts.router,
+    audit.router,
+    subjects.router,
+    profiles.router,
+    uses.router,
+    personal_data.router,
+    ledger.router,
+    stream.router,
+    ofrep.router,
+    health.router,
+    docs_page.router,
+    own_data.router,
+    preferences.router,
+    browser.router,
+)
 
 
 class _Application(FastAPI):
@@ -80,27 +93,12 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        generate_unique_id_function=lambda route: route.name,
     )
-    for router in (
-        notices.router,
-        decisions.router,
-        receipts.router,
-        audit.router,
-        subjects.router,
-        profiles.router,
-        uses.router,
-        personal_data.router,
-        ledger.router,
-        stream.router,
-        ofrep.router,
-        health.router,
-        own_data.router,
-        preferences.router,
-        browser.router,
-    ):
+    for router in _ROUTERS:
         app.include_router(router)
     errors.install(app, lambda path: _methods_of(app, path))
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    app.openapi = lambda: _openapi(app, ledger_public=settings.ledger_public)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 
 
@@ -115,10 +113,7 @@ def _leads(route: BaseRoute, method: str, path: str) -> bool:
     return match is Match.FULL
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, *, ledger_public: bool) -> dict[str, Any]:
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        hot_routes.describe(document)
-        document["components"].setdefault("securitySchemes", {})["bearer"] = _SECURITY_SCHEME
-        app.openapi_schema = document
+        app.openapi_schema = openapi.document(app, _ROUTERS, ledger_public=ledger_public)
     return app.openapi_schema

@@ -1,11 +1,13 @@
 """From headers to callers and subjects: authentication, roles, and whom a request is about."""
 
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Final
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
 from consent_service.errors import Forbidden, InvalidSubject, Unauthenticated
@@ -16,6 +18,8 @@ from consent_service.operations.tenant import Subject, Tenant
 
 SUBJECT_HEADER = "Consent-Subject"
 _MAX_HEADER = 4096
+_ADMIN_TOO = frozenset({Role.BACKEND, Role.AUDITOR})
+"""What these may do an admin may do."""
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -60,7 +64,7 @@ def _check_origin(service: ConsentService, headers: Headers, caller: Caller) -> 
 
 def require_role(caller: Caller, *roles: str) -> Caller:
     """Return the caller if she has one of the roles; an admin may do what a backend or an auditor may."""
-    if caller.role in roles or (caller.role == Role.ADMIN and roles != (SUBJECT_ROLE,)):
+    if caller.role in roles or (caller.role == Role.ADMIN and not _ADMIN_TOO.isdisjoint(roles)):
         return caller
     raise Forbidden(f"This needs a credential of role {' or '.join(roles)}.")
 
@@ -103,12 +107,46 @@ def gpc_of(headers: Headers) -> bool:
     return bool(values) and all(value == "1" for value in values)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who may call a route: `roles`, and `everybody` always, or where the settings say so."""
+
+    roles: tuple[str, ...] = ()
+    everybody: bool = False
+    by_setting: bool = False
+
+
+EVERYBODY: Final = Access(everybody=True)
+"""The access of a route that asks for no credential."""
+_ACCESS: dict[Callable[..., object], Access] = {}
+
+
+def access_of(route: APIRoute) -> Access:
+    """Return who may call a route, from the dependency of this module that checks it."""
+    for dependency in route.dependant.dependencies:
+        if dependency.call in _ACCESS:
+            return _ACCESS[dependency.call]
+    return EVERYBODY
+
+
+def require_access(request: Request) -> None:
+    """Raise `Unauthenticated` or `Forbidden` where the route of this request would not let its caller in.
+
+    FastAPI reads a body before it asks who sent it; one that cannot be read must not hide a refusal.
+    """
+    route = request.scope.get("route")
+    access = access_of(route) if isinstance(route, APIRoute) else EVERYBODY
+    if not access.everybody:
+        require_role(authenticate(service_of(request), request.headers), *access.roles)
+
+
 def caller_with(*roles: str) -> Callable[[Request], Caller]:
     """Return a dependency that answers the caller, who must have one of `roles`."""
 
     def dependency(request: Request) -> Caller:
         return require_role(authenticate(service_of(request), request.headers), *roles)
 
+    _ACCESS[dependency] = Access(roles=roles)
     return dependency
 
 
@@ -124,6 +162,10 @@ def _public_tenant(request: Request) -> Tenant:
     if "authorization" not in request.headers:
         return service.deployment.tenant_named(service.settings.tenant)
     return authenticate(service, request.headers).tenant
+
+
+_ACCESS[_ledger_tenant] = Access(roles=(Role.AUDITOR, Role.BACKEND), by_setting=True)
+_ACCESS[_public_tenant] = Access(roles=(*Role, SUBJECT_ROLE), everybody=True)
 
 
 def cached_for_ever(request: Request) -> dict[str, str]:

@@ -12,10 +12,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from consent_service import errors
+from consent_service.api.callers import require_access
 from consent_service.observability import logger
 
 _MOST_FINDINGS = 20
@@ -161,13 +163,13 @@ def install(app: FastAPI, methods_of: Callable[[str], Collection[str]]) -> None:
         return problem_of(error).response()
 
     @app.exception_handler(RequestValidationError)
-    async def _malformed(_request: Request, error: RequestValidationError) -> Response:
-        return problem_of(MalformedBody.of(error)).response()
+    async def _malformed(request: Request, error: RequestValidationError) -> Response:
+        return await _unless_refused(request, MalformedBody.of(error))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.BAD_REQUEST:  # Only what FastAPI could not read ends here.
-            return problem_of(MalformedBody("The request's body cannot be read.")).response()
+            return await _unless_refused(request, MalformedBody("The request's body cannot be read."))
         status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
         if methods := methods_of(request.scope["path"]):
             status, headers = HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": ", ".join(sorted(methods))}
@@ -180,3 +182,11 @@ def install(app: FastAPI, methods_of: Callable[[str], Collection[str]]) -> None:
     @app.exception_handler(Exception)
     async def _bug(_request: Request, error: Exception) -> Response:
         return problem_of(error).response()
+
+
+async def _unless_refused(request: Request, error: MalformedBody) -> Response:
+    try:
+        await run_in_threadpool(require_access, request)
+    except errors.ConsentToolkitError as refusal:
+        return problem_of(refusal).response()
+    return problem_of(error).response()

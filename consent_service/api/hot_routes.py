@@ -1,7 +1,7 @@
 """The two routes every shop waits for, POST /v1/decisions and POST /v1/gate, without FastAPI's machinery.
 
 They are plain Starlette endpoints behind a dictionary look-up, described in the OpenAPI like the others
-(`describe`). The saving is measured by `make bench`; the reason is ADR 0006.
+(`openapi`). The saving is measured by `make bench`; the reason is ADR 0006.
 """
 
 import hashlib
@@ -9,21 +9,16 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from consent_service.api.callers import authenticated, gpc_of, require_role, subject_of
+from consent_service.api.callers import Access, authenticated, gpc_of, require_role, subject_of
 from consent_service.api.errors import MalformedBody, problem_of
 from consent_service.api.schemas import (
     GATE_BODY,
-    DecisionBody,
     DuplicateMember,
-    GateAnswer,
-    GateBody,
-    ProblemBody,
-    Recorded,
     parse_decision,
 )
 from consent_service.domain.gate import Reason
@@ -90,7 +85,7 @@ def recorded(answer: DecisionAnswer) -> dict[str, Any]:
 
 async def post_decision(service: ConsentService, request: Request) -> Response:
     """POST /v1/decisions: record one decision; answered when it is durable."""
-    caller = require_role(await authenticated(service, request.headers), Role.BACKEND, SUBJECT_ROLE)
+    caller = require_role(await authenticated(service, request.headers), *ACCESS["/v1/decisions"].roles)
     subject = subject_of(request.headers, caller)
     body = await request.body()
     try:
@@ -123,7 +118,7 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
 
 async def post_gate(service: ConsentService, request: Request) -> Response:
     """POST /v1/gate: a verdict for each purpose, from the projection as it is now."""
-    caller = require_role(await authenticated(service, request.headers), Role.BACKEND)
+    caller = require_role(await authenticated(service, request.headers), *ACCESS["/v1/gate"].roles)
     subject = subject_of(request.headers, caller)
     try:
         parsed = GATE_BODY.validate_json(await request.body())
@@ -154,6 +149,11 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("POST", "/v1/gate"): post_gate,
 }
 
+ACCESS = {
+    "/v1/decisions": Access(roles=(Role.BACKEND, SUBJECT_ROLE)),
+    "/v1/gate": Access(roles=(Role.BACKEND,)),
+}
+
 
 class HotRoutes:
     """ASGI middleware that answers the hot routes itself and hands everything else on."""
@@ -177,78 +177,3 @@ class HotRoutes:
                 _REFUSED.inc()
             response = problem_of(error).response()
         await response(scope, receive, send)
-
-
-def describe(document: dict[str, Any]) -> None:
-    """Add the hot routes to an OpenAPI document."""
-    _add(
-        document,
-        "/v1/decisions",
-        post_decision,
-        (DecisionBody, Recorded, "201"),
-        summary="Record a decision",
-        parameters=[_header("Consent-Subject"), _header("Idempotency-Key"), _header("Sec-GPC")],
-        problems=("400", "401", "403", "404", "409", "413", "422", "503"),
-    )
-    _add(
-        document,
-        "/v1/gate",
-        post_gate,
-        (GateBody, GateAnswer, "200"),
-        summary="Ask the gate",
-        parameters=[_header("Consent-Subject"), _header("Sec-GPC")],
-        problems=("400", "401", "403", "413", "422", "503"),
-    )
-
-
-def _header(name: str) -> dict[str, Any]:
-    descriptions = {
-        "Consent-Subject": "The subject's identifier, percent-encoded UTF-8. Not with a subject token.",
-        "Idempotency-Key": "A fresh value per act: a retry with the same key is recorded once.",
-        "Sec-GPC": "The browser's Global Privacy Control signal, passed on.",
-    }
-    return {
-        "name": name,
-        "in": "header",
-        "required": False,
-        "description": descriptions[name],
-        "schema": {"type": "string"},
-    }
-
-
-def _add(
-    document: dict[str, Any],
-    path: str,
-    endpoint: Endpoint,
-    models: tuple[type[BaseModel], type[BaseModel], str],
-    **operation: Any,  # members of an OpenAPI operation
-) -> None:
-    body, answer, status = models
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (body, answer, ProblemBody):
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
-        schemas[model.__name__] = schema
-    problems = operation.pop("problems")
-    document["paths"].setdefault(path, {})["post"] = {
-        "tags": ["decisions" if path.endswith("decisions") else "gate"],
-        "description": (endpoint.__doc__ or "").partition(": ")[2],
-        "operationId": endpoint.__name__,
-        "security": [{"bearer": []}],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(body)}}},
-        "responses": {
-            status: {"description": "Done", "content": {"application/json": {"schema": _ref(answer)}}},
-            **{
-                code: {
-                    "description": "Refused",
-                    "content": {"application/problem+json": {"schema": _ref(ProblemBody)}},
-                }
-                for code in problems
-            },
-        },
-        **operation,
-    }
-
-
-def _ref(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}

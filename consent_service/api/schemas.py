@@ -44,6 +44,14 @@ Moment = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_dated)]
 _EXAMPLE_NOTICE = "9f2b5d1c" * 8
 _EXAMPLE_TIME = "2026-11-21T12:00:00.000Z"
 _EXAMPLE_UNTIL = "2027-05-21T12:00:00.000Z"
+EXAMPLE_DECISION: dict[str, Any] = {
+    "notice": _EXAMPLE_NOTICE,
+    "choices": {"recommendations": "granted", "coupons": "denied"},
+    "method": "save",
+    "source": "banner",
+    "language": "en",
+    "decided_at": _EXAMPLE_TIME,
+}
 
 
 def _example(**members: Any) -> ConfigDict:  # any JSON may stand in an example
@@ -53,14 +61,7 @@ def _example(**members: Any) -> ConfigDict:  # any JSON may stand in an example
 class DecisionBody(BaseModel):
     """One act of one subject under one notice."""
 
-    model_config = _example(
-        notice=_EXAMPLE_NOTICE,
-        choices={"recommendations": "granted", "coupons": "denied"},
-        method="save",
-        source="banner",
-        language="en",
-        decided_at=_EXAMPLE_TIME,
-    )
+    model_config = _example(**EXAMPLE_DECISION)
 
     notice: Digest = Field(description="Digest of the notice that was shown.")
     choices: Annotated[dict[PurposeName, Literal["granted", "denied"]], Field(min_length=1, max_length=100)]

@@ -16,6 +16,7 @@ from consent_service.cli.output import (
     reporting_errors,
     settings_with,
 )
+from consent_service.observability import configure_logging
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.manage_tenants import Role, create_api_key, list_keys, require_tenant
 from consent_service.settings import Settings
@@ -36,6 +37,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API. On an empty directory it makes what it needs and shows the admin key once."""
     settings = settings_with(database_url)
+    configure_logging(settings.log_level)
     with opened(settings) as deployment:
         _first_start(deployment, settings)
     if database_url is not None:
@@ -50,7 +52,9 @@ def serve(
             host=host,
             port=port,
             workers=workers,
+            ws="none",  # There is none here, and an attempt would be logged with its path.
             access_log=False,
+            log_config=None,  # Its lines go through ours.
             log_level=settings.log_level,
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 import time
+import weakref
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -63,7 +64,8 @@ class _Shared:
         self.begun = time.monotonic()
         self.done = False
         self.error: ConsentToolkitError | None = None
-        self._file: IO[bytes] = tempfile.TemporaryFile(buffering=_BUFFER)  # noqa: SIM115  # its readers keep it open
+        self._file: IO[bytes] = tempfile.TemporaryFile(buffering=_BUFFER)  # noqa: SIM115  # closed with its last reader
+        weakref.finalize(self, self._file.close)
 
     def write(self, deployment: Deployment, tenant: Tenant) -> None:
         try:

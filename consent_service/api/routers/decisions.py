@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from consent_service.api.callers import AnyReader, Backend, Service, gpc_of, subject_of
 from consent_service.api.errors import BodyTooLarge, MalformedBody, problem_of
 from consent_service.api.hot_routes import JsonBytes, idempotency_of, recorded
-from consent_service.api.schemas import DuplicateMember, parse_batch_line, parse_moment
+from consent_service.api.schemas import EXAMPLE_DECISION, DuplicateMember, parse_batch_line, parse_moment
 from consent_service.errors import ConsentToolkitError, InvalidInput
 from consent_service.ledger.record import DecisionRecord, format_time
 from consent_service.observability import DECISIONS
@@ -26,7 +26,28 @@ MAX_BATCH = 1000
 _NDJSON = "application/x-ndjson"
 
 
-@router.post("/v1/decisions/batch", summary="Record up to 1,000 decisions")
+_BATCH_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            _NDJSON: {
+                "schema": {"type": "string", "description": "One BatchLine a line."},
+                "example": json.dumps(
+                    {**EXAMPLE_DECISION, "subject": "customer-42", "idempotency_key": "a1"}
+                ),
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/v1/decisions/batch",
+    summary="Record up to 1,000 decisions",
+    response_class=Response,
+    responses={200: {"content": {_NDJSON: {"schema": {"type": "string"}}}, "description": "A line for each"}},
+    openapi_extra=_BATCH_BODY,
+)
 async def post_batch(request: Request, service: Service, caller: Backend) -> Response:
     """Record decisions line by line (NDJSON), each with its `subject`; the answer has a line for each.
 

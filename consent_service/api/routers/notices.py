@@ -22,7 +22,21 @@ router = APIRouter(tags=["notice"])
 _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 
 
-@router.put("/v1/notice", summary="Publish a notice")
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/yaml": {
+                "schema": {"type": "string"},
+                "example": "notice: 1\nlanguages: [en, fr]\n…",
+            },
+            "application/json": {"schema": {"type": "object"}},
+        },
+    }
+}
+
+
+@router.put("/v1/notice", summary="Publish a notice", openapi_extra=_BODY)
 async def publish(request: Request, service: Service, caller: Admin) -> Response:
     """Publish a notice from its YAML file or the same as JSON; the current one again changes nothing."""
     body = await request.body()
