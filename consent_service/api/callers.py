@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Request
@@ -15,6 +15,8 @@ from consent_service.operations.credentials import SUBJECT_ROLE, Caller
 from consent_service.operations.manage_tenants import Role
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Subject, Tenant
+
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., object])
 
 SUBJECT_HEADER = "Consent-Subject"
 _MAX_HEADER = 4096
@@ -122,7 +124,9 @@ _ACCESS: dict[Callable[..., object], Access] = {}
 
 
 def access_of(route: APIRoute) -> Access:
-    """Return who may call a route, from the dependency of this module that checks it."""
+    """Return who may call a route, from what checks it: a dependency of this module or its endpoint."""
+    if route.endpoint in _ACCESS:
+        return _ACCESS[route.endpoint]
     for dependency in route.dependant.dependencies:
         if dependency.call in _ACCESS:
             return _ACCESS[dependency.call]
@@ -138,6 +142,16 @@ def require_access(request: Request) -> None:
     access = access_of(route) if isinstance(route, APIRoute) else EVERYBODY
     if not access.everybody:
         require_role(authenticate(service_of(request), request.headers), *access.roles)
+
+
+def checks_itself(*roles: str) -> Callable[[_Endpoint], _Endpoint]:
+    """Say of an endpoint that it lets only callers of one of `roles` in, by code of its own."""
+
+    def mark(endpoint: _Endpoint) -> _Endpoint:
+        _ACCESS[endpoint] = Access(roles=roles)
+        return endpoint
+
+    return mark
 
 
 def caller_with(*roles: str) -> Callable[[Request], Caller]:

@@ -24,6 +24,7 @@ EVERYBODY = {
     ("get", "/v1/words"),
     ("get", "/v1/banner"),
     ("get", "/.well-known/gpc.json"),
+    ("get", "/ofrep/v1/stream"),  # its address has a ticket, which stands for the credential that got it
 }
 """What needs no credential: nothing of a subject is in any of it."""
 OPEN_ENDED = {("get", "/v1/stream")}

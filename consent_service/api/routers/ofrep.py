@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
-from consent_service.api.callers import Service, authenticated, gpc_of, require_role
+from consent_service.api.callers import Service, authenticated, checks_itself, gpc_of, require_role
 from consent_service.api.ofrep_forms import (
     BULK_DOCS,
     EVALUATION_DOCS,
@@ -47,6 +47,7 @@ from consent_service.operations.watch_tickets import issue_ticket, open_ticket
 
 router = APIRouter(tags=["ofrep"])
 
+_ROLES = (Role.BACKEND, SUBJECT_ROLE)
 _NOBODY = Subject(bytes(32), ExternalId("-"))
 _INACTIVITY_S = 120
 _REFETCH = b'data: {"type":"refetchEvaluation"}\n\n'
@@ -54,6 +55,7 @@ Ticket = Annotated[str, Query(description="From `eventStreams` of an evaluation.
 
 
 @router.post("/ofrep/v1/evaluate/flags/{key:path}", summary="Evaluate one gate", **EVALUATION_DOCS)
+@checks_itself(*_ROLES)
 async def post_flag(key: str, request: Request, service: Service) -> Response:
     """Evaluate one gate as an OFREP flag; whatever is not a grant is `false`, an unknown purpose too."""
     try:
@@ -66,6 +68,7 @@ async def post_flag(key: str, request: Request, service: Service) -> Response:
 
 
 @router.post("/ofrep/v1/evaluate/flags", summary="Evaluate every gate", **BULK_DOCS)
+@checks_itself(*_ROLES)
 async def post_flags(request: Request, service: Service) -> Response:
     """Evaluate every gate of a subject; with an ETag, and with where to hear of her changes."""
     modified = request.query_params.get("flagConfigLastModified")
@@ -96,7 +99,7 @@ async def get_changes(request: Request, service: Service, ticket: Ticket = "") -
 
 async def _ask(service: ConsentService, request: Request, keys: list[PurposeKey] | None) -> GateAnswer:
     headers = _with_bearer(request.headers)
-    caller = require_role(await authenticated(service, headers), Role.BACKEND, SUBJECT_ROLE)
+    caller = require_role(await authenticated(service, headers), *_ROLES)
     subject = _subject(caller, targeting_key(await request.body()))
     return await service.gate.ask(
         GateQuestion(tenant_id=caller.tenant.id, subject=subject, purposes=keys, gpc=gpc_of(headers))
