@@ -39,6 +39,13 @@ class Settings(BaseSettings):
         default=30,
         description="Days that an expired or outdated grant keeps its keys, closed, for a renewal.",
     )
+    evidence_key: str | None = Field(
+        default=None,
+        description="Auditor's X25519 public key (base64): proof of erased consents is sealed to it.",
+    )
+    evidence_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
+        default=5 * 365, description="Days that such proof is kept."
+    )
     uses_limit: Annotated[int, Field(ge=0)] = Field(
         default=100_000, description="Counts of uses that may wait to be stored before new ones are dropped."
     )

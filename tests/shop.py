@@ -16,6 +16,7 @@ from consent_service.domain.profile import Attributes, ProfileValue, parse_chang
 from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import PurposeClosed
 from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
+from consent_service.operations.keep_evidence import evidence_policy
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.read_profile import ProfileQuestion, read_profiles
@@ -102,7 +103,9 @@ class Shop:
 
     def erase(self, name: str) -> ErasureAnswer:
         """Erase a subject."""
-        answer = self.service.committer.submit_blocking(self.tenant, EraseSubject(subject=self.subject(name)))
+        answer = self.service.committer.submit_blocking(
+            self.tenant, EraseSubject(subject=self.subject(name), evidence=evidence_policy(self.settings))
+        )
         assert isinstance(answer, ErasureAnswer)
         self.service.deployment.database.truncate_wal()
         return answer

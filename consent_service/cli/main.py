@@ -15,6 +15,7 @@ from consent_service.cli import (
     receipt,
     rotation,
     serve,
+    subject,
     tenant,
     witness,
 )
@@ -29,6 +30,8 @@ app = typer.Typer(
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(keys.app, name="key")
 app.add_typer(rotation.app, name="keys")
+app.add_typer(subject.subjects, name="subject")
+app.add_typer(subject.evidence, name="evidence")
 app.add_typer(notice.app, name="notice")
 ledger.app.command("follow")(follow.follow)
 app.add_typer(ledger.app, name="ledger")

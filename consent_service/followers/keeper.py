@@ -50,7 +50,7 @@ def keep_house(service: ConsentService) -> bool:
         deleted = 0
         for tenant in deployment.tenants():
             swept = sweep_vault(deployment, tenant)
-            deleted += swept.key_grants + swept.days_of_uses + swept.tombstones
+            deleted += swept.key_grants + swept.days_of_uses + swept.tombstones + swept.evidence
         SWEPT.inc(deleted)
         due = due_tenants(deployment)
         if due:

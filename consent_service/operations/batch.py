@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -21,7 +21,15 @@ from consent_service.storage.idempotency_store import (
     forget_answers,
     insert_answers,
 )
-from consent_service.storage.ledger_store import Head, append_rows, delete_records, move_head, store_tree
+from consent_service.storage.ledger_store import (
+    Head,
+    StoredRecord,
+    append_rows,
+    delete_records,
+    move_head,
+    store_tree,
+    subject_records,
+)
 from consent_service.storage.notice_store import StoredNotice, insert_notices
 from consent_service.storage.scope import Params, TenantScope
 from consent_service.storage.subject_store import (
@@ -38,10 +46,11 @@ from consent_service.storage.vault_store import erase_vault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """What an erasure deleted: whose, and how many rows of which table."""
+    """What an erasure deleted: whose, how many rows of which table, and the records."""
 
     refs: Sequence[SubjectRef]
     destroyed: Mapping[str, int]
+    records: Sequence[StoredRecord] = field(repr=False)
 
 
 class Request(Protocol):
@@ -169,6 +178,7 @@ class Batch:
             linked = dict(pair for known in found for pair in linked_to(self.scope, known))
             group |= linked
             found = list(linked)
+        records = [record for known in group for record in subject_records(self.scope, known)]
         erased = delete_subjects(self.scope, list(group))  # First: whoever counts her uses holds this row.
         indexes = delete_records(self.scope, list(group))
         forget_answers(self.scope, indexes)
@@ -178,7 +188,7 @@ class Batch:
         self.keys.forget(group)
         self._subjects = {key: known for key, known in self._subjects.items() if known.id not in group}
         self._answers = {key: known for key, known in self._answers.items() if known.index not in indexes}
-        return Erased(refs=list(group.values()), destroyed=destroyed)
+        return Erased(refs=list(group.values()), destroyed=destroyed, records=records)
 
     def opening(self, index: int) -> bytes:
         """Return the opening of an entry that was just appended."""

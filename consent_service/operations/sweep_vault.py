@@ -13,6 +13,7 @@ from consent_service.domain.uses import day_of
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.tenant import Tenant
+from consent_service.storage.evidence_store import prune_evidence
 from consent_service.storage.ledger_store import lock_head
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import to_ms
@@ -40,6 +41,7 @@ class Swept:
     key_grants: int
     days_of_uses: int
     tombstones: int
+    evidence: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +103,9 @@ def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
             grants += _sweep(scope, closed, due[start : start + _SUBJECTS_AT_ONCE])
     with deployment.writing(tenant) as scope:
         uses = prune_uses(scope, before_day=day_of(now - timedelta(days=settings.uses_days)))
+        evidence = prune_evidence(scope, now_ms=to_ms(now))
         tombstones = prune_tombstones(scope, before_ms=to_ms(now - timedelta(days=TOMBSTONE_DAYS)))
-    return Swept(key_grants=grants, days_of_uses=uses, tombstones=tombstones)
+    return Swept(key_grants=grants, days_of_uses=uses, tombstones=tombstones, evidence=evidence)
 
 
 def _sweep(scope: TenantScope, closed: Closed, subject_ids: Sequence[int]) -> int:

@@ -205,6 +205,16 @@ class TombstoneRow(SQLModel, table=True):
     erased_at_ms: int = Field(sa_type=BigInteger)
 
 
+class EvidenceRow(SQLModel, table=True):
+    """Proof of an erased subject's consents, sealed to an auditor's offline key, until its retention ends."""
+
+    __tablename__ = "sealed_evidence"
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    index: int = Field(primary_key=True, sa_type=BigInteger)
+    keep_until_ms: int = Field(sa_type=BigInteger)
+    sealed: bytes = Field(sa_type=LargeBinary)
+
+
 class SubjectKeyRow(SQLModel, table=True):
     """A subject's own key, wrapped by the tenant key; made when something of hers is first sealed by it."""
 

@@ -91,6 +91,11 @@ class ValuePlaces:
         return b"%b%b%b%b%b" % (self._head, tag, field_tag, length, name)
 
 
+def evidence_place(*, origin: str, index: int) -> bytes:
+    """Return the place of sealed proof: the erasure at this index of this log."""
+    return _place("consent/v1/evidence", origin, str(index))
+
+
 def own_place(*, tenant: str, subject: str, name: str) -> bytes:
     """Return the place of something sealed under the subject's own key, such as a day of uses."""
     return _place("consent/v1/own", tenant, subject, name)

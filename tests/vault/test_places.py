@@ -19,6 +19,7 @@ BUILDERS: dict[str, Callable[..., bytes]] = {
     "subject_key": places.subject_key_place,
     "value": places.value_place,
     "own": places.own_place,
+    "evidence": places.evidence_place,
     "external_id": places.external_id_place,
 }
 

@@ -10,6 +10,7 @@ from consent_service.errors import Forbidden
 from consent_service.ledger.record import format_time
 from consent_service.operations.credentials import SUBJECT_ROLE, Caller, looks_like_a_token
 from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
+from consent_service.operations.keep_evidence import evidence_policy
 from consent_service.operations.link_subjects import LinkAnswer, LinkSubjects
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Subject
@@ -31,7 +32,8 @@ async def delete_subject(request: Request, service: Service, caller: BackendOrSu
     Records, openings, keys, values and uses go; the log's leaves stay, and say nothing about her any more.
     """
     answer = await service.committer.submit(
-        caller.tenant, EraseSubject(subject=subject_of(request.headers, caller))
+        caller.tenant,
+        EraseSubject(subject=subject_of(request.headers, caller), evidence=evidence_policy(service.settings)),
     )
     if not isinstance(answer, ErasureAnswer):
         raise TypeError("an erasure was answered as something else")

@@ -75,5 +75,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "index", "ref", name="pk_tombstone"),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name="fk_tombstone_tenant_id"),
     )
+    op.create_table(
+        "sealed_evidence",
+        sa.Column("tenant_id", ROW_ID, nullable=False),
+        big("index"),
+        big("keep_until_ms"),
+        blob("sealed"),
+        sa.PrimaryKeyConstraint("tenant_id", "index", name="pk_sealed_evidence"),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenant.id"], name="fk_sealed_evidence_tenant_id"),
+    )
     op.add_column("tenant_key", sa.Column("wraps", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("tenant_key", sa.Column("public", sa.Text(), nullable=False, server_default=""))
