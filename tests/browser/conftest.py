@@ -24,9 +24,12 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for this test process."""
+    """One browser for the tests of a file.
+
+    Not longer: while it runs, this thread has a running event loop, and no other test can start its own.
+    """
     if not CHROMIUM.exists():
         pytest.fail(
             "The browser tests need Debian's package chromium: apt-get install chromium, or run .ci/run."
