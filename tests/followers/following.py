@@ -109,6 +109,7 @@ class Following:
 
     def close(self) -> None:
         """Hang up."""
+        self.response.close()  # It holds the socket open.
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -126,6 +127,7 @@ class Place:
     def __init__(self, database_url: str, home: Path) -> None:
         self.home = home
         self._servers = 0
+        self._key_ids: dict[str, int] = {}
         self.database_url = database_url
         self.service = ConsentService.open(Settings(home=home / "home", database_url=SecretStr(database_url)))
         self.key = self.new_key()
@@ -139,7 +141,13 @@ class Place:
 
     def new_key(self, role: Role = Role.BACKEND) -> str:
         """A fresh key."""
-        return create_api_key(self.service.deployment, self.tenant, role).key
+        created = create_api_key(self.service.deployment, self.tenant, role)
+        self._key_ids[created.key] = created.id
+        return created.key
+
+    def key_id(self, key: str) -> int:
+        """The number of a key."""
+        return self._key_ids[key]
 
     def publish(self, notice: Notice) -> int:
         """Publish a notice and return its index."""
