@@ -19,6 +19,7 @@ from examples.complete_journey.figures import (
     reckon,
     table,
 )
+from examples.complete_journey.hand_over import hand_over
 from examples.complete_journey.journey import run_journey
 from examples.complete_journey.served import DemoFailed, HandedOut, Installation, ServedService, set_up
 from examples.complete_journey.shop_data import Shop, read_shop, subject_of
@@ -67,6 +68,9 @@ def run_demo(options: Options) -> int:
             evidence = gather_evidence(installation, service.url, handed, index=index)
             figures = count(course, choices, evidence)
             code = conclude(figures, reckon(shop, choices), evidence, screen)
+            for fault in hand_over(installation, key=handed.verifier_key, index=index, screen=screen):
+                code = INCONSISTENT
+                screen.print(f"INCONSISTENT: {fault}", style="bold red", highlight=False, markup=False)
             if options.as_json:
                 print(json.dumps(document(figures, evidence)), flush=True)
             if storefront is not None:
