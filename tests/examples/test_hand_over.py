@@ -1,5 +1,6 @@
 """The demo's last act: a pack that verifies without the service, and a receipt."""
 
+from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +16,9 @@ def _handed_over(home: Path, key: str | None = None) -> tuple[list[str], str]:
         filled.publish()
         filled.decide("household-1", {"coupons": "denied"})
         key = key or filled.tenant.signer.vkey
-    screen = Console(record=True, width=100, quiet=True)
-
-    return hand_over(Installation(home=home), key=key, index=1, screen=screen), screen.export_text()
+    written = StringIO()
+    faults = hand_over(Installation(home=home), key=key, index=1, screen=Console(file=written, width=100))
+    return faults, written.getvalue()
 
 
 def test_pack_and_receipt_are_shown_and_hold(tmp_path: Path) -> None:
