@@ -7,6 +7,7 @@ import os
 from consent_sdk._transport import Unreachable
 from consent_sdk.errors import ConfigurationError, InvalidSubject, ServiceUnavailable, UnknownPurpose
 from consent_sdk.protocol import (
+    LONGEST_SUBJECT,
     TRY_AGAIN,
     Answer,
     Malformed,
@@ -101,6 +102,8 @@ class Asking:
 
     def refuse_misuse(self, subject: object, purpose: object) -> Verdict | None:
         """Return a denial, or raise in strict mode, for a question that cannot be asked."""
+        if type(subject) is str and subject.isascii() and 0 < len(subject) <= LONGEST_SUBJECT:
+            return None if is_purpose(purpose) else self.unknown_purpose(str(purpose))
         if not is_purpose(purpose):
             return self.unknown_purpose(str(purpose))
         try:

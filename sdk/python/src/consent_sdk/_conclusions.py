@@ -30,10 +30,11 @@ _STANDING = frozenset(
         Reason.NOTICE_OUTDATED,
     )
 )
-# Limits are round moments before the end, so that many subjects share one tuple of them.
-_ROUND_S = 65_536.0
+# Limits are round moments before the end, so that many subjects share one tuple of them: 12 days for ends
+# that are far, 18 hours for near ones. Their last rest is exact.
+_ROUNDS_S = (1_048_576.0, 65_536.0)
 _MOST_SHARED = 8192
-_MOST_VERDICTS = 4096
+_MOST_VERDICTS = 1024
 _KNOWN: dict[Cell, Verdict] = {}
 
 
@@ -46,7 +47,7 @@ def evaluate(cell: Cell, now: float) -> Verdict:
     if known is None:
         if len(_KNOWN) >= _MOST_VERDICTS:
             _KNOWN.clear()
-        known = Verdict.of(_REASONS[cell[0]], until, index - 1 if index else None)
+        known = Verdict(_REASONS[cell[0]], until=until, index=index - 1 if index else None)
         _KNOWN[cell] = known
     return known
 
@@ -108,6 +109,8 @@ def _limit(cell: Cell, now: float, offset: float) -> float:
     end = until - offset
     if code not in _STANDING or not until or end <= now:
         return 0.0
-    if end - now > 2 * _ROUND_S:
-        end = end // _ROUND_S * _ROUND_S
+    for round_s in _ROUNDS_S:
+        if end - now > 2 * round_s:
+            end = end // round_s * round_s
+            break
     return end if code == _GRANTED else min(-end, ASK - 1)

@@ -76,5 +76,5 @@ class Verdict(Frozen):
         return f"<Verdict {word}({self.reason.value}) until={self.until} index={self.index}>"
 
 
-_POOL_SIZE = 4096
+_POOL_SIZE = 1024
 _POOL: dict[tuple[Reason, int, int | None], Verdict] = {}

@@ -1,0 +1,301 @@
+"""What the SDK's gate costs beside a bare dictionary, and beside the feature-flag SDKs of others.
+
+Everything runs in this process without a network: the others have one flag with a list of a thousand
+subjects, ours the rows of a hundred thousand subjects with six purposes.
+"""
+
+import gc
+import json
+import logging
+import os
+import random
+import resource
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+
+from consent_sdk import ConsentClient, Reason
+from consent_sdk._copy import LocalCopy
+from consent_sdk._follower import Intake
+from consent_sdk._stream import Head, Header, State
+from growthbook import GrowthBook
+from ldclient import Context, LDClient
+from ldclient.config import Config
+from ldclient.integrations.test_data import TestData
+from openfeature import api
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
+from UnleashClient import UnleashClient  # type: ignore[attr-defined]  # its own way to export
+from UnleashClient.cache import FileCache
+
+from tests.benchmarks.measure import QUICK, interleaved, median, ratio
+
+PURPOSES = ("recommendations", "coupons", "support_context", "ai_assistance", "newsletter", "advertising")
+PURPOSE = PURPOSES[0]
+SUBJECTS = 100_000
+NS = 1e9
+_LOOPS = 20 if QUICK else 60
+_CALLS = 2_000
+
+Ask = Callable[[str], object]
+
+
+def figures() -> dict[str, object]:
+    """Return ratios to a bare dictionary look-up, nanoseconds, megabytes, bytes and microseconds."""
+    logging.getLogger("consent_sdk").setLevel(logging.CRITICAL)
+    client = a_client()
+    known = {f"customer-{number}": True for number in range(SUBJECTS)}
+    found = {
+        "hot_1": times(client, known, _sample(1)),
+        "hot_1000": times(client, known, _sample(1000)),
+        "all_100000": times(client, known, _sample(SUBJECTS)),
+        "peers": peers(client, known),
+        "two_threads": two_threads(client),
+        "memory_mb": memory(),
+        "withdrawal": withdrawal(client),
+        "import_cpu_ms": import_cpu(),
+    }
+    client.close()
+    return found
+
+
+def a_client() -> ConsentClient:
+    """A client whose copy is full and whose lease holds; it follows nobody."""
+    client = ConsentClient("http://127.0.0.1:9", api_key="ck_none", preload=True, max_staleness=1e6)
+    client._keeper.follower.stop()
+    header = Header(head=0, purposes=frozenset(PURPOSES), ref_key=b"")
+    client._keeper.copy.load(header, rows(), lambda subject: f"s_{subject}")
+    client._keeper.copy.take([Head(index=-1)], received=time.monotonic(), opened=time.monotonic())
+    return client
+
+
+def rows() -> Iterator[tuple[str, dict[str, State]]]:
+    """One act of each subject: every purpose granted or refused, for half a year from then."""
+    chance = random.Random(7)  # noqa: S311  # the same subjects each time
+    now = int(time.time())
+    for number in range(SUBJECTS):
+        until = now + 86_400 + chance.randrange(180 * 86_400)
+        yield (
+            f"s_customer-{number}",
+            {
+                purpose: (Reason.GRANTED if chance.random() < 0.5 else Reason.REFUSED, until, number)
+                for purpose in PURPOSES
+            },
+        )
+
+
+def times(client: ConsentClient, known: dict[str, bool], subjects: Sequence[str]) -> dict[str, float]:
+    """Ratios to the bare look-up of the same subjects, asked for one after the other."""
+    asked = (list(subjects) * (_CALLS // len(subjects) + 1))[: max(_CALLS, len(subjects))]
+    gate = client.gate(PURPOSE)
+    for subject in asked:
+        gate(subject)
+        client.check(subject, PURPOSE)
+    measured = interleaved(
+        {
+            "dict": lambda: _bare(known, asked),
+            "gate": lambda: _called(gate, asked),
+            "allows": lambda: _called_with(client.allows, asked),
+            "check": lambda: _called_with(client.check, asked),
+        },
+        rounds=5,
+    )
+    found = {f"{name}_ratio": ratio(measured, name, "dict") for name in ("gate", "allows", "check")}
+    return {**found, "dict_ns": median(measured["dict"]), "gate_ns": median(measured["gate"])}
+
+
+def peers(client: ConsentClient, known: dict[str, bool]) -> dict[str, float]:
+    """Nanoseconds of one question, everybody's own fastest way to ask, in turn."""
+    subjects = _sample(1000)
+    gate = client.gate(PURPOSE)
+    asks: dict[str, Ask] = {
+        "consent_gate": gate,
+        "openfeature_floor": _openfeature(),
+        "growthbook": _growthbook(subjects),
+        "launchdarkly": _launchdarkly(subjects),
+        "unleash": _unleash(subjects),
+    }
+    measured = interleaved(
+        {"dict": lambda: _bare(known, subjects)}
+        | {name: (lambda ask=ask: _called(ask, subjects)) for name, ask in asks.items()},
+        rounds=3,
+    )
+    return {f"{name}_ns": median(values) for name, values in measured.items()}
+
+
+def two_threads(client: ConsentClient) -> dict[str, float]:
+    """Calls of two threads under updates, beside one thread alone; and how many raised."""
+    gate, subjects = client.gate(PURPOSE), _sample(1000)
+    calls = 200_000 if QUICK else 1_000_000
+    raised: list[BaseException] = []
+
+    def work(count: int) -> None:
+        try:
+            for _ in range(count // len(subjects)):
+                for subject in subjects:
+                    gate(subject)
+        except BaseException as error:  # noqa: BLE001  # that is what is counted
+            raised.append(error)
+
+    began = time.perf_counter()
+    work(calls)
+    alone = time.perf_counter() - began
+    threads = [threading.Thread(target=work, args=(calls // 2,)) for _ in range(2)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        client._keeper.copy.conclusions.forget(subjects[0])
+        time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    together = time.perf_counter() - began
+    return {"time_ratio": round(together / alone, 3), "exceptions": float(len(raised))}
+
+
+def memory() -> float:
+    """Megabytes of a copy with everybody in it, asked about by their ids; ids included."""
+    gc.collect()
+    tracemalloc.start()
+    copy = LocalCopy(
+        ConsentClient("http://127.0.0.1:9", api_key="ck_none", stream="off")._options.clock,
+        capacity=SUBJECTS,
+        max_staleness=1e6,
+        preload=True,
+    )
+    header = Header(head=0, purposes=frozenset(PURPOSES), ref_key=b"")
+    copy.load(header, rows(), lambda subject: f"s_{subject}")
+    copy.take([Head(index=-1)], received=time.monotonic(), opened=time.monotonic())
+    for number in range(SUBJECTS):
+        copy.verdict(f"customer-{number}", PURPOSE)
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(copy) == SUBJECTS
+    return round(used / 1e6, 1)
+
+
+def withdrawal(client: ConsentClient) -> dict[str, float]:
+    """One withdrawal: bytes of one of one purpose and of six, microseconds from bytes to closed gates."""
+    copy = client._keeper.copy
+    intake = Intake(copy, client._keeper.notify, opened=time.monotonic())
+    count = 2_000
+    spent = []
+    for number in range(count):
+        event = _event(number, PURPOSES[:1])
+        began = time.perf_counter()
+        intake.take(event, received=time.monotonic())
+        spent.append((time.perf_counter() - began) * 1e6)
+    assert not any(client.allows(f"customer-{number}", PURPOSE) for number in range(count))
+    return {
+        "bytes_one_purpose": float(len(_event(count, PURPOSES[:1]))),
+        "bytes_six_purposes": float(len(_event(count, PURPOSES))),
+        "apply_us": median(spent),
+    }
+
+
+def _event(number: int, purposes: Sequence[str]) -> bytes:
+    states = {purpose: ["withdrawn", 1_800_000_000] for purpose in purposes}
+    data = json.dumps({"subject": f"s_customer-{number}", "consents": states}, separators=(",", ":"))
+    return f"id: {number}\nevent: change\ndata: {data}\n\n".encode()
+
+
+def import_cpu() -> dict[str, float]:
+    """Milliseconds of CPU time that the import adds to an empty interpreter; median of 15."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def cpu(program: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
+
+    cpu("import consent_sdk")
+    measured = interleaved({"empty": lambda: cpu(""), "sdk": lambda: cpu("import consent_sdk")}, rounds=15)
+    return {"import": round(median(measured["sdk"]) - median(measured["empty"]), 1)}
+
+
+def _sample(count: int) -> list[str]:
+    return [f"customer-{number}" for number in random.Random(3).sample(range(SUBJECTS), count)]  # noqa: S311  # as above
+
+
+def _best(once: Callable[[], object], calls: int) -> float:
+    """Nanoseconds of a call in the least disturbed of many short runs."""
+    best = float("inf")
+    for _ in range(max(3, _LOOPS * _CALLS // calls)):
+        began = time.perf_counter()
+        once()
+        best = min(best, time.perf_counter() - began)
+    return best / calls * NS
+
+
+def _bare(known: dict[str, bool], subjects: Sequence[str]) -> float:
+    def once() -> None:
+        for subject in subjects:
+            known[subject]
+
+    return _best(once, len(subjects))
+
+
+def _called(ask: Ask, subjects: Sequence[str]) -> float:
+    def once() -> None:
+        for subject in subjects:
+            ask(subject)
+
+    return _best(once, len(subjects))
+
+
+def _called_with(ask: Callable[[str, str], object], subjects: Sequence[str]) -> float:
+    def once() -> None:
+        for subject in subjects:
+            ask(subject, PURPOSE)
+
+    return _best(once, len(subjects))
+
+
+def _openfeature() -> Ask:
+    flag = InMemoryFlag("on", {"on": True, "off": False})
+    api.set_provider_and_wait(InMemoryProvider({PURPOSE: flag}))
+    client = api.get_client()
+    return lambda subject: client.get_boolean_value(PURPOSE, False, EvaluationContext(targeting_key=subject))
+
+
+def _growthbook(subjects: Sequence[str]) -> Ask:
+    rule = {"condition": {"id": {"$in": list(subjects)}}, "force": True}
+    book = GrowthBook(features={PURPOSE: {"defaultValue": False, "rules": [rule]}})
+
+    def ask(subject: str) -> bool:
+        book.set_attributes({"id": subject})
+        return bool(book.is_on(PURPOSE))
+
+    return ask
+
+
+def _launchdarkly(subjects: Sequence[str]) -> Ask:
+    data = TestData.data_source()
+    flag = data.flag(PURPOSE).boolean_flag().fallthrough_variation(False)
+    for subject in subjects:
+        flag = flag.variation_for_user(subject, True)
+    data.update(flag)
+    client = LDClient(Config("sdk-none", update_processor_class=data, send_events=False))
+    return lambda subject: client.variation(PURPOSE, Context.create(subject), False)
+
+
+def _unleash(subjects: Sequence[str]) -> Ask:
+    cache = FileCache("consent-benchmark")
+    strategy = {"name": "userWithId", "parameters": {"userIds": ",".join(subjects)}}
+    feature = {"name": PURPOSE, "enabled": True, "strategies": [strategy]}
+    cache.bootstrap_from_dict({"version": 1, "features": [feature]})
+    client = UnleashClient(
+        "http://127.0.0.1:9",
+        "benchmark",
+        disable_metrics=True,
+        disable_registration=True,
+        cache=cache,
+        refresh_interval=86_400,
+    )
+    client.initialize_client(fetch_toggles=False)
+    return lambda subject: client.is_enabled(PURPOSE, {"userId": subject})
