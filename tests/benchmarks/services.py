@@ -93,6 +93,17 @@ def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -
 
 
 @contextmanager
+def served_again(folder: Path, ours: Served) -> Iterator[int]:
+    """Serve the same database from a second process; yield its port."""
+    port = unused_port()
+    command = [_CONSENT, "serve", "--port", str(port)]
+    log = folder / "serve-again.log"
+    with ServerProcess(command, folder=_ROOT, log=log, environment=ours.environment) as server:
+        wait_for(server, port, "/ready")
+        yield port
+
+
+@contextmanager
 def bare(folder: Path, database_url: str | None = None) -> Iterator[int]:
     """Serve the bare endpoints; yield the port."""
     folder.mkdir(parents=True, exist_ok=True)
