@@ -46,6 +46,7 @@ for (const [name, entry] of Object.entries(entries)) {
   const { code: small } = await minify(outputFiles[0].text, squeeze);
   const code = Buffer.from(`(()=>{${small.replace(/;$/, "")}})()\n`);
   integrity[name] = {
+    hashed: name.replace(".js", `.${createHash("sha256").update(code).digest("hex").slice(0, 16)}.js`),
     integrity: "sha384-" + createHash("sha384").update(code).digest("base64"),
     bytes: code.length,
     gzip: gzipSync(code, { level: 9 }).length,

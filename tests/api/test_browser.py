@@ -149,3 +149,22 @@ def test_the_words_are_there_for_every_page(client: TestClient) -> None:
 
 def test_global_privacy_control_is_announced(client: TestClient) -> None:
     assert client.get("/.well-known/gpc.json").json()["gpc"] is True
+
+
+@pytest.mark.parametrize("path", ["/banner.js", "/v1/banner", "/static/page.css"])
+def test_what_browsers_load_is_compressed_where_they_take_that(client: TestClient, path: str) -> None:
+    plain = client.get(path, headers={"Accept-Encoding": "identity"})
+    small = client.get(path, headers={"Accept-Encoding": "br, gzip;q=0.9"})
+
+    assert "content-encoding" not in plain.headers
+    assert small.headers["content-encoding"] == "gzip"
+    assert int(small.headers["content-length"]) < len(plain.content) / 1.9
+    assert small.content == plain.content
+    assert "Accept-Encoding" in small.headers["vary"]
+
+
+def test_the_published_hashed_names_are_those_that_are_served(client: TestClient) -> None:
+    published = client.get("/static/integrity.json").json()
+
+    for facts in published.values():
+        assert "immutable" in client.get(f"/static/{facts['hashed']}").headers["cache-control"]

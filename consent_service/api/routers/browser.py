@@ -1,10 +1,12 @@
 """What a shop's page needs: the banner's layout and script, the interface's words, an anonymous subject."""
 
+import gzip
 import hashlib
 import json
 import re
 import secrets
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Annotated, Final
 
@@ -64,12 +66,12 @@ def get_banner(
     caching = {
         "Cache-Control": "public, max-age=300",
         "ETag": etag,
-        "Vary": "Origin",
+        "Vary": "Origin, Accept-Encoding",
         "Content-Language": taken,
     }
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=caching)
-    return Response(fragment, media_type="text/html", headers=caching)
+    return _compressed(request, fragment.encode(), "text/html; charset=utf-8", caching)
 
 
 @router.get("/v1/words", summary="The interface's own words")
@@ -108,19 +110,19 @@ def anonymous_id(handle: str) -> str:
 
 
 @router.get("/banner.js", include_in_schema=False)
-def banner_script() -> Response:
+def banner_script(request: Request) -> Response:
     """Return the banner's script."""
-    return _static("banner.js", "public, max-age=3600")
+    return _static(request, "banner.js", "public, max-age=3600")
 
 
 @router.get("/static/{name}", include_in_schema=False)
-def static_file(name: str) -> Response:
+def static_file(request: Request, name: str) -> Response:
     """Return a file of the pages; under its hashed name (`banner.<hash>.js`) it never changes."""
     if (hashed := _HASHED.fullmatch(name)) is not None:
         plain = f"{hashed['name']}.js"
         if plain in _names() and static_hash(plain) == hashed["hash"]:
-            return _static(plain, "public, max-age=31536000, immutable")
-    return _static(name, "public, max-age=3600")
+            return _static(request, plain, "public, max-age=31536000, immutable")
+    return _static(request, name, "public, max-age=3600")
 
 
 @router.get("/.well-known/gpc.json", include_in_schema=False)
@@ -135,11 +137,24 @@ def static_hash(name: str) -> str:
     return hashlib.sha256(_content(name)).hexdigest()[:16]
 
 
-def _static(name: str, caching: str) -> Response:
+def _static(request: Request, name: str, caching: str) -> Response:
     if name not in _names():
         raise NotFound("No such file.")
-    headers = {"Cache-Control": caching, "Access-Control-Allow-Origin": "*"}
-    return Response(_content(name), media_type=_TYPES[name[name.rindex(".") :]], headers=headers)
+    headers = {"Cache-Control": caching, "Access-Control-Allow-Origin": "*", "Vary": "Accept-Encoding"}
+    return _compressed(request, _content(name), _TYPES[name[name.rindex(".") :]], headers)
+
+
+def _compressed(request: Request, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
+    """Return public bytes, compressed where the browser takes that: nothing secret is ever beside them."""
+    offered = {part.split(";")[0].strip() for part in request.headers.get("accept-encoding", "").split(",")}
+    if "gzip" not in offered:
+        return Response(body, headers={**headers, "Content-Type": media_type})
+    return Response(_gzip(body), headers={**headers, "Content-Type": media_type, "Content-Encoding": "gzip"})
+
+
+@lru_cache(maxsize=256)
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, compresslevel=9, mtime=0)
 
 
 @cache

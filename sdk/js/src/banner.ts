@@ -205,7 +205,7 @@ const start = async (): Promise<void> => {
   // The top layer is above every z-index of the page.
   host.popover = "manual";
   host.showPopover?.();
-  await speak([document.documentElement.lang, ...navigator.languages].join());
+  await speak(settings.language || [document.documentElement.lang, ...navigator.languages].join());
   tabs.onmessage = ({ data }) => {
     if (signedIn()) return;
     said = data;

@@ -2,7 +2,7 @@
 
 const script = document.currentScript as HTMLScriptElement;
 
-/** `data-key`, `data-domain`: the attributes of the script element. */
+/** `data-key`, `data-domain`, `data-language`: the attributes of the script element. */
 export const settings = script.dataset;
 
 /** The service's address: the script's own, without `banner.js` or `static/banner-….js`. */

@@ -13,8 +13,8 @@ export const contrast = (one: string, other: string): number => {
 /** Whether these buttons look the same, are the same size, and can be read. */
 export const honest = (buttons: HTMLElement[]): boolean => {
   const [first, ...others] = buttons.map((button) => {
-    const { backgroundColor, color, border, font } = getComputedStyle(button);
-    return [contrast(color, backgroundColor) >= 4.5, button.offsetWidth, button.offsetHeight, color, backgroundColor, border, font] + "";
+    const { backgroundColor, color, font } = getComputedStyle(button);
+    return [contrast(color, backgroundColor) >= 4.5, button.offsetWidth, button.offsetHeight, color, backgroundColor, font] + "";
   });
   return /^t/.test(first!) && others.every((other) => other == first);
 };

@@ -1,0 +1,194 @@
+"""The banner beside other people's, in one browser and one run: bytes, time to be seen, work, jumps, answer.
+
+Loopback, and a slow line with a slow processor: 400 ms a request, 1.6 Mbit/s, the CPU slowed down four times.
+"""
+
+import gzip
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from consent_service.api.app import create_app
+from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.settings import Settings
+from tests.benchmarks.peer_pages import MODULES, Peer, peers
+from tests.browser.serving import served
+from tests.builders import a_notice
+from tests.servers import unused_port
+
+CHROMIUM = "/usr/bin/chromium"
+_FILLER = "".join(f"<p>Product {n} is on this shelf, beside others of its kind.</p>" for n in range(40))
+_OBSERVE = """
+  window.seen = 0; window.shifts = 0; window.blocked = 0; window.answers = [];
+  const watch = (type, use, more) => new PerformanceObserver((list) => list.getEntries().forEach(use))
+    .observe({ type, buffered: true, ...more });
+  watch("layout-shift", (entry) => (shifts += entry.value));
+  watch("longtask", (entry) => (blocked += Math.max(0, entry.duration - 50)));
+  watch("event", (entry) => entry.name === "click" && answers.push(entry.duration),
+    { durationThreshold: 16 });
+  const deep = (selector) => document.querySelector(selector)
+    ?? document.querySelector("consent-banner")?.shadowRoot?.querySelector(selector);
+  (function frame() {
+    const shown = { opacityProperty: true, visibilityProperty: true };
+    if (!seen && window.wanted && deep(wanted)?.checkVisibility(shown)) {
+      seen = performance.now();
+    }
+    requestAnimationFrame(frame);
+  })();
+"""
+
+
+def figures() -> dict[str, object]:
+    """Return the figures of each banner, and of a page without one."""
+    if not Path(CHROMIUM).exists():
+        sys.exit("This benchmark needs Debian's package chromium.")
+    _install_peers()
+    rounds = 3 if os.environ.get("QUICK") else 7
+    with ExitStack() as stack:
+        pages = stack.enter_context(_shop())
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        measured: dict[str, object] = {
+            name: _measure(browser, url, peer, rounds) for name, (url, peer) in pages.items()
+        }
+        browser.close()
+    return measured
+
+
+def _install_peers() -> None:
+    if not (MODULES / "klaro").exists():
+        npm = shutil.which("npm") or sys.exit("This benchmark needs npm.")
+        command = [npm, "ci", "--prefix", str(MODULES.parent), "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def _shop() -> Iterator[dict[str, tuple[str, Peer]]]:
+    """Serve a page for each banner, with what it needs on the same host; ours from the real service."""
+    port = unused_port()
+    origin = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as home:
+        app = create_app(Settings(home=Path(home)))
+        with served(app, unused_port()) as service:
+            deployment = app.state.service.deployment
+            tenant = require_tenant(deployment, "default")
+            app.state.service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
+            key = create_api_key(deployment, tenant, Role.BROWSER, origins=[origin]).key
+            ours = Peer(
+                name="this banner",
+                head=f'<script src="{service}/banner.js" data-key="{key}" defer></script>',
+                banner="section",
+                accept="section [value=accept_all]",
+            )
+            address = f"{service}/v1/banner?key={key}&amp;language=en"
+            hinted = Peer(
+                name="this banner, layout preloaded",
+                head=f'<link rel="preload" as="fetch" crossorigin href="{address}">'
+                + ours.head.replace(" defer", ' data-language="en" defer'),
+                banner=ours.banner,
+                accept=ours.accept,
+            )
+            bare = Peer(name="a page without a banner", head="", banner="h1", accept="")
+            shown = {str(number): peer for number, peer in enumerate([bare, ours, hinted, *peers()])}
+            with served(_pages(shown), port):
+                yield {peer.name: (f"{origin}/{number}", peer) for number, peer in shown.items()}
+
+
+def _pages(shown: dict[str, Peer]) -> Starlette:
+    def page(request: Request) -> HTMLResponse:
+        peer = shown.get(request.path_params["number"])
+        head = "" if peer is None else peer.head
+        return HTMLResponse(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop</title>'
+            '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+            f"{head}</head><body><main><h1>Shop</h1>{_FILLER}</main></body></html>"
+        )
+
+    app = Starlette(routes=[Mount("/peers", StaticFiles(directory=MODULES)), Route("/{number}", page)])
+    app.add_middleware(GZipMiddleware, minimum_size=200, compresslevel=9)
+    return app
+
+
+def _measure(browser: Browser, url: str, peer: Peer, rounds: int) -> dict[str, object]:
+    near = [_visit(browser, url, peer, slow=False) for _ in range(rounds)]
+    far = [_visit(browser, url, peer, slow=True) for _ in range(max(3, rounds // 2))]
+
+    def median(visits: list[dict[str, float]], name: str) -> float:
+        return round(statistics.median(visit[name] for visit in visits), 1)
+
+    return {
+        "gzip bytes": int(near[0]["bytes"]),
+        "requests": int(near[0]["requests"]),
+        "visible ms": median(near, "visible"),
+        "first paint ms": median(near, "paint"),
+        "slow: visible ms": median(far, "visible"),
+        "slow: first paint ms": median(far, "paint"),
+        "slow: script ms": median(far, "script"),
+        "slow: blocked ms": median(far, "blocked"),
+        "layout shift": round(max(visit["shift"] for visit in near + far), 4),
+        "slow: accept ms": median(far, "answer"),
+    }
+
+
+def _visit(browser: Browser, url: str, peer: Peer, *, slow: bool) -> dict[str, float]:
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, locale="en")
+    page = context.new_page()
+    loaded: list[Any] = []
+    page.on("response", lambda response: loaded.append(response))  # noqa: PLW0108  # Playwright marks handlers
+    page.add_init_script(f"window.wanted = {peer.banner!r};{_OBSERVE}")
+    control = context.new_cdp_session(page)
+    control.send("Performance.enable")
+    if slow:
+        control.send("Network.enable")
+        line = {"offline": False, "latency": 400, "downloadThroughput": 200_000, "uploadThroughput": 93_750}
+        control.send("Network.emulateNetworkConditions", line)
+        control.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    page.goto(url)
+    try:
+        page.wait_for_function("() => window.seen > 0", timeout=15_000)
+    except PlaywrightTimeout as error:
+        error.add_note(f"{peer.name} was never seen")
+        raise
+    metrics = {item["name"]: item["value"] for item in control.send("Performance.getMetrics")["metrics"]}
+    own = [response for response in loaded if response.url != url and response.url.startswith("http")]
+    visit = {
+        "visible": page.evaluate("seen"),
+        "paint": page.evaluate("performance.getEntriesByName('first-paint')[0]?.startTime ?? 0"),
+        "script": metrics["ScriptDuration"] * 1000,
+        "blocked": page.evaluate("blocked"),
+        "shift": page.evaluate("shifts"),
+        "bytes": sum(len(gzip.compress(response.body(), 9)) for response in own),
+        "requests": len(own),
+        "answer": _answer(page, peer),
+    }
+    context.close()
+    return visit
+
+
+def _answer(page: Page, peer: Peer) -> float:
+    """Press accept and return how long the page took to show the next frame."""
+    if not peer.accept:
+        return 0
+    page.locator(peer.accept).first.click()
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
+    found: float = page.evaluate("() => Math.max(0, ...answers)")
+    return found
