@@ -3,21 +3,32 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Final, Literal
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime
-from babel.units import format_unit
+from babel.dates import format_date, format_datetime, format_timedelta
 
 FALLBACK: Final = "en"
 """The language of the words where the toolkit has none in the notice's language."""
 
 _RIGHT_TO_LEFT: Final = frozenset({"ar", "fa", "he", "ps", "sd", "ug", "ur", "yi"})
 _ALIASES: Final = {"nb": "no", "nn": "no", "iw": "he"}
-_UNITS: Final = {"Y": "duration-year", "M": "duration-month", "W": "duration-week", "D": "duration-day"}
+_UNITS: Final[dict[str, tuple[Literal["year", "month", "week", "day"], int]]] = {
+    "Y": ("year", 365),
+    "M": ("month", 30),
+    "W": ("week", 7),
+    "D": ("day", 1),
+}
+_MALTESE: Final = {
+    # CLDR has only abbreviations: after 2 to 10 the plural, else the singular.
+    "Y": ("sena", "snin"),
+    "M": ("xahar", "xhur"),
+    "W": ("ġimgħa", "ġimgħat"),
+    "D": ("jum", "jiem"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +49,25 @@ class Words:
 
     def lasting(self, duration: str) -> str:
         """Return an ISO 8601 duration in words, its hours and minutes left out: `24 months`."""
-        days = duration.removeprefix("P").split("T")[0]
         said: list[str] = []
         count = ""
-        for character in days:
+        for character in duration.removeprefix("P").split("T")[0]:
             if character.isdigit():
                 count += character
             else:
-                said.append(format_unit(int(count), _UNITS[character], locale=self.locale))
+                said.append(self._span(int(count), character))
                 count = ""
-        return " ".join(said) or format_unit(1, "duration-day", locale=self.locale)
+        return " ".join(said) or self._span(1, "D")
+
+    def _span(self, count: int, unit: str) -> str:
+        if self.language == "mt":
+            singular, plural = _MALTESE[unit]
+            return f"{count} {plural if 2 <= count <= 10 else singular}"  # noqa: PLR2004  # see the table
+        name, days = _UNITS[unit]
+        # A threshold beyond every count keeps the unit: 24 months stay months.
+        return format_timedelta(
+            timedelta(days=count * days), granularity=name, threshold=float("inf"), locale=self.locale
+        )
 
     def country(self, code: str) -> str:
         """Return the name of an ISO 3166-1 country, or the code where CLDR has no name."""

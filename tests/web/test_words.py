@@ -98,6 +98,19 @@ def test_a_duration_is_said_with_the_plural_of_its_language(language: str, durat
     assert words(language).lasting(duration).replace("\xa0", " ") == said
 
 
+@pytest.mark.parametrize("language", sorted(PROMISED))
+def test_every_language_has_its_own_word_for_every_unit(language: str) -> None:
+    spoken = words(language)
+
+    for unit in "YMWD":
+        for count in (1, 2, 3, 5, 11, 24, 100):
+            said = spoken.lasting(f"P{count}{unit}")
+            assert "duration" not in said
+            assert len(said.replace(str(count), "").strip()) >= 1
+            if language != "en":
+                assert said != words("en").lasting(f"P{count}{unit}") or unit == "W"
+
+
 def test_a_duration_of_hours_is_said_as_a_day() -> None:
     assert words("en").lasting("PT12H") == "1 day"
 
