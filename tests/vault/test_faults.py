@@ -1,0 +1,144 @@
+"""What fails, fails closed and leaves everything as it was: keystores down, wrong keys, full disks."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from consent_service.errors import KeyFileMissing, KeystoreUnavailable, WrongKey
+from consent_service.ledger.note import NoteVerifier
+from consent_service.operations.read_ledger import read_checkpoint
+from consent_service.operations.rotate_keys import end_epochs, rotate_signing_key
+from tests.keystores.conftest import TOKEN, OpenBaoServer
+from tests.shop import Shop
+
+SIZE = {"household": {"size": 2}}
+
+
+@pytest.fixture
+def bao(tmp_path: Path) -> Iterator[OpenBaoServer]:
+    """An OpenBao of this test's own, which it may stop."""
+    folder = tmp_path / "bao"
+    folder.mkdir()
+    server = OpenBaoServer(folder)
+    yield server
+    server.kill()
+
+
+def a_shop(database_url: str, home: Path, bao: OpenBaoServer, **settings: object) -> Shop:
+    return Shop(
+        database_url,
+        home,
+        keystore=f"openbao+{bao.url}/transit/consent",
+        keystore_secret=SecretStr(TOKEN),
+        **settings,
+    )
+
+
+def test_a_service_on_a_remote_keystore_keeps_no_key_file(
+    database_url: str, tmp_path: Path, bao: OpenBaoServer
+) -> None:
+    shop = a_shop(database_url, tmp_path / "home", bao)
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    end_epochs(shop.service.deployment, shop.service.committer, [shop.tenant])
+    shop.reopen()
+
+    assert shop.read("ana", "coupons") == SIZE
+    assert not (tmp_path / "home" / "root.key").exists()
+    assert TOKEN not in repr(shop.settings)
+    shop.close()
+
+
+def test_while_the_keystore_is_down_reads_go_on_and_rotation_and_start_wait(
+    database_url: str, tmp_path: Path, bao: OpenBaoServer
+) -> None:
+    shop = a_shop(database_url, tmp_path / "home", bao)
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+
+    bao.kill()
+
+    assert shop.read("ana", "coupons") == SIZE
+    shop.grant("ben", "coupons")
+    assert shop.write("ben", SIZE) == ["household.size"]
+    with pytest.raises(KeystoreUnavailable):
+        end_epochs(shop.service.deployment, shop.service.committer, [shop.tenant])
+    assert shop.read("ben", "coupons") == SIZE
+    shop.check_ledger()
+    shop.service.close()
+    with pytest.raises(KeystoreUnavailable):
+        a_shop(database_url, tmp_path / "home", bao)
+
+
+def test_a_signing_key_in_the_keystore_signs_and_rotates(
+    database_url: str, tmp_path: Path, bao: OpenBaoServer
+) -> None:
+    shop = a_shop(database_url, tmp_path / "home", bao, signing_in_keystore=True)
+    shop.grant("ana", "coupons")
+
+    new = rotate_signing_key(shop.service.deployment, shop.service.committer, shop.tenant)
+
+    shop.reopen()
+    shop.grant("ben", "coupons")
+    assert shop.tenant.signer.vkey == new
+    NoteVerifier.parse(new)
+    assert new.split("+")[0] == shop.tenant.origin
+    assert shop.tenant.origin.encode() in read_checkpoint(shop.service.deployment, shop.tenant)
+    shop.check_ledger()
+    shop.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "another", "truncated", "readable"])
+def test_a_service_refuses_to_start_without_its_own_key_file(
+    database_url: str, tmp_path: Path, damage: str
+) -> None:
+    shop = Shop(database_url, tmp_path / "home")
+    shop.grant("ana", "coupons")
+    shop.close()
+    keys = tmp_path / "home" / "root.key"
+    if damage == "missing":
+        keys.unlink()
+    elif damage == "another":
+        other = Shop(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other")
+        other.close()
+        shutil.copy(tmp_path / "other" / "root.key", keys)
+    elif damage == "truncated":
+        keys.write_bytes(keys.read_bytes()[:-20])
+    else:
+        keys.chmod(0o644)
+
+    with pytest.raises((WrongKey, KeyFileMissing)):
+        Shop(database_url, tmp_path / "home")
+
+    assert keys.exists() == (damage != "missing")
+
+
+def test_a_full_disk_leaves_a_profile_as_it_was(sqlite_url: str, tmp_path: Path) -> None:
+    shop = Shop(sqlite_url, tmp_path / "home")
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.close()
+    program = Path(__file__).with_name("full_disk.py")
+
+    failed = subprocess.run(
+        [sys.executable, str(program), sqlite_url, str(tmp_path / "home")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert failed.returncode == 0, failed.stderr
+    stored, error = failed.stdout.split()
+    assert (int(stored) > 0, error) == (True, "DatabaseUnavailable")
+    assert "canary" not in failed.stderr
+    shop = Shop(sqlite_url, tmp_path / "home")
+    [fields] = shop.read("ana", "coupons").values()
+    assert len(fields) == 1 + int(stored)
+    shop.check_ledger()
+    shop.close()
