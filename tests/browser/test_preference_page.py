@@ -1,0 +1,71 @@
+"""The preference page in a real browser: nothing for axe-core, on any screen, in either direction."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from consent_service.web.honesty.bench import PHONE, layer_two, press
+from consent_service.web.words import words
+from tests.browser.bench import ShopBench
+from tests.browser.notices import in_languages
+from tests.browser.own_platform_rules import AXE, AXE_TAGS
+from tests.browser.own_rules import allowed
+
+SCREENS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark phone": {"color_scheme": "dark", "viewport": PHONE},
+    "320 px": {"viewport": {"width": 320, "height": 640}},
+    "forced colours": {"forced_colors": "active"},
+}
+
+
+def objections(page: Page) -> list[str]:
+    page.evaluate(AXE.read_text("utf-8"))
+    found: dict[str, Any] = page.evaluate("(tags) => axe.run(document, { runOnly: tags })", AXE_TAGS)
+    return [f"{item['id']}: {node['html'][:120]}" for item in found["violations"] for node in item["nodes"]]
+
+
+def her_page(bench: ShopBench, language: str, **screen: Any) -> Page:
+    """The page of somebody who allowed everything, reached from the dialog."""
+    page = bench.visit(bench.shop.page(lang=language), **screen)
+    press(page, "accept_all")
+    allowed(page)
+    page.locator("consent-banner .o").click()
+    layer_two(page).locator("[value=page]").click()
+    page.wait_for_url("**/preferences?*")
+    return page
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_axe_has_nothing_to_say(bench: ShopBench, language: str, screen: str) -> None:
+    bench.shop.open_tenant(in_languages(("en", "ar")))
+
+    page = her_page(bench, language, **SCREENS[screen])
+
+    assert objections(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_everything_is_withdrawn_by_the_keyboard_alone(bench: ShopBench) -> None:
+    page = her_page(bench, "en")
+    refuse = page.get_by_role("button", name=words("en")["refuse"])
+
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if refuse.evaluate("(element) => element === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("status")).to_have_text(words("en")["saved"])
+    assert page.get_by_role("switch", checked=True).count() == 0
+
+
+def test_the_three_answers_of_the_page_are_equal(bench: ShopBench) -> None:
+    page = her_page(bench, "en")
+
+    sizes = [box for button in page.locator(".acts button").all() if (box := button.bounding_box())]
+
+    assert len(sizes) == 3
+    assert len({(round(box["width"]), round(box["height"])) for box in sizes}) == 1
