@@ -30,6 +30,7 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+@lru_cache(maxsize=1024)
 def parse_time(text: str) -> datetime:
     """Return the moment that `format_time` wrote; raise `InvalidEntry` for any other form."""
     try:
