@@ -55,8 +55,7 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
-    _join_other_loggers()
-    logging.getLogger("uvicorn").setLevel(number)
+    _join_other_loggers(number)
 
 
 class _JsonLines(logging.Handler):
@@ -78,18 +77,16 @@ class _JsonLines(logging.Handler):
         sys.stderr.write(json.dumps(_without_values(None, "", event), sort_keys=True) + "\n")
 
 
-def _join_other_loggers() -> None:
+def _join_other_loggers(number: int) -> None:
     root = logging.getLogger()
     root.handlers = [handler for handler in root.handlers if not isinstance(handler, _JsonLines)]
     root.addHandler(_JsonLines())
     root.setLevel(logging.WARNING)
-    for name in (
-        "uvicorn",
-        "uvicorn.error",
-        "uvicorn.asgi",
-    ):  # Whatever handlers it brought write lines twice.
-        logging.getLogger(name).handlers = []
-        logging.getLogger(name).propagate = True
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
+        own = logging.getLogger(name)
+        own.handlers = []  # Whatever handlers it brought write lines twice.
+        own.propagate = True
+        own.setLevel(number)  # An earlier server in this process may have left its own.
 
 
 def _without_values(

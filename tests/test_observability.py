@@ -64,6 +64,17 @@ def test_the_servers_own_lines_are_kept_whole_and_once(capsys: pytest.CaptureFix
     assert [line["event"] for line in logged(capsys)] == ["Uvicorn running on http://127.0.0.1:8000"]
 
 
+def test_the_level_of_an_earlier_server_in_this_process_does_not_stay(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+    configure_logging("info")
+    logging.getLogger("uvicorn.error").info("Uvicorn running")
+
+    assert [line["event"] for line in logged(capsys)] == ["Uvicorn running"]
+
+
 def test_a_higher_level_hides_what_is_below(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("error")
 
