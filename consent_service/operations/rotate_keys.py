@@ -17,7 +17,7 @@ from consent_service.operations.announce_key import AnnounceKey
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import KEYS_LOCK, Deployment
 from consent_service.operations.tenant import SIGNING, VAULT, Tenant
-from consent_service.storage.ledger_store import read_head
+from consent_service.storage.ledger_store import lock_head, read_head
 from consent_service.storage.rotation_store import (
     delete_tenant_keys_before,
     epoch_of,
@@ -155,6 +155,7 @@ def _rewrap_range(deployment: Deployment, tenant: Tenant, first: int, last: int)
     wrapped_grants = [(grant, _rewrapped_grant(ring, grant)) for grant in grants]
     wrapped_keys = [(key, _rewrapped_key(ring, key)) for key in keys]
     with deployment.writing(tenant) as scope:
+        lock_head(scope)  # Decisions move the same rows: in turn, neither waits for the other's second row.
         rewrap_grants(scope, wrapped_grants, ring.version)
         rewrap_subject_keys(scope, wrapped_keys, ring.version)
         reseal_ids(scope, resealed)
