@@ -27,7 +27,9 @@ _SECURITY = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
 _SECURITY_RAW = [(name.lower().encode(), value.encode()) for name, value in _SECURITY.items()]
-_LARGE_BODIES = frozenset({"/v1/decisions/batch", "/v1/notice", "/v1/profile", "/v1/profiles/query"})
+_LARGE_BODIES = frozenset(
+    {"/v1/decisions/batch", "/v1/notice", "/v1/profile", "/v1/profiles/query", "/v1/uses"}
+)
 _PREFLIGHT_SECONDS = "7200"
 _LENGTH_DIGITS = 18
 """More digits of a length than any limit has."""

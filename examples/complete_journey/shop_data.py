@@ -4,7 +4,7 @@
 that the job needs are read: the whole set takes a gigabyte of memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import as_file, files
@@ -57,6 +57,45 @@ class Shop:
             households=tuple(household for household in self.households if household in kept),
             campaigns=tuple(campaign for campaign in campaigns if campaign.households),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Household:
+    """What the shop knows of a household: what it told, and how often it bought which kind of product."""
+
+    demographics: Mapping[str, str]
+    bought: Mapping[str, int]
+
+
+_MOST_PRODUCTS = 20
+"""Kinds of products kept for each household: those it bought most often."""
+
+
+def read_households(shop: "Shop") -> dict[int, Household]:
+    """Read the real demographics, which a third of the households gave, and the purchases of them all."""
+    told = _read("demographics", "household_id", "age", "income", "household_size", "household_comp")
+    demographics = {
+        int(row["household_id"]): {
+            str(name): str(value) for name, value in row.items() if name != "household_id" and pd.notna(value)
+        }
+        for row in told.to_dict("records")
+    }
+    kinds = _read("products", "product_id", "product_type").dropna()
+    lines = _read("transactions", "household_id", "product_id").merge(kinds, on="product_id")
+    often = lines.value_counts(["household_id", "product_type"]).rename("times").reset_index()
+    most = often.groupby("household_id").head(_MOST_PRODUCTS)
+    bought: dict[int, dict[str, int]] = {}
+    for household, product, times in zip(
+        most["household_id"], most["product_type"], most["times"], strict=True
+    ):
+        bought.setdefault(int(household), {})[str(product)] = int(times)
+    return {
+        household: Household(
+            demographics=demographics.get(household, {"household_size": "unknown"}),
+            bought=bought.get(household, {}),
+        )
+        for household in shop.households
+    }
 
 
 def subject_of(household: int) -> str:

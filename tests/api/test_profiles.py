@@ -213,3 +213,15 @@ def test_every_read_and_every_reported_use_is_shown_to_the_subject(client: TestC
     }
     assert len(uses.json()["sentences"]) == 2
     assert uses.json()["sentences"][0].startswith("What you bought here: used 3 times for Coupons")
+
+
+def test_a_thousand_uses_of_long_names_are_taken_at_once(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted")
+    uses = [
+        {"subject": f"{'x' * 200}-{number}", "purpose": "coupons", "feature": "f" * 32, "times": 1}
+        for number in range(1000)
+    ]
+
+    answer = client.post("/v1/uses", json={"uses": uses})
+
+    assert (answer.status_code, answer.json()) == (202, {"noted": 0})
