@@ -111,6 +111,7 @@ _DETAILS = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address: see /docs.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address has other methods: see Allow and /docs.",
 }
+_SEND_JSON = "Send JSON, as Content-Type: application/json."
 _BUG = Problem(
     slug="internal-error",
     title="Internal error",
@@ -164,6 +165,8 @@ def install(app: FastAPI, methods_of: Callable[[str], Collection[str]]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _malformed(request: Request, error: RequestValidationError) -> Response:
+        if any(finding["loc"] == ("body",) for finding in error.errors()) and not _is_json(request):
+            return await _unless_refused(request, MalformedBody(_SEND_JSON))
         return await _unless_refused(request, MalformedBody.of(error))
 
     @app.exception_handler(HTTPException)
@@ -182,6 +185,11 @@ def install(app: FastAPI, methods_of: Callable[[str], Collection[str]]) -> None:
     @app.exception_handler(Exception)
     async def _bug(_request: Request, error: Exception) -> Response:
         return problem_of(error).response()
+
+
+def _is_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 async def _unless_refused(request: Request, error: MalformedBody) -> Response:

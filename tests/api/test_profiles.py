@@ -225,3 +225,17 @@ def test_a_thousand_uses_of_long_names_are_taken_at_once(client: TestClient) -> 
     answer = client.post("/v1/uses", json={"uses": uses})
 
     assert (answer.status_code, answer.json()) == (202, {"noted": 0})
+
+
+def test_json_that_says_it_is_a_form_is_refused_with_what_to_send(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted")
+
+    refused = client.patch(
+        "/v1/profile",
+        content=b'{"household": {"size": 2}}',
+        headers={**ANA, "Content-Type": "application/x-www-form-urlencoded"},
+    )
+
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "Send JSON, as Content-Type: application/json."
+    assert client.get("/v1/profile?purpose=coupons", headers=ANA).json()["attributes"] == {}
