@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(subst /,_,$(CONSENT_PYTHON))
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
+# The tests start hundreds of processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 TOOLS := .tools
 UV := $(TOOLS)/bin/uv
 # Workers for the tests: two cores are the reference machine. A file stays with one worker, so that what its

@@ -1,6 +1,8 @@
 """Fixtures for every test: a fresh database of either kind, and a free port."""
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +13,10 @@ from hypothesis import settings
 from tests.installation import Installation, Tampering, check_ledger, make_schema
 from tests.postgres import PostgresServer
 from tests.servers import unused_port
+
+# Each of the hundreds of processes that the tests start would compile every module anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long one example takes says more about the machine's other work than about the code.
 _profile = settings.get_profile(settings.get_current_profile_name())
