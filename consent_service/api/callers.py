@@ -58,7 +58,7 @@ def _check_origin(service: ConsentService, headers: Headers, caller: Caller) -> 
     bound = (
         origin in caller.origins
         if caller.role == Role.BROWSER
-        else (caller.tenant.id in service.credentials.origin_tenants(origin))
+        else service.credentials.is_bound(caller.tenant, origin)
     )
     if not bound:
         raise Forbidden("This credential is not for that web origin.")

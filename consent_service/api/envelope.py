@@ -101,7 +101,7 @@ class _Exchange:
         """Allow the web origins that a publishable key is bound to; none while nobody can say."""
         credentials = self._service.credentials
         try:
-            if credentials.origins_known:
+            if credentials.origin_known(origin):
                 allowed = credentials.origin_tenants(origin)
             else:
                 allowed = await run_in_threadpool(credentials.origin_tenants, origin)

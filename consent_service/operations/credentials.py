@@ -19,6 +19,8 @@ from consent_service.storage.tenant_store import StoredApiKey
 _ALGORITHM = "HS256"
 _AUDIENCE = "consent"
 _CACHE_LIMIT = 4096
+_UNKNOWN_SECONDS = 0.1
+"""How long an unknown origin stays unknown: a page with a new key works at once, a flood asks little."""
 SUBJECT_ROLE = "subject"
 
 
@@ -47,6 +49,7 @@ class Credentials:
         self._deployment = deployment
         self._monotonic = monotonic
         self._ttl = deployment.settings.credential_cache_seconds
+        self._unknown_ttl = min(self._ttl, _UNKNOWN_SECONDS)
         self._callers: dict[bytes, tuple[float, Caller]] = {}
         self._origins: tuple[float, dict[str, frozenset[int]]] = (float("-inf"), {})
 
@@ -123,24 +126,33 @@ class Credentials:
             raise refusal
         return Caller(tenant=tenant, role=SUBJECT_ROLE, subject=Subject(index, external_id))
 
-    @property
-    def origins_known(self) -> bool:
+    def origin_known(self, origin: str) -> bool:
         """Whether `origin_tenants` answers without asking the database."""
-        return self._monotonic() < self._origins[0]
+        looked_up, origins = self._origins
+        return self._monotonic() < looked_up + (self._ttl if origin in origins else self._unknown_ttl)
 
     def origin_tenants(self, origin: str) -> frozenset[int]:
         """Return the tenants that have a live publishable key bound to this web origin."""
+        if not self.origin_known(origin):
+            self._look_up_origins()
+        return self._origins[1].get(origin, frozenset())
+
+    def is_bound(self, tenant: Tenant, origin: str) -> bool:
+        """Return whether a live publishable key of this tenant is bound to this web origin."""
+        if tenant.id in self.origin_tenants(origin):
+            return True
+        if self._monotonic() >= self._origins[0] + self._unknown_ttl:
+            self._look_up_origins()
+        return tenant.id in self._origins[1].get(origin, frozenset())
+
+    def _look_up_origins(self) -> None:
         now = self._monotonic()
-        expires, origins = self._origins
-        if now >= expires:
-            found: dict[str, set[int]] = {}
-            for stored in live_keys(self._deployment):
-                if stored.role == Role.BROWSER:
-                    for bound in stored.origins:
-                        found.setdefault(bound, set()).add(stored.tenant_id)
-            origins = {bound: frozenset(tenants) for bound, tenants in found.items()}
-            self._origins = (now + self._ttl, origins)
-        return origins.get(origin, frozenset())
+        found: dict[str, set[int]] = {}
+        for stored in live_keys(self._deployment):
+            if stored.role == Role.BROWSER:
+                for bound in stored.origins:
+                    found.setdefault(bound, set()).add(stored.tenant_id)
+        self._origins = (now, {bound: frozenset(tenants) for bound, tenants in found.items()})
 
 
 def looks_like_a_token(text: str) -> bool:

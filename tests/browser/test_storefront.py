@@ -1,5 +1,6 @@
 """The demo shop, as somebody who shops there: personal where she allowed it, and open about why."""
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -24,20 +25,22 @@ CATALOGUE = Catalogue(
     products=tuple(
         a_product(number, kind) for number, kind in enumerate(["BANANAS", "EGGS", "TEA", "TEA", "RICE"])
     ),
-    customers=(
+    customers=tuple(
         Customer(
-            household=7,
-            label="1 Adult, 45-54",
+            household=number,
+            label=f"{number}, 1 Adult, 45-54",
             favourites=("TEA",),
             bought=frozenset({2}),
             told={"size": "1"},
-        ),
+        )
+        for number in range(1, 20)
     ),
     coupons=(1, 3),
 )
+_HOUSEHOLDS = itertools.count(1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def storefront(shop: Shop) -> Iterator[str]:
     port = unused_port()
     origin = f"http://127.0.0.1:{port}"
@@ -54,11 +57,12 @@ def storefront(shop: Shop) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, storefront: str) -> Iterator[Page]:
-    """The page of a customer who signed in and was asked."""
+    """The page of another customer in each test, who signed in and was asked."""
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.goto(storefront)
+    page.get_by_label("Sign in as").select_option(str(next(_HOUSEHOLDS)))
     page.get_by_role("button", name="Sign in").click()
     page.locator("consent-banner [data-reach]").wait_for()
     yield page
