@@ -24,6 +24,7 @@ from consent_service.cli.output import (
 )
 from consent_service.errors import InvalidInput
 from consent_service.operations.export_audit import AuditRequest, export_audit
+from consent_service.operations.parquet_views import verify_parquet
 from consent_service.verifier.verify import Fault, Pack, printable, verify_pack
 
 app = typer.Typer(help="Packs that an auditor checks without us.", no_args_is_help=True)
@@ -107,6 +108,7 @@ def verify(
                 previous=previous,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
+        result = verify_parquet(file, result)
     except Fault as fault:
         document = {
             "verified": False,

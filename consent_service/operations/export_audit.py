@@ -24,6 +24,7 @@ from consent_service.ledger.tiles import subtree_reader
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import NoticeBook
 from consent_service.operations.pack_file import PackFile
+from consent_service.operations.parquet_views import parquet_members
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.ledger_store import (
     StoredEntry,
@@ -189,16 +190,25 @@ class _Export:
     def _chunk(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield the members of one aligned chunk: entries, and the table made of their records."""
         number = f"{start // CHUNK:06}"
-        table = [VIEW_HEADER]
-        yield from self._file.member(f"entries/{number}.ndjson", self._entry_lines(start, stop, table))
-        yield from self._file.member(f"table/{number}.csv", ["".join(table).encode()])
+        table, leaves = [VIEW_HEADER], list[bytes]()
+        lines = self._entry_lines(start, stop, table, leaves)
+        yield from self._file.member(f"entries/{number}.ndjson", lines)
+        yield from self._views(number, table, start, leaves)
         self._progress(stop - self._first.size, self._last.size - self._first.size)
 
-    def _entry_lines(self, start: int, stop: int, table: list[str]) -> Iterator[bytes]:
+    def _views(self, number: str, table: list[str], start: int, leaves: list[bytes]) -> Iterator[bytes]:
+        """Yield what is made of a chunk's records for people and their tools."""
+        rows = "".join(table).encode()
+        yield from self._file.member(f"table/{number}.csv", [rows])
+        for name, data in parquet_members(number, rows, start, leaves):
+            yield from self._file.member(name, [data], stored=True)
+
+    def _entry_lines(self, start: int, stop: int, table: list[str], leaves: list[bytes]) -> Iterator[bytes]:
         lines: list[bytes] = []
         with closing(stream_entries(self._scope, start, stop)) as entries:
             for entry in entries:
                 lines.append(self._line(entry, table))
+                leaves.append(entry[1])
                 if len(lines) == _LINES:
                     yield b"".join(lines)
                     lines.clear()
@@ -238,7 +248,7 @@ class _Export:
             entry = (record.index, data, record.opening, record.body, record.subject_id)
             lines.append(self._line(entry, table, proof))
         yield from self._file.member("entries/000000.ndjson", lines)
-        yield from self._file.member("table/000000.csv", ["".join(table).encode()])
+        yield from self._views("000000", table, 0, [])
 
     def _checkpoints(self) -> Iterator[bytes]:
         """Yield the last checkpoint of every block, both ends' and those under which a key was replaced."""

@@ -29,11 +29,11 @@ class PackFile:
         # The sink cannot tell or seek, so sizes follow each member and nothing is rewritten.
         self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
 
-    def member(self, name: str, contents: Iterable[bytes]) -> Iterator[bytes]:
-        """Add a member and note its size and digests for the manifest."""
+    def member(self, name: str, contents: Iterable[bytes], *, stored: bool = False) -> Iterator[bytes]:
+        """Add a member and note its size and digests for the manifest; `stored` is compressed already."""
         info = zipfile.ZipInfo(name, _EARLIEST)
         info.create_system, info.external_attr = 3, 0o600 << 16
-        info.compress_type = zipfile.ZIP_DEFLATED
+        info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
         size, digest = 0, hashlib.sha256()
         self._sink.digest = hashlib.sha256()
         # Compressing and hashing let go of the interpreter: they run while the next piece is made.

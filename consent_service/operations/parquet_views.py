@@ -1,0 +1,137 @@
+"""The Parquet views of an audit pack: made from what they stand for, and compared with it.
+
+Needs the extra `audit` (pyarrow). A pack has two for each aligned chunk of 65,536 entries: `leaves`, one row
+group of index and leaf, which a scan hashes anew, and `table`, the rows of the CSV table with their types.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from consent_service.errors import ExtraNotInstalled
+from consent_service.verifier.verify import PARQUET_UNREAD, VIEW_HEADER, Fault, Pack
+
+EXTRA = "audit"
+_COLUMNS = VIEW_HEADER.strip().split(",")
+_MOMENTS = frozenset({"recorded_at", "decided_at", "valid_until"})
+_GUARDED = r"^'([=+\-@\t\r])"
+"""What the CSV puts an apostrophe before, so that no spreadsheet takes it for a formula."""
+_LEAF = re.compile(rb'\{"index":(\d+),"leaf":(\{[^{}]*\}),')
+_MOST = 1 << 28
+
+
+@cache
+def parquet_installed() -> bool:
+    """Whether this installation writes and reads Parquet."""
+    return find_spec("pyarrow") is not None
+
+
+def table_parquet(table: bytes) -> bytes:
+    """Return the rows of a CSV table as Parquet."""
+    return _written(_typed(table))
+
+
+def leaves_parquet(start: int, leaves: list[bytes]) -> bytes:
+    """Return the leaves from index `start` as Parquet."""
+    return _written(_numbered(list(range(start, start + len(leaves))), leaves))
+
+
+def verify_parquet(pack: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of verifying a pack, with its Parquet views compared, too; raise `Fault`.
+
+    Without the extra, or where there are none, the result stays as it is.
+    """
+    if not parquet_installed():
+        return result
+    checked = 0
+    with Pack(pack) as opened:
+        for name in [each for each in opened.members if each.endswith(".parquet")]:
+            try:
+                same = _read(opened.read(name, _MOST)).equals(_expected(opened, name))
+            except (_arrow("lib").ArrowException, LookupError, ValueError) as error:
+                raise Fault("views", name, f"is not a Parquet view of this pack: {error}") from None
+            if not same:
+                raise Fault("views", name, "does not say what the records say")
+            checked += 1
+    remarks = [remark for remark in result["remarks"] if remark != PARQUET_UNREAD]
+    return {**result, "checked": {**result["checked"], "parquet": checked}, "remarks": remarks}
+
+
+def _expected(pack: Pack, name: str) -> Any:
+    """Return the table that a Parquet view of this name has to be."""
+    if name.startswith("table/"):
+        return _typed(pack.read(name.replace(".parquet", ".csv"), _MOST))
+    entries = pack.lines(name.replace("leaves/", "entries/").replace(".parquet", ".ndjson"))
+    found = [match for match in map(_LEAF.match, entries) if match is not None]
+    return _numbered([int(match[1]) for match in found], [match[2] for match in found])
+
+
+def _typed(table: bytes) -> Any:
+    """Return a CSV table with its types; no thread of its own, so that the same bytes give the same table."""
+    pa, csv, compute = _arrow(), _arrow("csv"), _arrow("compute")
+    types = dict.fromkeys(_COLUMNS, pa.string())
+    types |= {"index": pa.int64(), "gpc": pa.bool_(), **dict.fromkeys(_MOMENTS, pa.timestamp("ms", "UTC"))}
+    read = csv.read_csv(
+        BytesIO(table),
+        read_options=csv.ReadOptions(use_threads=False, block_size=max(len(table), 1) + 1),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
+        ),
+    )
+    columns = [
+        compute.replace_substring_regex(read[name], _GUARDED, r"\1")
+        if types[name] == pa.string()
+        else read[name]
+        for name in _COLUMNS
+    ]
+    return pa.table(columns, schema=pa.schema([(name, types[name]) for name in _COLUMNS])).combine_chunks()
+
+
+def _numbered(indexes: list[int], leaves: list[bytes]) -> Any:
+    pa = _arrow()
+    return pa.table({"index": pa.array(indexes, pa.int64()), "leaf": pa.array(leaves, pa.binary())})
+
+
+def _written(table: Any) -> bytes:
+    """Return a table as one row group, without anything that depends on when or where it was written."""
+    sink = BytesIO()
+    texts = [name for name in table.column_names if name not in {"index", "leaf"}]
+    _arrow("parquet").write_table(
+        table,
+        sink,
+        row_group_size=max(len(table), 1),
+        compression="zstd",
+        use_dictionary=texts,
+        store_schema=False,
+        write_statistics=["index"],
+    )
+    return sink.getvalue()
+
+
+def _read(data: bytes) -> Any:
+    return _arrow("parquet").read_table(BytesIO(data), use_threads=False).combine_chunks()
+
+
+def _arrow(name: str = "") -> ModuleType:
+    """Return pyarrow or a module of it; raise `ExtraNotInstalled`."""
+    try:
+        return import_module(f"pyarrow.{name}" if name else "pyarrow")
+    except ImportError:
+        raise ExtraNotInstalled(EXTRA) from None
+
+
+def parquet_members(
+    number: str, table: bytes, start: int, leaves: list[bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and contents of the views of one chunk; nothing where the extra is not installed."""
+    if parquet_installed():
+        yield f"table/{number}.parquet", table_parquet(table)
+        if leaves:
+            yield f"leaves/{number}.parquet", leaves_parquet(start, leaves)
