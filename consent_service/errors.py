@@ -36,6 +36,7 @@ ConsentToolkitError
 │   ├── KeystoreUnavailable
 │   ├── ShuttingDown
 │   └── DatabaseUnavailable
+│       └── TransactionUndone     for another one's sake; done again at once, it will go through
 ├── EvidenceError                 evidence does not verify
 │   ├── InvalidProof
 │   ├── InvalidNote
@@ -241,6 +242,10 @@ class DatabaseUnavailable(Unavailable):
 
     def __init__(self, cause: str) -> None:
         super().__init__(f"The database is not available now ({cause}); try again.", retry_after=2)
+
+
+class TransactionUndone(DatabaseUnavailable):
+    """The database rolled this transaction back so that another could go on: a deadlock, or a lost race."""
 
 
 class EvidenceError(ConsentToolkitError):

@@ -26,6 +26,7 @@ from consent_service.operations.tenant import Subject, Tenant
 from consent_service.operations.update_profile import update_profile
 from consent_service.operations.verify_ledger import VerifiedLedger, verify_ledger
 from consent_service.settings import Settings
+from consent_service.storage.subject_store import find_known
 from tests.builders import a_notice
 
 
@@ -70,6 +71,12 @@ class Shop:
     def subject(self, name: str) -> Subject:
         """The subject the shop calls `name`."""
         return self.tenant.subject(name)
+
+    def subject_id(self, name: str) -> int:
+        """The number of the row of a subject who decided something."""
+        blind_index = self.subject(name).blind_index
+        with self.service.deployment.reading(self.tenant) as scope:
+            return find_known(scope, [blind_index])[blind_index][0]
 
     def decide(self, name: str, choices: Mapping[str, str]) -> int:
         """Record a decision and return its index."""

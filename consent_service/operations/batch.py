@@ -224,6 +224,7 @@ class Batch:
                 next_subject_id=self._next_subject_id,
             ),
         )
+        self.keys.count()
 
     def _write(self) -> None:
         insert_subjects(self.scope, self._new)

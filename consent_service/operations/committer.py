@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from consent_service.errors import ConsentToolkitError, Unavailable
+from consent_service.errors import ConsentToolkitError, TransactionUndone, Unavailable
 from consent_service.ledger.tail import Tail
 from consent_service.observability import BATCH_SIZE, COMMIT_FAILURES, COMMIT_SECONDS
 from consent_service.operations.batch import Batch, Request
@@ -29,9 +29,9 @@ class Work:
 class Committer:
     """Commits what is waiting together. A request that fails its check fails alone.
 
-    A transaction that the database refuses is retried request by request, so that one cannot take others
-    down; while the database is away every caller gets `DatabaseUnavailable`. `when_committed` is called after
-    each commit, on the writer's thread.
+    A transaction that the database undid for another's sake is done once more. One that it refuses is retried
+    request by request, so that one cannot take others down; while the database is away every caller gets
+    `DatabaseUnavailable`. `when_committed` is called after each commit, on the writer's thread.
     """
 
     def __init__(self, deployment: Deployment) -> None:
@@ -88,7 +88,7 @@ class Committer:
             return []
         started = time.perf_counter()
         try:
-            answers = self._commit_together(self._deployment.tenant(tenant_id), requests)
+            answers = self._commit_again_if_undone(tenant_id, requests)
         except Unavailable as error:
             COMMIT_FAILURES.inc()
             return [error] * len(requests)
@@ -100,6 +100,14 @@ class Committer:
         COMMIT_SECONDS.observe(time.perf_counter() - started)
         BATCH_SIZE.observe(len(requests))
         return answers
+
+    def _commit_again_if_undone(self, tenant_id: int, requests: Sequence[Request]) -> Answers:
+        tenant = self._deployment.tenant(tenant_id)
+        try:
+            return self._commit_together(tenant, requests)
+        except TransactionUndone:
+            COMMIT_FAILURES.inc()
+            return self._commit_together(tenant, requests)
 
     def _commit_together(self, tenant: Tenant, requests: Sequence[Request]) -> Answers:
         tail = self._tails.pop(tenant.id, None)  # Put back only after the commit: a failed one spoils it.

@@ -145,9 +145,12 @@ class KeyMoves:
                 if (purpose, category) in self._held.get(subject, {})
             ],
         )
-        count_wraps(self._scope, VAULT, self._keyring.version, self._wraps)
         for moved in (self._gone, self._lost, self._underived, self._changed):
             moved.clear()
+
+    def count(self) -> None:
+        """Count the wraps made: the transaction's last statement, for the tenant key's row is everybody's."""
+        count_wraps(self._scope, VAULT, self._keyring.version, self._wraps)
         self._wraps = 0
 
     def forget(self, subject_ids: Iterable[int]) -> None:

@@ -22,6 +22,7 @@ from consent_service.storage.vault_store import (
     UseDay,
     count_wraps,
     find_days,
+    find_subject_keys,
     hold_tenant_key,
     lock_subject_keys,
     store_missing_subject_keys,
@@ -132,15 +133,20 @@ class UsesRecorder:
 
     def _store(self, tenant: Tenant, days: _Days) -> None:
         with self._deployment.writing(tenant) as scope:
-            keyring = self._deployment.refreshed(scope, tenant).keyring
+            ring = self._deployment.refreshed(scope, tenant).keyring
             alive = hold_subjects(scope, sorted({subject for subject, _ in days}))
-            keys = own_keys(scope, keyring, alive)
+            made = make_missing_keys(scope, ring, alive)
+            locked = lock_subject_keys(scope, alive)
+            # Asked again: only now nobody wraps these keys by a newer one any more.
+            keyring = self._deployment.refreshed(scope, tenant).keyring
+            keys = own_keys(keyring, locked)
             kept = {key: counts for key, counts in days.items() if key[0] in keys}
             stored = {
                 (day.subject_id, day.day): day.sealed
                 for day in find_days(scope, keys, {day for _, day in kept})
             }
             store_uses(scope, [_sealed(keyring, keys, key, counts, stored) for key, counts in kept.items()])
+            count_wraps(scope, VAULT, ring.version, made)
         for key, counts in days.items():
             outcome = "stored" if key in kept else "dropped"
             USES.labels(outcome).inc(sum(count.times for count in counts.values()))
@@ -176,29 +182,33 @@ def use_place(tenant: str, subject_id: int, day: int) -> bytes:
     return own_place(tenant=tenant, subject=str(subject_id), name=f"uses/{day}")
 
 
-def own_keys(scope: TenantScope, keyring: TenantKeyring, subject_ids: Sequence[int]) -> dict[int, SealingKey]:
-    """Return these subjects' own keys, made where missing, and locked until the transaction ends.
+def make_missing_keys(scope: TenantScope, keyring: TenantKeyring, subject_ids: Sequence[int]) -> int:
+    """Store a key of their own for those of these subjects who have none; return how many were wrapped.
 
-    A subject whose key is damaged is left out.
+    They are stored before any is locked, both in order: so no two processes wait for each other.
     """
-    stored = lock_subject_keys(scope, subject_ids)
-    missing = [subject_id for subject_id in subject_ids if subject_id not in stored]
-    if missing and hold_tenant_key(scope, VAULT, keyring.version):  # else its epoch is ending: the next time
-        store_missing_subject_keys(
-            scope,
-            [
-                SubjectKey(
-                    subject_id=subject_id,
-                    key_version=keyring.version,
-                    wrapped=keyring.wrap_subject_key(SealingKey.generate().secret, subject=str(subject_id)),
-                )
-                for subject_id in missing
-            ],
-        )
-        count_wraps(scope, VAULT, keyring.version, len(missing))
-        stored |= lock_subject_keys(scope, missing)
+    known = find_subject_keys(scope, subject_ids)
+    missing = [subject_id for subject_id in subject_ids if subject_id not in known]
+    if not missing or not hold_tenant_key(scope, VAULT, keyring.version):  # Its epoch is ending: next time.
+        return 0
+    store_missing_subject_keys(
+        scope,
+        [
+            SubjectKey(
+                subject_id=subject_id,
+                key_version=keyring.version,
+                wrapped=keyring.wrap_subject_key(SealingKey.generate().secret, subject=str(subject_id)),
+            )
+            for subject_id in missing
+        ],
+    )
+    return len(missing)
+
+
+def own_keys(keyring: TenantKeyring, wrapped: Mapping[int, SubjectKey]) -> dict[int, SealingKey]:
+    """Return these subjects' own keys; a damaged one is left out."""
     keys: dict[int, SealingKey] = {}
-    for subject_id, key in stored.items():
+    for subject_id, key in wrapped.items():
         try:
             keys[subject_id] = keyring.unwrap_subject_key(key.wrapped, subject=str(subject_id))
         except SealBroken:

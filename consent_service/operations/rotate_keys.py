@@ -29,7 +29,7 @@ from consent_service.storage.rotation_store import (
     wraps_before,
 )
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import from_ms, reseal_ids, sealed_ids
+from consent_service.storage.subject_store import from_ms, lock_subjects, reseal_ids, sealed_ids
 from consent_service.storage.tenant_store import WrappedKey
 from consent_service.storage.vault_store import KeyGrant, SubjectKey, count_wraps, tenant_keys
 from consent_service.vault.keyring import TenantKeyring, epoch_is_over
@@ -156,6 +156,7 @@ def _rewrap_range(deployment: Deployment, tenant: Tenant, first: int, last: int)
     wrapped_keys = [(key, _rewrapped_key(ring, key)) for key in keys]
     with deployment.writing(tenant) as scope:
         lock_head(scope)  # Decisions move the same rows: in turn, neither waits for the other's second row.
+        lock_subjects(scope, range(first, last + 1))  # A profile's writer reads key grants of one version.
         rewrap_grants(scope, wrapped_grants, ring.version)
         rewrap_subject_keys(scope, wrapped_keys, ring.version)
         reseal_ids(scope, resealed)

@@ -16,7 +16,7 @@ from consent_service.operations.tenant import Tenant
 from consent_service.storage.evidence_store import prune_evidence
 from consent_service.storage.ledger_store import lock_head
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import to_ms
+from consent_service.storage.subject_store import lock_subjects, to_ms
 from consent_service.storage.sweep_store import Outdated, due_subjects
 from consent_service.storage.vault_store import (
     KeyGrant,
@@ -110,6 +110,7 @@ def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
 
 def _sweep(scope: TenantScope, closed: Closed, subject_ids: Sequence[int]) -> int:
     lock_head(scope)  # No decision moves these keys meanwhile: one that came first renewed them.
+    lock_subjects(scope, subject_ids)  # Nor does anybody store a value under a key that goes.
     grants = find_grants(scope, subject_ids)
     gone = [grant for grant in grants if closed.closes(grant)]
     kept = [grant for grant in grants if not closed.closes(grant)]

@@ -12,13 +12,13 @@ from consent_service.observability import BROKEN_SEALS
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import find_known, to_ms
+from consent_service.storage.subject_store import lock_subject, to_ms
 from consent_service.storage.vault_store import (
     KeyGrant,
     SealedValue,
     delete_categories,
     delete_fields,
-    lock_grants,
+    find_grants,
     store_values,
 )
 from consent_service.vault.keyring import TenantKeyring, field_tag
@@ -52,13 +52,12 @@ def update_profile(
     `InvalidProfile`; nothing is stored then.
     """
     with deployment.writing(tenant) as scope:
-        # The lock comes first: whoever deletes a key grant has changed the state by the time it is read.
-        grants = lock_grants(scope, subject.blind_index)
-        known = find_known(scope, [subject.blind_index]).get(subject.blind_index)
+        known = lock_subject(scope, subject.blind_index)
         if known is None:
             if missing := _written(changes):
                 raise NoLiveGrant(missing)
             return []
+        grants = find_grants(scope, [known[0]])  # After the lock: nobody deletes one of these meanwhile.
         if any(grant.key_version > tenant.keyring.version for grant in grants):
             tenant = deployment.refreshed(scope, tenant)
         writer = _Writer(deployment, scope, tenant.keyring, known, grants)

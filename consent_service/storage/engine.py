@@ -18,10 +18,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from consent_service.errors import DatabaseUnavailable
+from consent_service.errors import DatabaseUnavailable, TransactionUndone
 
 BUSY_TIMEOUT_MS = 10_000
 POSTGRESQL_LOCK_TIMEOUT_MS = 5_000
+_UNDONE = frozenset({"40001", "40P01"})
+"""SQLSTATEs of a transaction that was certainly rolled back: serialization_failure, deadlock_detected."""
 
 
 class Database:
@@ -167,7 +169,10 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise DatabaseUnavailable(type(error.orig).__name__) from error
+        name = type(error.orig).__name__
+        if getattr(error.orig, "sqlstate", None) in _UNDONE:
+            raise TransactionUndone(name) from error
+        raise DatabaseUnavailable(name) from error
     except PoolTimeout as error:
         raise DatabaseUnavailable("every connection is taken") from error
     except DBAPIError as error:

@@ -48,10 +48,14 @@ _REWRAP_GRANT = (
     )
     .values(key_version=bindparam("new_version"), wrapped=bindparam("new"))
 )
-_OLD_SUBJECT_KEYS = scoped_select(SubjectKeyRow, "subject_id", "key_version", "wrapped").where(
-    _own_key.c.subject_id >= bindparam("first"),
-    _own_key.c.subject_id <= bindparam("last"),
-    _own_key.c.key_version < bindparam("version"),
+_OLD_SUBJECT_KEYS = (
+    scoped_select(SubjectKeyRow, "subject_id", "key_version", "wrapped")
+    .where(
+        _own_key.c.subject_id >= bindparam("first"),
+        _own_key.c.subject_id <= bindparam("last"),
+        _own_key.c.key_version < bindparam("version"),
+    )
+    .order_by(_own_key.c.subject_id)  # The order in which those who count uses lock them.
 )
 _REWRAP_SUBJECT_KEY = (
     scoped_update(SubjectKeyRow)

@@ -1,12 +1,12 @@
 """Subjects and the projection of their consents."""
 
 import json
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ScalarSelect, bindparam
+from sqlalchemy import bindparam
 
 from consent_service.domain.consent import Consent, Status, SubjectState
 from consent_service.domain.purpose import PurposeKey
@@ -25,7 +25,17 @@ _STATES = scoped_select(SubjectRow, "blind_index", "ref", "state").where(
 _KNOWN = scoped_select(SubjectRow, "blind_index", "id", "state").where(
     _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
 )
-_NUMBER = scoped_select(SubjectRow, "id")
+_LOCK_ONE = (
+    scoped_select(SubjectRow, "id", "state")
+    .where(_subject.c.blind_index == bindparam("blind_index"))
+    .with_for_update(key_share=True)
+)
+_LOCK = (
+    scoped_select(SubjectRow, "id")
+    .where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
+    .order_by(_subject.c.id)
+    .with_for_update(key_share=True)
+)
 _ALL = scoped_select(SubjectRow, *_COLUMNS).order_by(_subject.c.id)
 _BY_ID = scoped_select(SubjectRow, *_COLUMNS).where(_subject.c.id == bindparam("subject"))
 _LINKED = scoped_select(SubjectRow, *_COLUMNS).where(
@@ -58,7 +68,7 @@ _HOLD = (
     scoped_select(SubjectRow, "id")
     .where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
     .order_by(_subject.c.id)
-    .with_for_update(read=True, key_share=True)
+    .with_for_update(read=True, key_share=True, skip_locked=True)
 )
 _DELETE = scoped_delete(SubjectRow).where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
 _GPC, _BY_SIGNAL = 1, 2
@@ -177,9 +187,17 @@ def find_known(
     return {index: (number, decode_state(state, only)) for index, number, state in rows}
 
 
-def subject_number(blind_index_parameter: str) -> ScalarSelect[int]:
-    """Return a subquery for the row number of the tenant's subject with this blind index."""
-    return _NUMBER.where(_subject.c.blind_index == bindparam(blind_index_parameter)).scalar_subquery()
+def lock_subject(scope: TenantScope, blind_index: bytes) -> tuple[int, SubjectState] | None:
+    """Return row number and state of a known subject; nobody moves her or her keys until this ends."""
+    row = scope.run(_LOCK_ONE, blind_index=blind_index).one_or_none()
+    return None if row is None else (row.id, decode_state(row.state))
+
+
+def lock_subjects(scope: TenantScope, subject_ids: Iterable[int]) -> None:
+    """Keep everybody else from these subjects' keys and values; the caller holds the head's lock."""
+    subjects = list(subject_ids)
+    if subjects:
+        scope.run(_LOCK, subjects=subjects)
 
 
 def find_subject(scope: TenantScope, subject_id: int) -> StoredSubject | None:
@@ -249,7 +267,10 @@ def link_subject(scope: TenantScope, *, anonymous: int, known: int) -> None:
 
 
 def hold_subjects(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
-    """Return those of these subjects that exist; none of them is erased before the transaction ends."""
+    """Return those of these subjects that exist; none of them is erased before the transaction ends.
+
+    Waits for nobody: a subject who is being erased is left out.
+    """
     return [row.id for row in scope.run(_HOLD, subjects=list(subject_ids))]
 
 

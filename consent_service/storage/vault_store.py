@@ -15,7 +15,6 @@ from consent_service.storage.scope import (
     scoped_update,
     table_of,
 )
-from consent_service.storage.subject_store import subject_number
 from consent_service.storage.tables import (
     KeyGrantRow,
     ProfileValueRow,
@@ -49,11 +48,6 @@ _VALUE_COLUMNS = (
 )
 _OF_SUBJECTS: BindParameter[Any] = bindparam("subjects", expanding=True)
 _GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
-_LOCKED_GRANTS = (
-    scoped_select(KeyGrantRow, *GRANT_COLUMNS)
-    .where(_grant.c.subject_id == subject_number("blind_index"))
-    .with_for_update()
-)
 _PURPOSE_GRANTS = _GRANTS.where(_grant.c.purpose == bindparam("purpose"))
 _DELETE_GRANT = scoped_delete(KeyGrantRow).where(
     _grant.c.subject_id == bindparam("subject"),
@@ -194,11 +188,6 @@ def count_wraps(scope: TenantScope, purpose: str, version: int, wraps: int) -> N
 def find_grants(scope: TenantScope, subject_ids: Iterable[int]) -> list[KeyGrant]:
     """Return every key grant of these subjects."""
     return _read_grants(scope, _GRANTS, list(subject_ids))
-
-
-def lock_grants(scope: TenantScope, blind_index: bytes) -> list[KeyGrant]:
-    """Return every key grant of a subject; nobody deletes one before the transaction ends."""
-    return grants_of(scope.run(_LOCKED_GRANTS, blind_index=blind_index))
 
 
 def find_purpose_grants(

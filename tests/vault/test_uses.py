@@ -14,7 +14,6 @@ from consent_service.observability import USES
 from consent_service.operations.read_uses import DayOfUses, read_uses
 from consent_service.operations.record_uses import UsesRecorder
 from consent_service.operations.report_uses import ReportedUse, report_uses
-from consent_service.storage.subject_store import find_known
 from consent_service.storage.vault_store import find_uses
 from consent_service.vault.use_days import decode_uses, encode_uses
 from tests.shop import Shop
@@ -39,13 +38,7 @@ days = st.dictionaries(kinds, counts, max_size=5)
 
 def use(shop: Shop, name: str, category: CategoryKey = HOUSEHOLD, times: int = 1) -> None:
     kind = UseKind(purpose=COUPONS, feature=MAILING, category=category)
-    shop.service.uses.note(shop.tenant, subject_id(shop, name), [(kind, times)], shop.now)
-
-
-def subject_id(shop: Shop, name: str) -> int:
-    blind_index = shop.subject(name).blind_index
-    with shop.service.deployment.reading(shop.tenant) as scope:
-        return find_known(scope, [blind_index])[blind_index][0]
+    shop.service.uses.note(shop.tenant, shop.subject_id(name), [(kind, times)], shop.now)
 
 
 def seen(shop: Shop, name: str, *, language: str = "en") -> tuple[list[DayOfUses], list[str]]:
