@@ -10,8 +10,6 @@ from consent_service.web.layout import pages
 Document = Mapping[str, Any]
 """An OpenAPI document or a part of it."""
 
-_LEFT_OUT = frozenset({"default"})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
@@ -76,8 +74,7 @@ def _examples(document: Document, operation: Document) -> Iterator[Example]:
     if body is not None:
         yield from _content(document, "Request", body.get("content", {}))
     for status, answer in operation["responses"].items():
-        if status not in _LEFT_OUT:
-            yield from _content(document, f"Answer {status}", answer.get("content", {}))
+        yield from _content(document, f"Answer {status}", answer.get("content", {}))
 
 
 def _content(document: Document, title: str, content: Mapping[str, Document]) -> Iterator[Example]:

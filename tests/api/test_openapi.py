@@ -9,6 +9,9 @@ from consent_service.api.hot_routes import ENDPOINTS
 from tests.service_api import ServiceApi
 
 Document = dict[str, Any]
+PROBLEM: Document = {
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+}
 
 
 @pytest.fixture
@@ -32,18 +35,56 @@ def test_the_hot_routes_are_described_with_examples(document: Document, method: 
     assert {"name": "Consent-Subject", "in": "header"}.items() <= operation["parameters"][0].items()
     assert schemas[body]["examples"]
     for status, answer in operation["responses"].items():
-        form = next(iter(answer["content"].values()))["schema"]["$ref"].rpartition("/")[2]
+        described = PROBLEM if answer == {"$ref": "#/components/responses/Problem"} else answer
+        form = next(iter(described["content"].values()))["schema"]["$ref"].rpartition("/")[2]
         assert schemas[form]["examples"], status
 
 
-def test_every_operation_has_a_name_of_its_own_and_says_what_a_problem_looks_like(document: Document) -> None:
+def test_every_operation_has_a_name_of_its_own_and_says_what_it_is(document: Document) -> None:
     operations = [each for methods in document["paths"].values() for each in methods.values()]
 
     names = [operation["operationId"] for operation in operations]
 
     assert len(names) == len(set(names))
-    assert all("application/problem+json" in each["responses"]["default"]["content"] for each in operations)
     assert all(operation["summary"] and operation["description"] for operation in operations)
+
+
+def test_every_operation_lists_its_statuses_and_a_refusal_is_a_problem(document: Document) -> None:
+    assert document["components"]["responses"]["Problem"]["content"] == PROBLEM["content"]
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            responses = operation["responses"]
+            assert "default" not in responses
+            assert "500" not in responses  # a bug of ours is nothing to rely on
+            assert {"401", "403"} <= responses.keys() or operation["security"] == [{}]
+            own = operation["tags"] == ["ofrep"]  # OFREP has failures of its own
+            refusals = {answer.get("$ref") for status, answer in responses.items() if status >= "400"}
+            assert own or refusals <= {"#/components/responses/Problem"}
+
+
+def test_every_answer_in_json_has_a_form(document: Document) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            for answer in operation["responses"].values():
+                schema = answer.get("content", {}).get("application/json", {"schema": True})["schema"]
+                assert schema, path
+
+
+def test_every_link_leads_to_an_operation_and_fills_parameters_of_it(document: Document) -> None:
+    operations = {
+        each["operationId"]: each for methods in document["paths"].values() for each in methods.values()
+    }
+    links = [
+        link
+        for operation in operations.values()
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+
+    assert len(links) > 5
+    for link in links:
+        names = {parameter["name"] for parameter in operations[link["operationId"]]["parameters"]}
+        assert {name.rpartition(".")[2] for name in link["parameters"]} <= names
 
 
 def test_the_examples_are_taken_by_the_service(api: ServiceApi, document: Document) -> None:

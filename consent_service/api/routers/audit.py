@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import iterate_in_threadpool
 from starlette.responses import StreamingResponse
 
+from consent_service.api.answers import BYTES, media
 from consent_service.api.callers import SUBJECT_HEADER, Auditor, Service, subject_of
 from consent_service.api.schemas import parse_moment
 from consent_service.errors import InvalidInput
@@ -21,7 +22,7 @@ Moment = Annotated[str | None, Query(max_length=64, description="RFC 3339 moment
 @router.get(
     "/export",
     summary="Export an audit pack",
-    responses={200: {"content": {"application/zip": {}}, "description": "The pack"}},
+    responses=media("The pack", {"application/zip": BYTES}, 404),
     response_class=StreamingResponse,
 )
 def get_export(

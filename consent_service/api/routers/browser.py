@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 
+from consent_service.api.answers import TEXT, AnonymousAnswer, answers, media
 from consent_service.api.callers import Service, authenticate, caller_with
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import AnonymousBody
@@ -36,6 +37,7 @@ _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".json": "application/json",
 }
+_WORDS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 Browser = Annotated[Caller, Depends(caller_with(Role.BROWSER))]
 Languages = Annotated[str, Query(max_length=512, description="BCP 47 tags, best first, comma-separated")]
 
@@ -50,7 +52,15 @@ def publishable(service: ConsentService, headers: Headers, key: str) -> Caller:
     return caller
 
 
-@router.get("/v1/banner", summary="Banner and dialog in one language")
+@router.get(
+    "/v1/banner",
+    summary="Banner and dialog in one language",
+    response_class=Response,
+    responses={
+        **media("An HTML fragment", {"text/html": TEXT}, 401, 403, 404),
+        304: {"description": "As the ETag says"},
+    },
+)
 def get_banner(
     request: Request,
     service: Service,
@@ -74,7 +84,12 @@ def get_banner(
     return _compressed(request, fragment.encode(), "text/html; charset=utf-8", caching)
 
 
-@router.get("/v1/words", summary="The interface's own words")
+@router.get(
+    "/v1/words",
+    summary="The interface's own words",
+    response_class=Response,
+    responses=media("Words by key", {"application/json": _WORDS}),
+)
 def get_words(language: Languages = "") -> Response:
     """Return the interface's own words in one language, for the banner's optional scripts."""
     response = JsonBytes(dict(words(language).texts))
@@ -83,7 +98,12 @@ def get_words(language: Languages = "") -> Response:
     return response
 
 
-@router.post("/v1/subject/anonymous", status_code=201, summary="Start or resume an anonymous subject")
+@router.post(
+    "/v1/subject/anonymous",
+    status_code=201,
+    summary="Start or resume an anonymous subject",
+    responses={**answers(AnonymousAnswer, status=201), **answers(AnonymousAnswer)},
+)
 def post_anonymous(body: AnonymousBody, service: Service, caller: Browser) -> Response:
     """Return a handle that only this browser knows, and a short-lived token of its anonymous subject.
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
+from consent_service.api.answers import TEXT, ConsentsAnswer, HistoryAnswer, answers, media
 from consent_service.api.callers import AnyReader, Backend, Service, gpc_of, subject_of
 from consent_service.api.errors import BodyTooLarge, MalformedBody, problem_of
 from consent_service.api.hot_routes import JsonBytes, idempotency_of, recorded
@@ -31,7 +32,7 @@ _BATCH_BODY = {
         "required": True,
         "content": {
             _NDJSON: {
-                "schema": {"type": "string", "description": "One BatchLine a line."},
+                "schema": {"type": "string", "description": "One `BatchLine` a line."},
                 "example": json.dumps(
                     {**EXAMPLE_DECISION, "subject": "customer-42", "idempotency_key": "a1"}
                 ),
@@ -45,7 +46,7 @@ _BATCH_BODY = {
     "/v1/decisions/batch",
     summary="Record up to 1,000 decisions",
     response_class=Response,
-    responses={200: {"content": {_NDJSON: {"schema": {"type": "string"}}}, "description": "A line for each"}},
+    responses=media("A line for each", {_NDJSON: TEXT}),
     openapi_extra=_BATCH_BODY,
 )
 async def post_batch(request: Request, service: Service, caller: Backend) -> Response:
@@ -54,6 +55,8 @@ async def post_batch(request: Request, service: Service, caller: Backend) -> Res
     A line that is refused is answered with its problem and stores nothing; the others are recorded.
     """
     lines = [line for line in (await request.body()).split(b"\n") if line.strip()]
+    if not lines:
+        raise MalformedBody("A batch has at least one decision.")
     if len(lines) > MAX_BATCH:
         raise BodyTooLarge(f"A batch has at most {MAX_BATCH} decisions.")
     prepared = await run_in_threadpool(_prepare, service, caller, lines, gpc=gpc_of(request.headers))
@@ -105,7 +108,7 @@ def _line(result: object) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-@router.get("/v1/decisions", summary="Read a subject's history")
+@router.get("/v1/decisions", summary="Read a subject's history", responses=answers(HistoryAnswer))
 def get_decisions(request: Request, service: Service, caller: AnyReader) -> Response:
     """Return every entry of the subject, oldest first; `notice` leads to the words that were shown."""
     subject = subject_of(request.headers, caller)
@@ -142,7 +145,7 @@ def history_document(entry: HistoryEntry) -> dict[str, Any]:
     }
 
 
-@router.get("/v1/consents", summary="Read a subject's consents")
+@router.get("/v1/consents", summary="Read a subject's consents", responses=answers(ConsentsAnswer))
 def get_consents(
     request: Request,
     service: Service,

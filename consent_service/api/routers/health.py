@@ -4,6 +4,7 @@ import os
 
 from fastapi import APIRouter, Response
 
+from consent_service.api.answers import TEXT, StateAnswer, answers, media
 from consent_service.api.callers import Service
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.observability import WAITING, render_metrics
@@ -12,13 +13,13 @@ from consent_service.storage.tenant_store import list_tenants
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/health", summary="Liveness")
+@router.get("/health", summary="Liveness", responses=answers(StateAnswer))
 async def health() -> Response:
     """Return 200 while the process runs."""
     return JsonBytes({"status": "ok"})
 
 
-@router.get("/ready", summary="Readiness")
+@router.get("/ready", summary="Readiness", responses=answers(StateAnswer))
 def ready(service: Service) -> Response:
     """Return 200 when requests may be sent: the database answers; 503 otherwise."""
     with service.deployment.database.reading() as connection:
@@ -26,7 +27,12 @@ def ready(service: Service) -> Response:
     return JsonBytes({"status": "ready"})
 
 
-@router.get("/metrics", summary="Metrics")
+@router.get(
+    "/metrics",
+    summary="Metrics",
+    response_class=Response,
+    responses=media("Prometheus text format", {"text/plain": TEXT}),
+)
 def metrics(service: Service) -> Response:
     """Return counters and histograms in Prometheus text format; they name no subject and no tenant."""
     WAITING.set(service.committer.waiting)

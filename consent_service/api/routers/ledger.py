@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from consent_service.api.answers import BYTES, TEXT, ConsistencyAnswer, InclusionAnswer, answers, media
 from consent_service.api.callers import LedgerTenant, Service, cached_for_ever
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.ledger.tiles import parse_tile_path
@@ -20,14 +21,24 @@ _MAX_SIZE = 2**63 - 1
 Size = Annotated[int | None, Query(ge=0, le=_MAX_SIZE, description="Size of the log; today's if absent")]
 
 
-@router.get("/checkpoint", summary="Read the checkpoint")
+@router.get(
+    "/checkpoint",
+    summary="Read the checkpoint",
+    response_class=Response,
+    responses=media("A C2SP signed note", {"text/plain": TEXT}, 404),
+)
 def get_checkpoint(service: Service, tenant: LedgerTenant) -> Response:
     """Return the latest checkpoint, a C2SP signed note."""
     note = read_checkpoint(service.deployment, tenant)
     return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/key", summary="Read the log's key")
+@router.get(
+    "/key",
+    summary="Read the log's key",
+    response_class=Response,
+    responses=media("Verifier keys, a line each", {"text/plain": TEXT}),
+)
 def get_key(tenant: LedgerTenant) -> Response:
     """Return the verifier key of the checkpoints in C2SP signed-note form, for a caller to pin.
 
@@ -37,14 +48,19 @@ def get_key(tenant: LedgerTenant) -> Response:
     return Response(lines, media_type="text/plain; charset=utf-8")
 
 
-@router.get("/tile/{path:path}", summary="Read a tile")
+@router.get(
+    "/tile/{path:path}",
+    summary="Read a tile",
+    response_class=Response,
+    responses=media("Hashes, or a bundle of entries", {"application/octet-stream": BYTES}, 404),
+)
 def get_tile(request: Request, service: Service, tenant: LedgerTenant, path: str) -> Response:
     """Return a tile of hashes or a bundle of entries by its C2SP tlog-tiles path; it never changes."""
     data = read_tile_at(service.deployment, tenant, parse_tile_path(f"tile/{path}"))
     return Response(data, media_type="application/octet-stream", headers=cached_for_ever(request))
 
 
-@router.get("/proof/inclusion", summary="Prove inclusion")
+@router.get("/proof/inclusion", summary="Prove inclusion", responses=answers(InclusionAnswer, 404))
 def get_inclusion(
     service: Service,
     tenant: LedgerTenant,
@@ -64,7 +80,7 @@ def get_inclusion(
     )
 
 
-@router.get("/proof/consistency", summary="Prove consistency")
+@router.get("/proof/consistency", summary="Prove consistency", responses=answers(ConsistencyAnswer, 404))
 def get_consistency(
     service: Service,
     tenant: LedgerTenant,

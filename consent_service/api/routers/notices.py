@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from consent_service.api.answers import NoticeAnswer, PublishedAnswer, answers, link
 from consent_service.api.callers import Admin, PublicTenant, Service, cached_for_ever
 from consent_service.api.errors import MalformedBody
 from consent_service.api.hot_routes import JsonBytes
@@ -36,7 +37,15 @@ _BODY = {
 }
 
 
-@router.put("/v1/notice", summary="Publish a notice", openapi_extra=_BODY)
+_PAST = {"words": link("past", digest="$response.body#/digest")}
+
+
+@router.put(
+    "/v1/notice",
+    summary="Publish a notice",
+    openapi_extra=_BODY,
+    responses=answers(PublishedAnswer, 409, links=_PAST),
+)
 async def publish(request: Request, service: Service, caller: Admin) -> Response:
     """Publish a notice from its YAML file or the same as JSON; the current one again changes nothing."""
     body = await request.body()
@@ -67,7 +76,11 @@ async def publish(request: Request, service: Service, caller: Admin) -> Response
     )
 
 
-@router.get("/v1/notice", summary="Read the current notice")
+@router.get(
+    "/v1/notice",
+    summary="Read the current notice",
+    responses=answers(NoticeAnswer, 404, links=_PAST),
+)
 def current(
     service: Service,
     tenant: PublicTenant,
@@ -79,7 +92,7 @@ def current(
     return _answer(published, language, {"Cache-Control": "no-cache", "Vary": "Authorization, Origin"})
 
 
-@router.get("/v1/notices/{digest}", summary="Read a past notice")
+@router.get("/v1/notices/{digest}", summary="Read a past notice", responses=answers(NoticeAnswer, 404))
 def past(
     request: Request,
     service: Service,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
+from consent_service.api.answers import TEXT, media
 from consent_service.api.callers import Service, authenticated, checks_itself, gpc_of, require_role
 from consent_service.api.ofrep_forms import (
     BULK_DOCS,
@@ -51,6 +52,7 @@ _ROLES = (Role.BACKEND, SUBJECT_ROLE)
 _NOBODY = Subject(bytes(32), ExternalId("-"))
 _INACTIVITY_S = 120
 _REFETCH = b'data: {"type":"refetchEvaluation"}\n\n'
+_EVENTS = media("Server-sent events", {"text/event-stream": TEXT}, 401)
 Ticket = Annotated[str, Query(description="From `eventStreams` of an evaluation.")]
 
 
@@ -88,7 +90,9 @@ async def post_flags(request: Request, service: Service) -> Response:
     return json_answer({"flags": flags, "eventStreams": streams}, headers={"ETag": tag})
 
 
-@router.get("/ofrep/v1/stream", summary="Hear of a subject's changes", response_class=Response)
+@router.get(
+    "/ofrep/v1/stream", summary="Hear of a subject's changes", response_class=Response, responses=_EVENTS
+)
 async def get_changes(request: Request, service: Service, ticket: Ticket = "") -> Response:
     """Say `refetchEvaluation` (server-sent events) at once and whenever the ticket's subject has changed."""
     tenant, ref = await run_in_threadpool(open_ticket, service.deployment, ticket)

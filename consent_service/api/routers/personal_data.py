@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from consent_service.api.answers import TEXT, PersonalDataAnswer, answers
 from consent_service.api.callers import BackendOrSubject, Service, subject_of
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.routers.decisions import consents_document, history_document
@@ -25,7 +26,11 @@ _PAGE_HEADERS = {
 }
 
 
-@router.get("/v1/personal-data", summary="Read everything that is held about a subject")
+_ANSWERS = answers(PersonalDataAnswer)
+_ANSWERS[200]["content"] = {"text/html": {"schema": dict(TEXT)}}
+
+
+@router.get("/v1/personal-data", summary="Read everything that is held about a subject", responses=_ANSWERS)
 def get_personal_data(
     request: Request,
     service: Service,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from consent_service.api.answers import ProfileAnswer, ProfilesAnswer, StoredAnswer, answers
 from consent_service.api.callers import Backend, Service, gpc_of, subject_of
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import PurposeName, Word
@@ -53,7 +54,7 @@ ChangesBody = Annotated[
 ]
 
 
-@router.patch("/v1/profile", summary="Change a subject's profile")
+@router.patch("/v1/profile", summary="Change a subject's profile", responses=answers(StoredAnswer, 409))
 def patch_profile(
     request: Request,
     changes: ChangesBody,
@@ -78,7 +79,9 @@ def patch_profile(
     return JsonBytes({"stored": stored})
 
 
-@router.get("/v1/profile", summary="Read a subject's profile through one purpose")
+@router.get(
+    "/v1/profile", summary="Read a subject's profile through one purpose", responses=answers(ProfileAnswer)
+)
 def get_profile(
     request: Request,
     service: Service,
@@ -101,7 +104,11 @@ def get_profile(
     return JsonBytes({"purpose": purpose, **_document(answer)})
 
 
-@router.post("/v1/profiles/query", summary="Read up to 500 profiles through one purpose")
+@router.post(
+    "/v1/profiles/query",
+    summary="Read up to 500 profiles through one purpose",
+    responses=answers(ProfilesAnswer),
+)
 def post_query(request: Request, body: ProfilesBody, service: Service, caller: Backend) -> Response:
     """Return one item for each subject, in the order asked: her attributes, or why the gate is closed."""
     question = ProfileQuestion(

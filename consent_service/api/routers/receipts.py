@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from consent_service.api.answers import BYTES, OBJECT, TEXT, media
 from consent_service.api.callers import SUBJECT_HEADER, AnyReader, Service, subject_of
 from consent_service.errors import ExtraNotInstalled, NoSuchForm
 from consent_service.ledger.receipt_forms import html, json_ld
@@ -14,13 +15,13 @@ router = APIRouter(tags=["receipts"])
 _OFFERED = (*FORMS, PDF_MEDIA_TYPE)
 _SAME_AS = {"application/json": json_ld.MEDIA_TYPE}
 _MAX_INDEX = 2**63 - 1
-_CONTENT = {media_type: {"schema": {"type": "string"}} for media_type in _OFFERED}
+_CONTENT = {media_type: OBJECT if "json" in media_type else TEXT for media_type in FORMS}
 
 
 @router.get(
     "/v1/receipts/{index}",
     summary="Read a receipt",
-    responses={200: {"content": _CONTENT, "description": "The receipt"}},
+    responses=media("The receipt", {**_CONTENT, PDF_MEDIA_TYPE: BYTES}, 404, 406),
     response_class=Response,
 )
 def get_receipt(

@@ -5,12 +5,13 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from consent_service.api.answers import TEXT, media
 from consent_service.api.callers import Backend, Service, authenticate, require_role
 from consent_service.api.connection import connection_of
 from consent_service.errors import AccessDenied, ConsentToolkitError, InvalidInput
@@ -29,18 +30,10 @@ _HEADERS = [
 ]
 _FIRST = b"retry: 1000\n"
 _LONGEST_INDEX = 18
-_EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Server-sent events without an end",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
-_LINES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "A header, a line for each subject, and an end with their number",
-        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
-    }
-}
+_EVENTS = media("Server-sent events without an end", {"text/event-stream": TEXT})
+_LINES = media(
+    "A header, a line for each subject, and an end with their number", {"application/x-ndjson": TEXT}
+)
 _UNSTORED = {"Cache-Control": "no-store"}
 
 

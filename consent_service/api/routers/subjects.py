@@ -3,6 +3,9 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from consent_service.api.answers import ErasureAnswer as ErasureForm
+from consent_service.api.answers import LinkAnswer as LinkForm
+from consent_service.api.answers import TokenAnswer, answers
 from consent_service.api.callers import Backend, BackendOrSubject, Service, subject_of
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import LinkBody
@@ -18,14 +21,19 @@ from consent_service.operations.tenant import Subject
 router = APIRouter(tags=["subject"])
 
 
-@router.post("/v1/subject/token", status_code=201, summary="Issue a subject token")
+@router.post(
+    "/v1/subject/token",
+    status_code=201,
+    summary="Issue a subject token",
+    responses=answers(TokenAnswer, status=201),
+)
 def post_token(request: Request, service: Service, caller: Backend) -> Response:
     """Return a short-lived token that names the subject, for a page of hers."""
     issued = service.credentials.issue_subject_token(caller.tenant, subject_of(request.headers, caller))
     return JsonBytes({"token": issued.token, "expires_at": format_time(issued.expires_at)}, status_code=201)
 
 
-@router.delete("/v1/subject", summary="Erase a subject")
+@router.delete("/v1/subject", summary="Erase a subject", responses=answers(ErasureForm, 404, 409))
 async def delete_subject(request: Request, service: Service, caller: BackendOrSubject) -> Response:
     """Erase the subject with all that is linked to her, and return a certificate signed by the log's key.
 
@@ -53,7 +61,12 @@ def _anonymous(service: ConsentService, caller: Caller, named: str) -> Subject:
     return caller.tenant.subject(named)
 
 
-@router.post("/v1/subject/link", status_code=201, summary="Link an anonymous subject")
+@router.post(
+    "/v1/subject/link",
+    status_code=201,
+    summary="Link an anonymous subject",
+    responses=answers(LinkForm, 404, 409, status=201),
+)
 async def post_link(request: Request, body: LinkBody, service: Service, caller: BackendOrSubject) -> Response:
     """Link an anonymous subject to the one of this request; the most protective choice of the two wins.
 

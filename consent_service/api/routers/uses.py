@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from consent_service.api.answers import NotedAnswer, UsesAnswer, answers
 from consent_service.api.callers import Backend, BackendOrSubject, Service, subject_of
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import PurposeName, Word
@@ -42,7 +43,7 @@ class UsesBody(BaseModel):
     uses: Annotated[list[UseBody], Field(min_length=1, max_length=MAX_USES)]
 
 
-@router.post("/v1/uses", status_code=202, summary="Report uses")
+@router.post("/v1/uses", status_code=202, summary="Report uses", responses=answers(NotedAnswer, status=202))
 def post_uses(request: Request, body: UsesBody, service: Service, caller: Backend) -> Response:
     """Note uses for their subjects to see; `noted` counts those about subjects of whom something is held."""
     own = None if all(use.subject for use in body.uses) else subject_of(request.headers, caller)
@@ -63,7 +64,7 @@ def post_uses(request: Request, body: UsesBody, service: Service, caller: Backen
     return JsonBytes({"noted": noted}, status_code=202)
 
 
-@router.get("/v1/uses", summary="Read what a subject's data was used for")
+@router.get("/v1/uses", summary="Read what a subject's data was used for", responses=answers(UsesAnswer))
 def get_uses(
     request: Request,
     service: Service,

@@ -1,0 +1,268 @@
+"""What the routes answer, for the OpenAPI document: forms of JSON, other media, and links to what comes next.
+
+The routes write their JSON themselves; that it has these forms, and none other, is what
+`tests/api/test_schemathesis.py` checks.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+
+from consent_service.api.schemas import Outcome, ReasonName, StatusName
+
+Base64 = str
+PROBLEM = {"$ref": "#/components/responses/Problem"}
+"""The answer that every refusal is (RFC 9457)."""
+TEXT: Mapping[str, object] = {"type": "string"}
+OBJECT: Mapping[str, object] = {"type": "object"}
+BYTES: Mapping[str, object] = {}
+"""Bytes have no schema (OpenAPI 3.1, section 4.8.14.2)."""
+
+
+class PublishedAnswer(BaseModel):
+    """A notice that was published, or was the current one already."""
+
+    digest: str
+    index: int
+    languages: list[str]
+
+
+class NoticeAnswer(BaseModel):
+    """A published notice; with `language`, its texts are in that one."""
+
+    digest: str
+    index: int
+    published_at: AwareDatetime
+    notice: dict[str, JsonValue] = Field(description="As published: see the notice format.")
+    language: str | None = None
+
+
+class HistoryItem(BaseModel):
+    """A decision, or a link to an anonymous subject, and what it left behind by purpose."""
+
+    index: int
+    kind: Literal["decision", "link"]
+    recorded_at: AwareDatetime
+    consents: dict[str, Outcome]
+    actor: str
+    linked: str | None = None
+    decided_at: AwareDatetime | None = None
+    notice: str | None = None
+    choices: dict[str, Literal["granted", "denied"]] | None = None
+    method: str | None = None
+    source: str | None = None
+    language: str | None = None
+    gpc: bool | None = None
+    evidence: str | None = None
+
+
+class HistoryAnswer(BaseModel):
+    """Every entry of a subject, oldest first."""
+
+    decisions: list[HistoryItem]
+
+
+class ConsentItem(BaseModel):
+    """The status of one purpose and what the gate says; without the rest where nobody chose."""
+
+    status: StatusName
+    allowed: bool
+    reason: ReasonName
+    purpose_version: int | None = None
+    since: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+    index: int | None = None
+    gpc: bool | None = None
+
+
+class ConsentsAnswer(BaseModel):
+    """Consents by purpose, as of the log at size `head`."""
+
+    consents: dict[str, ConsentItem]
+    head: int
+
+
+class TokenAnswer(BaseModel):
+    """A subject token."""
+
+    token: str
+    expires_at: AwareDatetime
+
+
+class AnonymousAnswer(TokenAnswer):
+    """An anonymous subject's handle and token."""
+
+    handle: str
+
+
+class ErasureAnswer(BaseModel):
+    """The certificate of an erasure: a C2SP signed note."""
+
+    certificate: str
+    index: int
+
+
+class LinkAnswer(BaseModel):
+    """What two linked subjects stand at; `unconfirmed` is what only the anonymous one granted."""
+
+    index: int
+    consents: dict[str, Outcome]
+    unconfirmed: list[str]
+
+
+class StoredAnswer(BaseModel):
+    """The fields that were stored, as `category.field`."""
+
+    stored: list[str]
+
+
+class ProfileItem(BaseModel):
+    """A profile as of the entry at `index`, or why the gate is closed."""
+
+    attributes: dict[str, dict[str, JsonValue]] | None = None
+    index: int | None = None
+    reason: ReasonName | None = None
+
+
+class ProfileAnswer(BaseModel):
+    """What a purpose may see of a profile."""
+
+    purpose: str
+    attributes: dict[str, dict[str, JsonValue]]
+    index: int | None
+
+
+class ProfilesAnswer(BaseModel):
+    """One item for each subject, in the order asked."""
+
+    purpose: str
+    profiles: list[ProfileItem]
+
+
+class NotedAnswer(BaseModel):
+    """How many uses were noted."""
+
+    noted: int
+
+
+class UseItem(BaseModel):
+    """One count of uses of one day."""
+
+    day: str = Field(json_schema_extra={"format": "date"})
+    purpose: str
+    feature: str
+    category: str
+    times: int
+    last: AwareDatetime
+
+
+class UsesAnswer(BaseModel):
+    """Uses by day, and in plain words."""
+
+    uses: list[UseItem]
+    sentences: list[str]
+
+
+class HeldAnswer(BaseModel):
+    """One field of a profile with what holds it."""
+
+    value: JsonValue
+    stored_at: AwareDatetime
+    derived_for: str | None
+    open_to: list[str]
+
+
+class WhoAnswer(BaseModel):
+    """Who this is about, as far as anything is held."""
+
+    external_id: str | None
+    ref: str | None
+    linked: list[str]
+
+
+class RecipientItem(BaseModel):
+    """Somebody who sees the data."""
+
+    name: str
+    role: str
+    country: str
+
+
+class PurposeItem(BaseModel):
+    """What the law wants said of a purpose."""
+
+    name: dict[str, str]
+    description: dict[str, str]
+    categories: list[str]
+    recipients: list[RecipientItem]
+    retention: str
+    validity: str
+
+
+class PersonalDataAnswer(BaseModel):
+    """Everything that is held about a subject."""
+
+    held: bool
+    made_at: AwareDatetime
+    subject: WhoAnswer
+    controller: dict[str, JsonValue] | None
+    consents: dict[str, ConsentItem]
+    history: list[HistoryItem]
+    notices: dict[str, dict[str, JsonValue]]
+    profile: dict[str, dict[str, HeldAnswer]]
+    purposes: dict[str, PurposeItem]
+    uses: list[UseItem]
+
+
+class InclusionAnswer(BaseModel):
+    """An RFC 9162 inclusion proof; hashes in base64."""
+
+    index: int
+    size: int
+    leaf_hash: Base64
+    proof: list[Base64]
+    root: Base64
+
+
+class ConsistencyAnswer(BaseModel):
+    """An RFC 9162 consistency proof; hashes in base64."""
+
+    old_size: int = Field(alias="from")
+    new_size: int = Field(alias="to")
+    proof: list[Base64]
+    old_root: Base64
+    new_root: Base64
+
+
+class StateAnswer(BaseModel):
+    """How the process is."""
+
+    status: Literal["ok", "ready"]
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def answers(
+    form: type[BaseModel], *problems: int, status: int = 200, links: Mapping[str, object] | None = None
+) -> Responses:
+    """Return the `responses` of a route that answers JSON of this form, or one of these problems.
+
+    What every route of its kind may answer need not be named: see `openapi`.
+    """
+    done: dict[str, Any] = {"model": form, "description": (form.__doc__ or "Done").strip()}
+    if links is not None:
+        done["links"] = dict(links)
+    return {status: done, **dict.fromkeys(problems, PROBLEM)}
+
+
+def media(description: str, forms: Mapping[str, Mapping[str, object]], *problems: int) -> Responses:
+    """Return the `responses` of a route that answers text or bytes; `forms` are schemas by media type."""
+    content = {name: {"schema": dict(schema)} for name, schema in forms.items()}
+    return {200: {"description": description, "content": content}, **dict.fromkeys(problems, PROBLEM)}
+
+
+def link(operation: str, **parameters: str) -> dict[str, Any]:
+    """Return an OpenAPI link to an operation with parameters taken from a request or its answer."""
+    return {"operationId": operation, "parameters": parameters}
