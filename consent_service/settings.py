@@ -117,6 +117,19 @@ class Settings(BaseSettings):
     stream_write_seconds: Annotated[float, Field(gt=0)] = Field(
         default=5.0, description="How long a stream's reader may take no bytes before it is cut off."
     )
+    nats_url: SecretStr | None = Field(
+        default=None,
+        description="NATS servers that `consent relay` publishes to: nats://…, tls://…; commas between them.",
+    )
+    nats_credentials: Path | None = Field(
+        default=None, description="The relay's NATS credentials file (.creds), where NATS asks for one."
+    )
+    nats_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=7, description="Days that NATS keeps entries for followers that come back."
+    )
+    nats_replicas: Annotated[int, Field(ge=1, le=5)] = Field(
+        default=1, description="Servers of a NATS cluster that keep each entry."
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Log level.")
     pool_size: Annotated[int, Field(ge=1, le=100)] = Field(
         default=8, description="Database connections kept open by one process."

@@ -13,6 +13,7 @@ from consent_service.cli import (
     ledger,
     notice,
     receipt,
+    relay,
     rotation,
     serve,
     subject,
@@ -40,6 +41,7 @@ app.add_typer(audit.app, name="audit")
 app.command("receipt")(receipt.receipt)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
+app.command("relay")(relay.relay)
 app.command("demo")(demo.demo)
 app.command("migrate")(serve.migrate_schema)
 

@@ -1,6 +1,7 @@
 """The stream over HTTP: every change, in order, resumable, from whichever process it was committed in."""
 
 import json
+from base64 import b64decode
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from consent_service.operations.link_subjects import LinkSubjects
 from consent_service.operations.manage_tenants import Role
+from consent_service.vault.relay_mac import relay_key
 from tests.builders import a_notice
 from tests.followers.following import Following, Place
 from tests.servers import ConsentServer
@@ -184,6 +186,19 @@ def test_only_a_backend_may_follow(place: Place, server: ConsentServer) -> None:
             statuses.append(following.status)
 
     assert statuses == [403, 401]
+
+
+def test_only_a_backend_gets_the_key_of_its_relay(place: Place, server: ConsentServer) -> None:
+    answers = {
+        role: httpx2.get(f"{server.url}/v1/relay", headers={"Authorization": f"Bearer {place.new_key(role)}"})
+        for role in (Role.BACKEND, Role.AUDITOR)
+    }
+
+    body = answers[Role.BACKEND].json()
+    assert (body["tenant"], body["log"]) == ("default", place.tenant.origin)
+    assert b64decode(body["key"]) == relay_key(place.tenant.reference_key)
+    assert answers[Role.BACKEND].headers["Cache-Control"] == "no-store"
+    assert answers[Role.AUDITOR].status_code == 403
 
 
 def test_a_snapshot_and_the_stream_after_it_are_everything(place: Place, server: ConsentServer) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
@@ -14,12 +15,14 @@ from starlette.types import Receive, Scope, Send
 from consent_service.api.answers import TEXT, media
 from consent_service.api.callers import Backend, Service, authenticate, require_role
 from consent_service.api.connection import connection_of
+from consent_service.api.hot_routes import JsonBytes
 from consent_service.errors import AccessDenied, ConsentToolkitError, InvalidInput
 from consent_service.followers.recipient import Recipient
 from consent_service.followers.stream import Streams
 from consent_service.operations.manage_tenants import Role
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Tenant
+from consent_service.vault.relay_mac import relay_key
 
 router = APIRouter(tags=["stream"])
 
@@ -101,6 +104,14 @@ async def get_snapshot(request: Request, caller: Backend) -> Response:
     pieces = streams.snapshots.read(caller.tenant)
     first = await anext(pieces)
     return StreamingResponse(_after(first, pieces), media_type="application/x-ndjson", headers=_UNSTORED)
+
+
+@router.get("/v1/relay", summary="How to follow over NATS", response_class=Response)
+def get_relay(caller: Backend) -> Response:
+    """Return the names under which this tenant's relay publishes, and the key of its messages' MACs."""
+    tenant = caller.tenant
+    key = b64encode(relay_key(tenant.reference_key)).decode("ascii")
+    return JsonBytes({"tenant": tenant.name, "log": tenant.origin, "key": key})
 
 
 async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
