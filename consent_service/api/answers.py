@@ -83,6 +83,14 @@ class ConsentsAnswer(BaseModel):
     head: int
 
 
+class RelayAnswer(BaseModel):
+    """What a follower needs of this tenant's relay: its names, and the key of its messages' MACs."""
+
+    tenant: str
+    log: str
+    key: Base64
+
+
 class TokenAnswer(BaseModel):
     """A subject token."""
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from consent_service.api.answers import TEXT, media
+from consent_service.api.answers import TEXT, RelayAnswer, answers, media
 from consent_service.api.callers import Backend, Service, authenticate, require_role
 from consent_service.api.connection import connection_of
 from consent_service.api.hot_routes import JsonBytes
@@ -106,7 +106,7 @@ async def get_snapshot(request: Request, caller: Backend) -> Response:
     return StreamingResponse(_after(first, pieces), media_type="application/x-ndjson", headers=_UNSTORED)
 
 
-@router.get("/v1/relay", summary="How to follow over NATS", response_class=Response)
+@router.get("/v1/relay", summary="How to follow over NATS", responses=answers(RelayAnswer))
 def get_relay(caller: Backend) -> Response:
     """Return the names under which this tenant's relay publishes, and the key of its messages' MACs."""
     tenant = caller.tenant
