@@ -33,6 +33,23 @@ BROKEN_SEALS = Counter("consent_broken_seals", "Sealed bytes that did not open."
 USES = Counter("consent_uses", "Uses of profiles by outcome: stored or dropped.", ("outcome",))
 KEEPER_RUNS = Counter("consent_keeper_runs", "Rounds of housekeeping by outcome.", ("outcome",))
 SWEPT = Counter("consent_swept_rows", "Rows deleted because their grace or retention was over.")
+COSIGN_REQUESTS = Counter(
+    "consent_cosign_requests",
+    "Checkpoints sent to witnesses by outcome: cosigned, conflict, refused, invalid or unreachable.",
+    ("witness", "outcome"),
+)
+COSIGN_LAG = Gauge(
+    "consent_cosign_lag_entries",
+    "Entries of the ledgers that a witness has not cosigned, as of the last round.",
+    ("witness",),
+    multiprocess_mode="mostrecent",
+)
+COSIGNED_AT = Gauge(
+    "consent_cosigned_timestamp_seconds",
+    "When a witness last cosigned a checkpoint.",
+    ("witness",),
+    multiprocess_mode="mostrecent",
+)
 WAITING = Gauge("consent_committer_waiting", "Requests waiting to be committed.", multiprocess_mode="livesum")
 STREAM_SUBSCRIBERS = Gauge("consent_stream_subscribers", "Open streams.", multiprocess_mode="livesum")
 STREAM_CUT = Counter(

@@ -130,6 +130,13 @@ class Settings(BaseSettings):
     nats_replicas: Annotated[int, Field(ge=1, le=5)] = Field(
         default=1, description="Servers of a NATS cluster that keep each entry."
     )
+    witnesses: Path | None = Field(
+        default=None,
+        description="File (C2SP tlog-policy) of the witnesses that cosign checkpoints and where they are.",
+    )
+    cosign_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=10.0, description="Seconds between two checkpoints that are sent to the witnesses, about."
+    )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Log level.")
     pool_size: Annotated[int, Field(ge=1, le=100)] = Field(
         default=8, description="Database connections kept open by one process."

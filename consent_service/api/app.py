@@ -31,6 +31,7 @@ from consent_service.api.routers import (
 )
 from consent_service.followers.keeper import Keeper
 from consent_service.followers.stream import Streams
+from consent_service.followers.witnesses import Witnesses
 from consent_service.observability import configure_logging
 from consent_service.operations.deployment import Clock, utc_now
 from consent_service.operations.service import ConsentService
@@ -78,9 +79,11 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         app.state.streams = Streams(service)
         service.committer.when_committed = app.state.streams.wake
         keeper = Keeper(service)
+        witnesses = Witnesses(service.deployment)
         try:
             yield
         finally:
+            await run_in_threadpool(witnesses.close)
             await run_in_threadpool(keeper.close)
             await run_in_threadpool(app.state.streams.close)
             await run_in_threadpool(service.close)

@@ -25,7 +25,7 @@ from consent_service.cli.output import (
 from consent_service.errors import InvalidInput
 from consent_service.operations.export_audit import AuditRequest, export_audit
 from consent_service.operations.parquet_views import verify_parquet
-from consent_service.verifier.verify import Fault, Pack, printable, verify_pack
+from consent_service.verifier.verify import Fault, Pack, policy_of, printable, verify_pack
 
 app = typer.Typer(help="Packs that an auditor checks without us.", no_args_is_help=True)
 PackFile = Annotated[Path, typer.Argument(help="Audit pack, see docs/reference/audit-pack.md.")]
@@ -96,9 +96,20 @@ def verify(
         str | None, typer.Option("--key", help="The log's key as you know it: name+id+base64, or a file.")
     ] = None,
     previous: Annotated[Path | None, typer.Option("--previous", help="An older pack to compare.")] = None,
+    witness: Annotated[
+        list[str] | None, typer.Option("--witness", help="Key of a witness who has to have cosigned; repeat.")
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="File of the witnesses and their quorum (C2SP tlog-policy)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a pack offline: every signature, leaf, record, chain and status; exit code 1 on a fault."""
+    try:
+        asked = policy_of(witness or (), policy)
+    except (ValueError, OSError) as error:
+        raise InvalidInput(f"These are no witnesses: {printable(error)}.") from None
     try:
         with Progress(*_COLUMNS, console=complaints, transient=True) as bar:
             task = bar.add_task("verifying", total=None)
@@ -106,6 +117,7 @@ def verify(
                 file,
                 vkey=_key(key),
                 previous=previous,
+                policy=asked,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         result = verify_parquet(file, result)

@@ -1,6 +1,8 @@
 """`consent ledger`: verify the ledger from what is stored."""
 
 import base64
+from dataclasses import asdict
+from datetime import UTC, datetime
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,8 +18,9 @@ from consent_service.cli.output import (
     reporting_errors,
     settings_with,
 )
-from consent_service.errors import LedgerCorrupt
+from consent_service.errors import LedgerCorrupt, UnknownEntry
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.read_cosigned import read_cosigned_checkpoint, witness_statuses
 from consent_service.operations.tenant import Tenant
 from consent_service.operations.verify_ledger import VerifiedLedger, verify_ledger
 
@@ -48,14 +51,49 @@ def verify(*, tenant: TenantName = None, as_json: AsJson = False, database_url: 
             "subjects": verified.subjects,
             "erased": verified.erased,
             "checkpoints": verified.checkpoints,
+            "cosignatures": verified.cosignatures,
+            "cosigned_size": verified.cosigned_size,
             "vkey": owner.signer.vkey,
         },
         as_json=as_json,
         text=(
             f"Verified: {verified.size} entries of {verified.subjects} subjects, {verified.erased} erased,\n"
-            f"{verified.checkpoints} checkpoints of {owner.origin}\nroot {root}"
+            f"{verified.checkpoints} checkpoints of {owner.origin}, {verified.cosignatures} cosignatures, "
+            f"witnessed up to entry {verified.cosigned_size}\nroot {root}"
         ),
     )
+
+
+@app.command("witnesses")
+@reporting_errors
+def witnesses(
+    *, tenant: TenantName = None, as_json: AsJson = False, database_url: DatabaseUrl = None
+) -> None:
+    """Show how far each witness of CONSENT_WITNESSES has followed; exit code 1 if no quorum cosigned yet."""
+    settings = settings_with(database_url)
+    with opened(settings) as deployment:
+        owner = deployment.tenant_named(tenant or settings.tenant)
+        statuses = witness_statuses(deployment, owner)
+        try:
+            note = read_cosigned_checkpoint(deployment, owner).decode()
+        except UnknownEntry:
+            note = None
+    size = 0 if note is None else int(note.split("\n", 2)[1])
+    lines = [
+        f"{each.name}: {each.size} entries, {each.lag} behind, last "
+        + ("never" if each.cosigned_at is None else datetime.fromtimestamp(each.cosigned_at, UTC).isoformat())
+        for each in statuses
+    ]
+    document = {
+        "tenant": owner.name,
+        "cosigned_size": size,
+        "checkpoint": note,
+        "witnesses": [asdict(each) for each in statuses],
+    }
+    text = "\n".join([*lines, f"A quorum cosigned {size} entries." if note else "No quorum cosigned yet."])
+    answer(document, as_json=as_json, text=text)
+    if note is None:
+        raise typer.Exit(FAILED)
 
 
 def _with_progress(deployment: Deployment, tenant: Tenant) -> VerifiedLedger:

@@ -5,6 +5,7 @@ checkpoint text, under a key whose vkey has type 0x04.
 """
 
 import struct
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Self
 
@@ -88,13 +89,22 @@ class CosignatureVerifier:
             raise InvalidNote("The witness's key has an id that is not its own.")
         return cls(name, key[1:])
 
-    def seen_at(self, note: bytes) -> int:
-        """Return the POSIX second in which this witness cosigned; raise `InvalidNote` if it did not."""
-        text = text_of(note)
+    def signed(self, note: bytes) -> bool:
+        """Say whether a signature line has this witness's name and key id, whatever it is worth."""
+        return any(self._is_mine(encoded) for encoded in self._under_its_name(note, text_of(note)))
+
+    def _under_its_name(self, note: bytes, text: str) -> Iterator[str]:
         for line in note.decode()[len(text) + 1 :].split("\n"):
             mark, _, rest = line.partition(" ")
             name, _, encoded = rest.partition(" ")
-            if mark == _MARK and name == self.name and self._is_mine(encoded):
+            if mark == _MARK and name == self.name:
+                yield encoded
+
+    def seen_at(self, note: bytes) -> int:
+        """Return the POSIX second in which this witness cosigned; raise `InvalidNote` if it did not."""
+        text = text_of(note)
+        for encoded in self._under_its_name(note, text):
+            if self._is_mine(encoded):
                 _, timestamp, signature = _SIGNATURE.unpack(decode_base64(encoded))
                 return self._verified(text, timestamp, signature)
         raise InvalidNote(f"The witness {self.name} did not cosign this checkpoint.")

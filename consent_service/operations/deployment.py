@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from consent_service.domain.subject import TenantName
-from consent_service.errors import ConsentToolkitError, UnknownTenant
+from consent_service.errors import ConfigurationError, ConsentToolkitError, UnknownTenant
 from consent_service.keystores.keystore import epoch_location, open_keystore
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.tenant import Roots, Tenant, open_tenant
@@ -18,6 +18,7 @@ from consent_service.storage.schema import require_schema
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.tenant_store import StoredTenant, list_tenants, wrapped_keys
 from consent_service.storage.vault_store import key_versions, tenant_keys
+from consent_service.verifier.verify import Policy, policy_of
 
 Clock = Callable[[], datetime]
 
@@ -38,6 +39,15 @@ def _open_roots(settings: Settings, *, create: bool) -> Roots:
     return Roots(lasting=lasting, epoch=epoch, signing_inside=settings.signing_in_keystore)
 
 
+def _open_policy(settings: Settings) -> Policy | None:
+    try:
+        return policy_of((), settings.witnesses) if settings.witnesses else None
+    except OSError as error:
+        raise ConfigurationError(f"CONSENT_WITNESSES cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ConfigurationError(f"CONSENT_WITNESSES names no witnesses: {error}.") from None
+
+
 def utc_now() -> datetime:
     """Return the time in UTC to the millisecond, the resolution of the ledger."""
     now = datetime.now(UTC)
@@ -45,13 +55,24 @@ def utc_now() -> datetime:
 
 
 class Deployment:
-    """Database, keystore and the tenants they hold. Safe to share between threads."""
+    """Database, keystore and the tenants they hold. Safe to share between threads.
 
-    def __init__(self, settings: Settings, database: Database, roots: Roots, clock: Clock = utc_now) -> None:
+    `policy` says which witnesses cosign the checkpoints of its logs, if any do.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        roots: Roots,
+        clock: Clock = utc_now,
+        policy: Policy | None = None,
+    ) -> None:
         self.settings = settings
         self.database = database
         self.roots = roots
         self.clock = clock
+        self.policy = policy
         self._lock = threading.Lock()
         self._tenants: dict[int, Tenant] = {}
         self._books: dict[int, NoticeBook] = {}
@@ -63,13 +84,14 @@ class Deployment:
         A key file is made only for a database without a tenant: a lost one must be restored, not replaced.
         Raises `WrongKey`, `KeyFileMissing`, `SchemaMismatch` or `DatabaseUnavailable`.
         """
+        policy = _open_policy(settings)
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = Database(settings.resolved_database_url.get_secret_value(), pool_size=settings.pool_size)
         require_schema(database)
         with database.reading() as connection:
             first_start = not list_tenants(connection)
         try:
-            deployment = cls(settings, database, _open_roots(settings, create=first_start), clock)
+            deployment = cls(settings, database, _open_roots(settings, create=first_start), clock, policy)
         except ConsentToolkitError:
             database.close()
             raise

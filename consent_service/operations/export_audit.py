@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
+from itertools import groupby
 
 from consent_service.errors import InvalidInput, UnknownSubject
 from consent_service.ledger.canonical import JsonValue, canonical_json
@@ -25,7 +26,9 @@ from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import NoticeBook
 from consent_service.operations.pack_file import PackFile
 from consent_service.operations.parquet_views import parquet_members
+from consent_service.operations.read_cosigned import last_quorum, quorum, with_cosignatures
 from consent_service.operations.tenant import Subject, Tenant
+from consent_service.storage.cosignature_store import last_cosignature, stream_cosignatures
 from consent_service.storage.ledger_store import (
     StoredEntry,
     covering_checkpoint,
@@ -113,11 +116,15 @@ class _Export:
         progress: Progress,
     ) -> None:
         self._scope, self._tenant, self._progress = scope, tenant, progress
+        self._policy = deployment.policy
         self._made_at = deployment.clock()
         self._head = read_head(scope)
         self._book: NoticeBook = deployment.book(scope, self._head)
         self._subject_ids = self._find(request.subject)
+        self._seen = last_cosignature(scope)
         self._first, self._last = self._range(request)
+        if self._subject_ids is not None:
+            self._last = self._witnessed(self._subject_ids) or self._last
         self._since = self._checked_since(request.since)
         self._tally = _Tally(
             kinds=dict.fromkeys([kind.value for kind in Kind], 0),
@@ -148,6 +155,12 @@ class _Export:
         if stop == self._head.size:
             return first, self._opened(self._head.checkpoint)
         return first, self._opened(covering_checkpoint(self._scope, max(0, stop - 1)))
+
+    def _witnessed(self, subject_ids: list[int]) -> Checkpoint | None:
+        """Return the largest checkpoint that witnesses saw, if it covers every entry of these subjects."""
+        indexes = [record.index for each in subject_ids for record in subject_records(self._scope, each)]
+        found = last_quorum(self._scope, self._policy, least=max(indexes, default=0) + 1, seen=self._seen)
+        return None if found is None else self._opened(found[1])
 
     def _index_at(self, moment: datetime) -> int:
         """Return the index of the first entry recorded at `moment` or later."""
@@ -251,9 +264,13 @@ class _Export:
         yield from self._views("000000", table, 0, [])
 
     def _checkpoints(self) -> Iterator[bytes]:
-        """Yield the last checkpoint of every block, both ends' and those under which a key was replaced."""
+        """Yield the last checkpoint of every block, the last one that witnesses saw, and some more.
+
+        These are both ends' and those under which a key was replaced.
+        """
         ends = {self._first.size, self._last.size} if self._last.size else set()
         ends |= {self._opened(covering_checkpoint(self._scope, index)).size for index in self._handoffs}
+        ends |= self._cosigned_sizes()
         held: tuple[int, bytes] | None = None
         with closing(stream_checkpoints(self._scope)) as checkpoints:
             for size, note in checkpoints:
@@ -261,10 +278,28 @@ class _Export:
                     continue
                 block = (size - 1) // _CHECKPOINT_BLOCK
                 if held is not None and ((held[0] - 1) // _CHECKPOINT_BLOCK != block or held[0] in ends):
-                    yield _checkpoint_line(held[1])
+                    yield self._checkpoint_line(*held)
                 held = (size, note)
         if held is not None:
-            yield _checkpoint_line(held[1])
+            yield self._checkpoint_line(*held)
+
+    def _cosigned_sizes(self) -> set[int]:
+        """Return the size of the best witnessed checkpoint in every block: a quorum, most witnesses, last."""
+        best: dict[int, tuple[bool, int, int]] = {}
+        above, most = self._first.size - 1, self._last.size
+        with closing(
+            stream_cosignatures(self._scope, above=above, most=most, seen=self._seen)
+        ) as cosignatures:
+            for size, group in groupby(cosignatures, key=lambda each: each.size):
+                there = list(group)
+                rank = quorum(self._policy, there), len(there), size
+                block = (size - 1) // _CHECKPOINT_BLOCK
+                best[block] = max(rank, best.get(block, rank))
+        return {size for _, _, size in best.values()}
+
+    def _checkpoint_line(self, size: int, note: bytes) -> bytes:
+        note = with_cosignatures(self._scope, size, note, seen=self._seen)
+        return canonical_json({"note": note.decode()}) + b"\n"
 
     def _subtree(self) -> SubtreeHash:
         return subtree_reader(
@@ -322,10 +357,6 @@ def _peaks(size: int, subtree: SubtreeHash) -> list[bytes]:
             peaks.append(subtree(level, start >> level))
             start += 1 << level
     return peaks
-
-
-def _checkpoint_line(note: bytes) -> bytes:
-    return canonical_json({"note": note.decode()}) + b"\n"
 
 
 def _text(data: bytes) -> str:

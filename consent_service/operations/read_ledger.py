@@ -6,6 +6,7 @@ from consent_service.errors import InvalidInput, UnknownEntry
 from consent_service.ledger.merkle import consistency_proof, inclusion_proof, tree_root
 from consent_service.ledger.tiles import TilePath, subtree_reader
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.read_cosigned import with_cosignatures
 from consent_service.operations.tenant import Tenant
 from consent_service.storage.ledger_store import read_bundle, read_head, read_tile
 from consent_service.storage.scope import TenantScope
@@ -36,9 +37,10 @@ class ConsistencyProof:
 
 
 def read_checkpoint(deployment: Deployment, tenant: Tenant) -> bytes:
-    """Return the latest signed checkpoint (C2SP tlog-checkpoint)."""
+    """Return the latest signed checkpoint (C2SP tlog-checkpoint), with the cosignatures it has so far."""
     with deployment.reading(tenant) as scope:
-        return read_head(scope).checkpoint
+        head = read_head(scope)
+        return with_cosignatures(scope, head.size, head.checkpoint)
 
 
 def read_tile_at(deployment: Deployment, tenant: Tenant, path: TilePath) -> bytes:

@@ -14,6 +14,7 @@ from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
 from consent_service.ledger.record import DecisionRecord, decode_record
 from consent_service.ledger.tiles import subtree_reader
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.read_cosigned import last_quorum, with_cosignatures
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.settings import Settings
 from consent_service.storage.ledger_store import read_head, read_leaves, read_record, read_tile
@@ -42,11 +43,16 @@ def read_receipt(
         if not isinstance(record, DecisionRecord):
             raise UnknownEntry(f"Only decisions have receipts: index {index} is none.")
         published = deployment.book(scope, head).find(record.decision.notice)
-        subtree = subtree_reader(head.size, lambda level, n, width: read_tile(scope, level, n, width))
+        # What witnesses saw proves more than what only we signed, as soon as it covers the entry.
+        size, checkpoint = last_quorum(scope, deployment.policy, least=index + 1) or (
+            head.size,
+            with_cosignatures(scope, head.size, head.checkpoint),
+        )
+        subtree = subtree_reader(size, lambda level, n, width: read_tile(scope, level, n, width))
         proof = TlogProof(
             index=index,
-            hashes=tuple(inclusion_proof(index, head.size, subtree)),
-            checkpoint=head.checkpoint,
+            hashes=tuple(inclusion_proof(index, size, subtree)),
+            checkpoint=checkpoint,
         )
         leaf = read_leaves(scope, index, index + 1)[0]
     evidence = Evidence(

@@ -9,7 +9,8 @@ Everything is derived anew, in one snapshot and constant memory, by the code tha
 (5) every notice is the document that its entry names, at the time and after the notice that it says;
 (6) every subject's records form one chain (`prev`), and each derived status follows from those before;
 (7) the projection is what the records add up to, in the row of the subject that they name;
-(8) as many records are missing as the erasures in the log say they destroyed.
+(8) as many records are missing as the erasures in the log say they destroyed;
+(9) every cosignature is its witness's, on the checkpoint of its size.
 
 A fault that lies in no single entry (a checkpoint, the head, the projection) is named by the last entry it
 speaks for.
@@ -17,28 +18,38 @@ speaks for.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-from consent_service.errors import InvalidInput, LedgerCorrupt
+from consent_service.errors import EvidenceError, InvalidInput, LedgerCorrupt
 from consent_service.ledger.record import NoticeRecord
+from consent_service.operations.collect_cosignatures import verify_cosignature
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import NoticeBook, extend_book
+from consent_service.operations.read_cosigned import last_quorum
 from consent_service.operations.tenant import Tenant
 from consent_service.operations.verify_chains import ChainVerifier
 from consent_service.operations.verify_log import LogVerifier, Progress
+from consent_service.storage.cosignature_store import checkpoint_at, stream_cosignatures
 from consent_service.storage.ledger_store import read_head
 from consent_service.storage.notice_store import StoredNotice, notices_after
+from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import to_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedLedger:
-    """What was verified: `root` over `size` entries, of which `erased` have no record any more."""
+    """What was verified: `root` over `size` entries, of which `erased` have no record any more.
+
+    `cosigned_size` is that of the largest checkpoint with a quorum of witnesses, 0 if there is none.
+    """
 
     size: int
     root: bytes
     checkpoint: bytes
     checkpoints: int
+    cosignatures: int
+    cosigned_size: int
     erased: int
     subjects: int
 
@@ -66,9 +77,25 @@ def verify_ledger(
             root=log.tail.frontier.root(),
             checkpoint=log.head.checkpoint,
             checkpoints=log.checkpoints,
+            cosignatures=_verified_cosignatures(scope, tenant),
+            cosigned_size=(last_quorum(scope, deployment.policy) or (0, b""))[0],
             erased=log.erased,
             subjects=chains.subjects,
         )
+
+
+def _verified_cosignatures(scope: TenantScope, tenant: Tenant) -> int:
+    """Step (9)."""
+    count = 0
+    with closing(stream_cosignatures(scope)) as cosignatures:
+        for cosignature in cosignatures:
+            try:
+                verify_cosignature(checkpoint_at(scope, cosignature.size), cosignature, tenant)
+            except EvidenceError as error:
+                last = max(0, cosignature.size - 1)
+                raise LedgerCorrupt(f"A cosignature does not verify: {error}", index=last) from error
+            count += 1
+    return count
 
 
 def _verified_notices(stored: Sequence[StoredNotice], log: LogVerifier) -> NoticeBook:

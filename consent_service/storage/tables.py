@@ -125,6 +125,22 @@ class CheckpointRow(SQLModel, table=True):
     note: bytes = Field(sa_type=Bytes)
 
 
+class CosignatureRow(SQLModel, table=True):
+    """A witness's cosignature on the checkpoint of this size: its vkey and the signature line, verbatim.
+
+    `n` counts the cosignatures of a log: a reader that names the last one it saw sees those before again.
+    """
+
+    __tablename__ = "cosignature"
+    __table_args__ = (Index(None, "tenant_id", "size"), Index(None, "tenant_id", "n"))
+    tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
+    vkey: str = Field(primary_key=True, sa_type=Text)
+    size: int = Field(primary_key=True, sa_type=BigInteger)
+    n: int = Field(sa_type=BigInteger)
+    line: str = Field(sa_type=Text)
+    cosigned_at: int = Field(sa_type=BigInteger)
+
+
 class NoticeRow(SQLModel, table=True):
     """A published notice: its canonical JSON, verbatim."""
 

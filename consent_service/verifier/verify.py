@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Verify an audit pack of the Consent Toolkit offline. Needs Python 3.11 and the package `cryptography`.
 
-    python verify.py PACK.zip [--key VKEY] [--previous OLDER.zip]
+    python verify.py PACK.zip [--key VKEY] [--previous OLDER.zip] [--witness VKEY]… [--policy FILE]
 
 Exit code 0: everything below holds. 1: something does not; the first fault is named. 2: no pack to read.
 Without --key the pack is checked against the key that it names itself: that shows that it agrees with itself,
 not who made it. Take the key (`name+id+base64`) from somewhere else, such as an older pack or a witness.
 
  (1) container    the ZIP holds the members of the manifest in their order, each byte for byte, nothing else
- (2) manifest     is signed by the log's key, as is every checkpoint
+ (2) manifest     is signed by the log's key, as is every checkpoint; the witnesses that you name cosigned one
  (3) notices      the words are those that their digest names
  (4) entries      every leaf is canonical, of this log, at the next index
  (5) commitments  every leaf commits to the record beside it, unless that was erased
@@ -18,8 +18,9 @@ not who made it. Take the key (`name+id+base64`) from somewhere else, such as an
  (9) views        the CSV tables say what the records say
 (10) counts       are those of the manifest; every missing record is one that an erasure destroyed
 
-Formats: RFC 9162 (Merkle tree), RFC 8785 (canonical JSON), C2SP signed-note and tlog-checkpoint, and the page
-audit-pack.md of the toolkit. Nothing is written, nothing is extracted, nothing is fetched.
+Formats: RFC 9162 (Merkle tree), RFC 8785 (canonical JSON), C2SP signed-note, tlog-checkpoint,
+tlog-cosignature, tlog-policy, and the page audit-pack.md of the toolkit. Nothing is written, extracted or
+fetched.
 """
 
 import base64
@@ -31,7 +32,7 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -267,11 +268,15 @@ def decoded(text: str, size: int | None = None) -> bytes:
 
 
 def parse_vkey(vkey: str) -> tuple[str, bytes, Ed25519PublicKey]:
-    """Return name, key id and key of a C2SP vkey; raise ValueError."""
+    """Return name, key id and key of a log's C2SP vkey; raise ValueError."""
+    return _parse_key(vkey, 1)
+
+
+def _parse_key(vkey: str, kind: int) -> tuple[str, bytes, Ed25519PublicKey]:
     name, stated, encoded = vkey.split("+", 2)
     key = decoded(encoded, 33)
     key_id = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
-    if key[0] != 1 or key_id.hex() != stated or not name:
+    if key[0] != kind or key_id.hex() != stated or not name:
         raise ValueError("not an Ed25519 verifier key")
     return name, key_id, Ed25519PublicKey.from_public_bytes(key[1:])
 
@@ -306,6 +311,140 @@ def open_checkpoint(note: str, vkey: str, origin: str) -> Checkpoint:
     if lines[0] != origin or not re.fullmatch(r"0|[1-9]\d{0,18}", lines[1], re.ASCII):
         raise ValueError("a checkpoint of another log")
     return origin, int(lines[1]), decoded(lines[2], 32)
+
+
+# --- cosignatures ------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"[1-9]\d{0,2}", re.ASCII)
+_POLICY_TEXT = re.compile(r"[\t\n\x20-\x7e\x80-\U0010ffff]*")
+
+
+def parse_witness_key(vkey: str) -> tuple[str, bytes, Ed25519PublicKey]:
+    """Return name, key id and key of a witness's vkey (C2SP tlog-cosignature); raise ValueError."""
+    return _parse_key(vkey, 4)
+
+
+def cosigned_at(note: str, vkey: str) -> int | None:
+    """Return the POSIX second in which this witness cosigned a checkpoint, or `None` if it did not.
+
+    Raises ValueError for a cosignature under its name and key id that does not verify.
+    """
+    name, key_id, key = parse_witness_key(vkey)
+    text, separator, signatures = note.rpartition("\n\n")
+    if not separator or not signatures.endswith("\n"):
+        raise ValueError("not a signed note")
+    latest = None
+    for line in signatures[:-1].split("\n"):
+        mark, signer, encoded = line.split(" ")
+        data = decoded(encoded)
+        if mark != "\N{EM DASH}" or signer != name or data[:4] != key_id:
+            continue
+        seconds = int.from_bytes(data[4:12], "big")
+        try:
+            key.verify(data[12:], f"cosignature/v1\ntime {seconds}\n{text}\n".encode())
+        except InvalidSignature:
+            raise ValueError(f"the cosignature of {name} does not verify") from None
+        if seconds >= 1 << 63:
+            raise ValueError("the time of a cosignature is beyond 2^63 - 1")
+        latest = seconds if latest is None else max(seconds, latest)
+    return latest
+
+
+class Policy:
+    """Whose cosignatures a checkpoint needs (C2SP tlog-policy); raise ValueError for anything else.
+
+    `witnesses` are vkeys by their name in the policy, `addresses` where it gives one.
+    """
+
+    def __init__(self, text: str) -> None:
+        if not _POLICY_TEXT.fullmatch(text):
+            raise ValueError("a policy has no control characters but tabs and line feeds")
+        self.witnesses: dict[str, str] = {}
+        self.addresses: dict[str, str] = {}
+        self._groups: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._quorum: str | None = None
+        self._members: set[str] = set()
+        self._logs: set[bytes] = set()
+        for number, line in enumerate(text.split("\n"), start=1):
+            words = re.split(r"[ \t]+", line.strip(" \t"))
+            if words[0] and not words[0].startswith("#"):
+                try:
+                    self._read(words[0], words[1:])
+                except (ValueError, LookupError) as error:
+                    raise ValueError(f"line {number} of the policy: {_reason(error)}") from None
+        if self._quorum is None:
+            raise ValueError("a policy has a quorum line")
+
+    @classmethod
+    def all_of(cls, vkeys: Sequence[str]) -> Self:
+        """Return the policy that every one of these witnesses cosigns."""
+        lines = [f"witness w{number} {vkey}" for number, vkey in enumerate(vkeys)]
+        names = " ".join(f"w{number}" for number in range(len(vkeys)))
+        return cls("\n".join([*lines, f"group g all {names}", "quorum g"]) if vkeys else "quorum none")
+
+    def _read(self, keyword: str, words: list[str]) -> None:
+        if keyword == "log" and len(words) in {1, 2}:
+            key = parse_vkey(words[0])[2].public_bytes_raw()
+            if key in self._logs:
+                raise ValueError("the key of a log is there twice")
+            self._logs.add(key)
+        elif keyword == "witness" and len(words) in {2, 3}:
+            self._witness(words[0], words[1], words[2:])
+        elif keyword == "group" and len(words) > 2:
+            self._group(words[0], words[1], words[2:])
+        elif keyword == "quorum" and len(words) == 1 and self._quorum is None:
+            if words[0] != "none":
+                self._require_defined(words[0])
+            self._quorum = words[0]
+        else:
+            raise ValueError("not a line of a policy")
+
+    def _witness(self, name: str, vkey: str, address: list[str]) -> None:
+        self._require_new(name)
+        key = parse_witness_key(vkey)[2].public_bytes_raw()
+        if key in {parse_witness_key(other)[2].public_bytes_raw() for other in self.witnesses.values()}:
+            raise ValueError("the key of a witness is there twice")
+        self.witnesses[name] = vkey
+        if address:
+            self.addresses[name] = address[0]
+
+    def _group(self, name: str, wanted: str, members: list[str]) -> None:
+        self._require_new(name)
+        for member in members:
+            self._require_defined(member)
+            if member in self._members:
+                raise ValueError(f"{printable(member)} is a member twice")
+            self._members.add(member)
+        if wanted not in {"any", "all"} and not _NUMBER.fullmatch(wanted):
+            raise ValueError("a group needs any, all or a number of its members")
+        least = {"any": 1, "all": len(members)}.get(wanted) or int(wanted)
+        if least > len(members):
+            raise ValueError("a group needs more members than it has")
+        self._groups[name] = least, tuple(members)
+
+    def _require_new(self, name: str) -> None:
+        if name == "none" or name in self.witnesses or name in self._groups:
+            raise ValueError(f"the name {printable(name)} is taken")
+
+    def _require_defined(self, name: str) -> None:
+        if name not in self.witnesses and name not in self._groups:
+            raise ValueError(f"nothing above is named {printable(name)}")
+
+    def satisfied(self, names: Collection[str]) -> bool:
+        """Say whether these witnesses, by their names in the policy, are a quorum."""
+        held = set(names)
+        for group, (least, members) in self._groups.items():  # each refers only to names before it
+            if sum(member in held for member in members) >= least:
+                held.add(group)
+        return self._quorum == "none" or self._quorum in held
+
+    def seen(self, note: str) -> dict[str, int]:
+        """Return who cosigned a checkpoint, and when (POSIX seconds).
+
+        Raises ValueError where one of these witnesses' cosignatures does not verify.
+        """
+        times = {name: cosigned_at(note, vkey) for name, vkey in self.witnesses.items()}
+        return {name: time for name, time in times.items() if time is not None}
 
 
 # --- (6) the Merkle tree (RFC 9162, section 2.1) ------------------------------------------------------------
@@ -611,8 +750,12 @@ Progress = Callable[[int, int], None]
 class Verification:
     """One run over one pack. `counts` says what was checked, `remarks` what could not be."""
 
-    def __init__(self, pack: Pack, vkey: str | None, progress: Progress) -> None:
-        self.pack, self.progress = pack, progress
+    def __init__(
+        self, pack: Pack, vkey: str | None, progress: Progress, policy: Policy | None = None
+    ) -> None:
+        self.pack, self.progress, self.policy = pack, progress, policy
+        self.cosigned: tuple[int, dict[str, int]] | None = None
+        self._unread = 0
         self.pinned = vkey
         self.counts: dict[str, int] = dict.fromkeys(
             ("members", "checkpoints", "notices", "entries", "records", "erased", "statuses", "subjects"), 0
@@ -705,6 +848,7 @@ class Verification:
             else:
                 self._run_range()
             self._check_keys()
+            self._check_cosigned()
             self._check_counts()
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Fault(
@@ -776,11 +920,42 @@ class Verification:
             due.append((size, root))
             self.signers.append((size, signers))
             self.counts["checkpoints"] += 1
+            self._cosignatures(number, size, json.loads(line)["note"], len(signers))
         sizes = [size for size, _ in due]
         wanted = {self.manifest["from"], self.manifest["to"]} - {0}
         if not wanted <= set(sizes) or any((size or 0) < self.manifest["from"] for size in sizes):
             raise Fault("checkpoints", "checkpoints.ndjson", "none is signed over the beginning or the end")
         return [*due, (None, b"")]
+
+    def _cosignatures(self, number: int, size: int, note: str, signers: int) -> None:
+        """Check who cosigned a checkpoint, and remember the last one that has a quorum."""
+        if self.policy is None:
+            self._unread += note.rpartition("\n\n")[2].count("\n") - signers
+            return
+        try:
+            seen = self.policy.seen(note)
+        except ValueError as error:
+            raise Fault("cosignatures", f"line {number}", _reason(error)) from None
+        self.counts["cosignatures"] = self.counts.get("cosignatures", 0) + len(seen)
+        if seen and self.policy.satisfied(seen):
+            self.cosigned = size, seen
+
+    def _check_cosigned(self) -> None:
+        """Check that witnesses saw what the pack ends with, or say from where on they did not."""
+        end = self.manifest["to"]
+        if self.policy is None and self._unread:
+            self.remarks.append(f"No witness was named: {self._unread} cosignatures were not checked.")
+        if self.policy is None or self.policy.satisfied(()):
+            return
+        whole = self.manifest["mode"] == "range"  # only then every checkpoint is one of the leaves
+        if self.cosigned is None or not (whole or self.cosigned[0] == end):
+            message = "no checkpoint has the cosignatures that you ask for"
+            raise Fault("cosignatures", "checkpoints.ndjson", message)
+        if self.cosigned[0] < end:
+            self.remarks.append(
+                f"Witnesses cosigned {self.cosigned[0]} entries: that those from there to {end} are the only "
+                "ones is the log's word."
+            )
 
     def _signed(self, note: str) -> tuple[int, bytes, set[str]]:
         """Return size and root of a checkpoint, and which of the log's keys signed it: at least one."""
@@ -1047,14 +1222,16 @@ def verify_pack(
     *,
     vkey: str | None = None,
     previous: Path | None = None,
+    policy: Policy | None = None,
     progress: Progress = lambda _d, _t: None,
 ) -> dict[str, Any]:
     """Return what was verified; raise `Fault` at the first thing that does not hold, or OSError.
 
-    `previous` is an older pack of the same log: the newer one has to continue it.
+    `previous` is an older pack of the same log: the newer one has to continue it. With a `policy`, its
+    witnesses have to have cosigned a checkpoint of the pack.
     """
     with Pack(path) as pack:
-        run = Verification(pack, vkey, progress)
+        run = Verification(pack, vkey, progress, policy)
         older = None if previous is None else _older(previous, run)
         run.run()
         if older is not None:
@@ -1072,6 +1249,7 @@ def verify_pack(
             "root": run.manifest["root"],
             "from": run.manifest["from"],
             "made_at": run.manifest["made_at"],
+            "cosigned": run.cosigned and {"size": run.cosigned[0], "witnesses": run.cosigned[1]},
             "checked": run.counts,
             "remarks": run.remarks,
         }
@@ -1107,28 +1285,39 @@ def _compare(older: dict[str, Any], newer: Verification) -> None:
         )
 
 
+def policy_of(vkeys: Sequence[str], file: Path | None) -> Policy | None:
+    """Return the policy in a file, or that all of these witnesses cosign; raise ValueError or OSError."""
+    if file is not None:
+        return Policy(file.read_bytes().decode("utf-8", "surrogateescape"))
+    return Policy.all_of(vkeys) if vkeys else None
+
+
 def main(arguments: list[str]) -> int:
     """Verify the pack named on the command line and say what was found."""
-    options: dict[str, str] = {}
+    options: dict[str, list[str]] = {"--key": [], "--previous": [], "--witness": [], "--policy": []}
     paths: list[str] = []
     words = iter(arguments)
     for word in words:
-        if word in {"--key", "--previous"}:
-            options[word] = next(words, "")
-        else:
-            paths.append(word)
+        options.get(word, paths).append(next(words, "") if word in options else word)
     if len(paths) != 1:
         print(__doc__)
         return 2
-    previous = Path(options["--previous"]) if "--previous" in options else None
     try:
-        result = verify_pack(Path(paths[0]), vkey=options.get("--key"), previous=previous)
+        result = verify_pack(
+            Path(paths[0]),
+            vkey=next(iter(options["--key"]), None),
+            previous=next(map(Path, options["--previous"]), None),
+            policy=policy_of(options["--witness"], next(map(Path, options["--policy"]), None)),
+        )
     except Fault as fault:
         at = "" if fault.index is None else f" (entry {fault.index})"
         print(f"NOT VERIFIED: {fault.check}: {printable(fault.where)}{at}: {printable(fault.message)}")
         return 1
     except OSError as error:
         print(f"Cannot read the pack: {error.strerror}")
+        return 2
+    except ValueError as error:
+        print(f"These are no witnesses: {_reason(error)}")
         return 2
     print(f"Verified: {printable(result['origin'])}, entries {result['from']} to {result['size']}")
     print(f"root {result['root']}\nkey  {printable(result['vkey'])}")

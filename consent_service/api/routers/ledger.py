@@ -9,6 +9,7 @@ from consent_service.api.answers import BYTES, TEXT, ConsistencyAnswer, Inclusio
 from consent_service.api.callers import LedgerTenant, Service, cached_for_ever
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.ledger.tiles import parse_tile_path
+from consent_service.operations.read_cosigned import read_cosigned_checkpoint
 from consent_service.operations.read_ledger import (
     prove_consistency,
     prove_inclusion,
@@ -27,9 +28,20 @@ Size = Annotated[int | None, Query(ge=0, le=_MAX_SIZE, description="Size of the 
     response_class=Response,
     responses=media("A C2SP signed note", {"text/plain": TEXT}, 404),
 )
-def get_checkpoint(service: Service, tenant: LedgerTenant) -> Response:
-    """Return the latest checkpoint, a C2SP signed note."""
-    note = read_checkpoint(service.deployment, tenant)
+def get_checkpoint(
+    service: Service,
+    tenant: LedgerTenant,
+    *,
+    cosigned: Annotated[
+        bool, Query(description="The latest that enough witnesses cosigned, instead of the latest")
+    ] = False,
+) -> Response:
+    """Return the latest checkpoint, a C2SP signed note, with the cosignatures that it has so far.
+
+    A monitor wants the latest, whoever saw it. Who relies on an entry wants one that witnesses saw.
+    """
+    read = read_cosigned_checkpoint if cosigned else read_checkpoint
+    note = read(service.deployment, tenant)
     return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
 
