@@ -12,7 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 TOOLS := .tools
 UV := $(TOOLS)/bin/uv
 # Workers for the tests: two cores are the reference machine. A file stays with one worker, so that what its
-# tests share is made once (not loadgroup: pytest-xdist 3.8 loses the groups under pytest 9.2).
+# tests share is made once (not loadgroup: pytest-xdist 3.8 loses the groups under pytest 9.2), in the order of
+# tests/conftest.py, the longest first.
 TEST_WORKERS ?= 2
 
 # Node.js is needed for the banner's sources only; where the system's is missing or too old, a wheel brings one.
@@ -60,7 +61,7 @@ js-test: $(JS) | node
 	npm test --prefix sdk/js --silent
 
 test: $(READY) js-test ## Run every test on SQLite and PostgreSQL
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(READY) js-check ## Lint, format check, types, import contracts
 	$(BIN)/ruff check

@@ -23,12 +23,32 @@ _profile = settings.get_profile(settings.get_current_profile_name())
 settings.register_profile("without-deadline", _profile, deadline=None)
 settings.load_profile("without-deadline")
 
+LONGEST_FILES = (
+    "sdk/python/tests/test_processes.py",
+    "sdk/python/tests/test_cuts.py",
+    "sdk/python/tests/test_contract.py",
+    "tests/followers/test_faults.py",
+    "tests/docs/test_tour.py",
+    "tests/examples/test_complete_journey.py",
+    "tests/browser/test_honesty_rules.py",
+    "tests/browser/test_faults.py",
+    "tests/interop/test_ofrep_shape.py",
+    "tests/api/test_schemathesis.py",
+    "tests/followers/test_stream.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left alone with one at the end."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL server for this test process."""
     with TemporaryDirectory(prefix="consent-pg-") as folder:  # a short path: it holds a socket
-        server = PostgresServer(Path(folder))
+        server = PostgresServer(Path(folder), fsync=False)
         yield server
         server.stop()
 

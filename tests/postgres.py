@@ -1,8 +1,8 @@
 """A throw-away PostgreSQL 18: programs from a wheel, data in a temporary folder, a socket of its own.
 
-PostgreSQL refuses to run as root, so under root it runs as `nobody`. Its settings are its own, fsync
-included. The wheel's start-up code is not used: under root it adds a system account and opens every folder
-above it.
+PostgreSQL refuses to run as root, so under root it runs as `nobody`. Its settings are its own, fsync included
+unless a caller can do without: killing processes, as tests do, loses nothing that the kernel has. The wheel's
+start-up code is not used: under root it adds a system account and opens every folder above it.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ from tests.servers import ServerProcess
 class PostgresServer:
     """One cluster in an empty folder, and its server process, which answers when the constructor returns."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = True) -> None:
         self._folder = folder
         self._account = _account()
         if self._account is not None:
@@ -34,6 +34,7 @@ class PostgresServer:
             [
                 *(str(self._programs / "postgres"), "-D", str(self._folder / "data")),
                 *("-c", "listen_addresses=", "-c", f"unix_socket_directories={self._folder}"),
+                *("-c", f"fsync={'on' if fsync else 'off'}"),
             ],
             folder=self._folder,
             log=self._folder / "server.log",

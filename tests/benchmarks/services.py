@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.servers import ServerProcess, unused_port
+from tests.servers import PLAIN, ServerProcess, unused_port
 
 _CONSENT = str(Path(sys.executable).parent / "consent")
 _ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def wait_for(server: ServerProcess, port: int, path: str) -> None:
 
     def answers() -> bool:
         try:
-            return httpx2.get(f"http://127.0.0.1:{port}{path}").status_code == 200
+            return httpx2.get(f"http://127.0.0.1:{port}{path}", verify=PLAIN).status_code == 200
         except httpx2.TransportError:
             return False
 

@@ -19,7 +19,7 @@ from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Tenant
 from consent_service.settings import Settings
 from tests.builders import a_notice
-from tests.servers import ConsentServer, wait_until
+from tests.servers import PLAIN, ConsentServer, wait_until
 
 
 class Event(NamedTuple):
@@ -188,6 +188,7 @@ class Place:
                 content="\n".join(lines[start : start + 1000]),
                 headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/x-ndjson"},
                 timeout=60,
+                verify=PLAIN,
             )
             assert answer.status_code in {200, 201}, answer.text
             last = json.loads(answer.text.strip().splitlines()[-1])["index"]
@@ -210,7 +211,7 @@ class Place:
         headers = {"Authorization": f"Bearer {self.key}"}
         if subject is not None:
             headers["Consent-Subject"] = subject
-        return httpx2.post(f"{server.url}{path}", json=body, headers=headers, timeout=20)
+        return httpx2.post(f"{server.url}{path}", json=body, headers=headers, timeout=20, verify=PLAIN)
 
     def reference(self, server: ConsentServer, subject: str) -> str:
         """What the stream calls a subject."""
@@ -219,7 +220,7 @@ class Place:
 
     def metric(self, server: ConsentServer, name: str) -> float:
         """The sum of a metric's samples."""
-        lines = httpx2.get(f"{server.url}/metrics", timeout=10).text.splitlines()
+        lines = httpx2.get(f"{server.url}/metrics", timeout=10, verify=PLAIN).text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
     def wait_for_metric(self, server: ConsentServer, name: str, value: float) -> None:

@@ -5,6 +5,7 @@ Read literally it allows no flag with a value: `codeDefaultFlag` fits every obje
 two of the shapes of which exactly one is to fit. Its description says what is meant, and we mend that.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from tests.followers.following import Place
 
+EXAMPLES = 60 if os.environ.get("CONSENT_SOAK", "") not in {"", "0"} else 15
 SHAPE = Path(__file__).parent / "ofrep" / "openapi-0.3.0.yaml"
 
 
@@ -35,7 +37,16 @@ def test_no_answer_leaves_the_published_shape(tmp_path: Path, header: str) -> No
         command = [
             *(str(Path(sys.executable).with_name("schemathesis")), "run", str(shape), "--url", server.url),
             *("--header", f"{header}{place.key}", "--checks", "all", "--phases", "examples,coverage,fuzzing"),
-            *("--max-examples", "60", "--continue-on-failure", "--seed", "7", "--no-color", "--workers", "1"),
+            *(
+                "--max-examples",
+                str(EXAMPLES),
+                "--continue-on-failure",
+                "--seed",
+                "7",
+                "--no-color",
+                "--workers",
+                "1",
+            ),
         ]
 
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)

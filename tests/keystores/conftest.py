@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.programs import installed_program
-from tests.servers import ServerProcess, unused_port
+from tests.servers import PLAIN, ServerProcess, unused_port
 
 PIN = "1234"
 TOKEN = "root-token-of-the-tests"
@@ -41,14 +41,19 @@ class OpenBaoServer(ServerProcess):
     def api(self, method: str, path: str, body: dict[str, object] | None = None) -> httpx2.Response:
         """Call OpenBao directly, as its operator would."""
         response = httpx2.request(
-            method, f"{self.url}/v1/{path}", json=body, headers={"X-Vault-Token": TOKEN}, timeout=10.0
+            method,
+            f"{self.url}/v1/{path}",
+            json=body,
+            headers={"X-Vault-Token": TOKEN},
+            timeout=10.0,
+            verify=PLAIN,
         )
         response.raise_for_status()
         return response
 
     def _ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/v1/sys/health", timeout=5.0).is_success
+            return httpx2.get(f"{self.url}/v1/sys/health", timeout=5.0, verify=PLAIN).is_success
         except httpx2.TransportError:
             return False
 
@@ -68,7 +73,7 @@ class MotoServer(ServerProcess):
 
     def _ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/moto-api/", timeout=5.0).is_success
+            return httpx2.get(f"{self.url}/moto-api/", timeout=5.0, verify=PLAIN).is_success
         except httpx2.TransportError:
             return False
 

@@ -24,7 +24,7 @@ from consent_sdk import (
 from consent_sdk.checkpoint import open_checkpoint
 from live_service import wait_for
 
-from tests.servers import ConsentServer, unused_port
+from tests.servers import PLAIN, ConsentServer, unused_port
 
 NOTICE = Path(__file__).parents[3] / "examples" / "notice.yaml"
 PATIENT = {"timeout": 20.0, "miss_timeout": 20.0, "max_staleness": 10.0}
@@ -165,7 +165,7 @@ def test_a_profile_opens_for_a_purpose_and_its_uses_are_noted(shop: Shop) -> Non
 
 def uses_of(shop: Shop, subject: str) -> str:
     headers = {"Authorization": f"Bearer {shop.key}", "Consent-Subject": subject}
-    return httpx2.get(f"{shop.server.url}/v1/uses", headers=headers, timeout=20.0).text
+    return httpx2.get(f"{shop.server.url}/v1/uses", headers=headers, timeout=20.0, verify=PLAIN).text
 
 
 def test_a_subject_token_is_given(shop: Shop) -> None:
@@ -181,8 +181,12 @@ def test_an_entry_is_proved_to_be_in_the_ledger_that_the_service_signed(shop: Sh
         index = shop.decide(client, "proved", {"coupons": "granted"})
         auditing = shop.new_key("auditor")
         headers = {"Authorization": f"Bearer {auditing}"}
-        key = httpx2.get(f"{shop.server.url}/v1/ledger/key", headers=headers, timeout=20.0).text.strip()
-        note = httpx2.get(f"{shop.server.url}/v1/ledger/checkpoint", headers=headers, timeout=20.0).content
+        key = httpx2.get(
+            f"{shop.server.url}/v1/ledger/key", headers=headers, timeout=20.0, verify=PLAIN
+        ).text.strip()
+        note = httpx2.get(
+            f"{shop.server.url}/v1/ledger/checkpoint", headers=headers, timeout=20.0, verify=PLAIN
+        ).content
     checkpoint = open_checkpoint(note, key=key)
     with ConsentClient(
         shop.server.url, api_key=headers["Authorization"][7:], stream="off", timeout=20.0

@@ -12,7 +12,7 @@ from live_service import TROUBLES, LiveService, a_live_service, wait_for
 
 STALENESS = 1.0
 CUTS = 200
-WORKERS = 10
+WORKERS = 25
 
 
 class Cuts:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from live_service import LiveService, a_live_service, wait_for
 
-from tests.servers import ServerProcess, unused_port
+from tests.servers import PLAIN, ServerProcess, unused_port
 
 WSGI = """
 import os
@@ -119,7 +119,9 @@ def test_under_gunicorn_every_worker_is_live_and_hears_of_a_withdrawal(
 
     def ask() -> tuple[str, str, str]:
         try:
-            pid, allowed, reason = httpx2.get(f"http://127.0.0.1:{port}", timeout=20.0).text.split()
+            pid, allowed, reason = httpx2.get(
+                f"http://127.0.0.1:{port}", timeout=20.0, verify=PLAIN
+            ).text.split()
         except httpx2.TransportError:
             return "", "", ""
         return pid, allowed, reason

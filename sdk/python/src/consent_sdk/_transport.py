@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from logging import LogRecord
+    from ssl import SSLContext
 
     import httpx2
 
@@ -41,6 +42,17 @@ class Endpoint:
     def headers(self, request: Request) -> list[tuple[str, str]]:
         """Return the request's headers with the credential."""
         return [*request.headers, ("Authorization", f"Bearer {self._api_key}"), ("User-Agent", "consent-sdk")]
+
+    def trust(self) -> bool | SSLContext:
+        """Return what to check certificates by: with https:// what is usual, with http:// nothing is read.
+
+        Reading the machine's certificates takes longer than everything else that a client does at its start.
+        """
+        if self.url.startswith("https://"):
+            return True
+        import ssl  # noqa: PLC0415  # httpx2 imported it already
+
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def keep_out_of_logs(self) -> None:
         """Let no log line of httpx2 carry the service's URL."""
@@ -123,7 +135,9 @@ class HttpTransport:
         with self._lock:
             if self._client is None:
                 self._endpoint.keep_out_of_logs()
-                self._client = httpx2.Client(transport=self._transport, follow_redirects=False)
+                self._client = httpx2.Client(
+                    transport=self._transport, follow_redirects=False, verify=self._endpoint.trust()
+                )
             return self._client
 
 
@@ -141,7 +155,9 @@ class AsyncHttpTransport:
 
         if self._client is None:
             self._endpoint.keep_out_of_logs()
-            self._client = httpx2.AsyncClient(transport=self._transport, follow_redirects=False)
+            self._client = httpx2.AsyncClient(
+                transport=self._transport, follow_redirects=False, verify=self._endpoint.trust()
+            )
         try:
             response = await self._client.request(
                 request.method,
