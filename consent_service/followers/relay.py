@@ -109,6 +109,8 @@ class Relay:
             name="consent relay",
             user_credentials=None if credentials is None else str(credentials),
             allow_reconnect=False,  # What was under way when a connection ended is looked up, not sent again.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
             connect_timeout=_CONNECT_S,
             ping_interval=_PING_S,
             max_outstanding_pings=2,

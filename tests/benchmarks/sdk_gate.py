@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from consent_sdk import ConsentClient, Reason
 from consent_sdk._copy import LocalCopy
-from consent_sdk._follower import Intake
+from consent_sdk._intake import Intake
 from consent_sdk._stream import Head, Header, State
 from growthbook import GrowthBook
 from ldclient import Context, LDClient

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from consent_sdk import ConsentClient
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -22,12 +23,12 @@ from consent_service.errors import ConfigurationError
 from consent_service.followers.changes import read_events
 from consent_service.followers.relay import Relay
 from consent_service.followers.relayed_ledger import RelayedLedger
-from consent_service.operations.manage_tenants import create_tenant
+from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.vault.relay_mac import relay_key, relay_mac
 from tests.followers.relaying import a_relay, a_relay_process, kept_of, kill
 from tests.nats_server import NatsServer
-from tests.servers import wait_until
+from tests.servers import ConsentServer, wait_until
 from tests.shop import Shop
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "follow-over-nats.md"
@@ -322,3 +323,28 @@ def test_a_relay_without_an_address_says_which_setting_is_missing(small_shop: Sh
 
     with pytest.raises(ConfigurationError, match="CONSENT_NATS_URL"):
         Relay(small_shop.service.deployment)
+
+
+def test_the_sdk_follows_the_relay_and_asks_the_service_only_whom_to_ask_about(
+    small_shop: Shop, server: NatsServer, tmp_path: Path
+) -> None:
+    key = create_api_key(small_shop.service.deployment, small_shop.tenant, Role.BACKEND).key
+    small_shop.grant("ana", "coupons")
+    with (
+        a_relay(small_shop.settings),
+        ConsentServer(
+            home=tmp_path,
+            database_url=small_shop.settings.resolved_database_url.get_secret_value(),
+            environment={"CONSENT_KEY_FILE": str(small_shop.settings.resolved_key_file)},
+        ) as service,
+        ConsentClient(service.url, api_key=key, stream=server.url, miss_timeout=5.0) as client,
+    ):
+        wait_until(lambda: client.wait_until_ready(1), what="the client")
+        assert client.allows("ana", "coupons")
+        service.stop()
+
+        small_shop.deny("ana", "coupons")
+
+        wait_until(lambda: not client.allows("ana", "coupons"), what="the withdrawal")
+        assert client.check("ana", "coupons").reason == "withdrawn"
+        assert client.healthy

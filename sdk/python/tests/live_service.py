@@ -13,6 +13,8 @@ from urllib.parse import unquote
 from stand_in import an_answer, read_request
 
 KEY = bytes(range(32))
+RELAY_KEY = bytes(range(32, 64))
+RELAY_LOG = "consent.test/shop"
 VALIDITY = 15_552_000
 HEARTBEAT = 0.1
 STREAM_HEAD = (
@@ -148,6 +150,8 @@ class LiveService:
             lines += [{"subject": ref_of(who), "consents": consents} for who, consents in states.items()]
             lines.append({"end": True, "count": len(states)})
             return an_answer("\n".join(map(json.dumps, lines)).encode() + b"\n", kind="application/x-ndjson")
+        if path == "/v1/relay":
+            return an_answer({"tenant": "shop", "log": RELAY_LOG, "key": b64encode(RELAY_KEY).decode()})
         if path != "/v1/gate":
             return an_answer({"type": "/problems/not-found"}, status=404)
         if self.gate_delay:

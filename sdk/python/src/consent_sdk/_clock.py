@@ -46,3 +46,14 @@ class TimeOfDay:
             return False
         self.offset = offset
         return True
+
+
+def read_date(text: str) -> float | None:
+    """Return the epoch seconds of an HTTP `Date`, None for anything else."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # too slow to import with the package
+
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return None if date.tzinfo is None else date.timestamp()

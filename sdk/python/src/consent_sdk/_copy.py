@@ -225,10 +225,10 @@ class LocalCopy:
             self._table, self._ref_of = table, ref_of
             self._purposes, self._retired = header.purposes, header.retired
 
-    def service_time(self, epoch: float) -> None:
-        """Note what time it is at the service: a consent ends by the clock that is ahead."""
+    def service_time(self, epoch: float | None) -> None:
+        """Note what time it is at the service, if it says: a consent ends by the clock that is ahead."""
         with self._lock:
-            if self._time.notice(epoch):
+            if epoch is not None and self._time.notice(epoch):
                 self.conclusions.forget_all()
 
     def _apply(self, change: Change, touched: Touched) -> bool:

@@ -12,6 +12,7 @@ from consent_sdk._copy import MOST_COLUMNS, LocalCopy
 from consent_sdk._fetch import Fetcher
 from consent_sdk._follower import Follower
 from consent_sdk._frozen import Frozen
+from consent_sdk._over_http import OverHttp
 from consent_sdk.errors import ConfigurationError, UnknownPurpose
 from consent_sdk.protocol import is_purpose
 from consent_sdk.verdict import Reason, Verdict
@@ -22,13 +23,24 @@ if TYPE_CHECKING:
 
     from consent_sdk._asking import Asking
     from consent_sdk._fetch import Flight
+    from consent_sdk._relay import NatsAddress
+    from consent_sdk._source import Source
     from consent_sdk._transport import HttpTransport
 
 
 class Options(Frozen):
     """How a client follows; times in seconds."""
 
-    __slots__ = ("cache_size", "clock", "follow", "max_staleness", "miss_timeout", "preload", "timeout")
+    __slots__ = (
+        "cache_size",
+        "clock",
+        "follow",
+        "max_staleness",
+        "miss_timeout",
+        "preload",
+        "relay",
+        "timeout",
+    )
 
     max_staleness: float
     preload: bool
@@ -36,6 +48,7 @@ class Options(Frozen):
     follow: bool
     timeout: float
     miss_timeout: float
+    relay: NatsAddress | None
     clock: Clock
 
     def __init__(self, **values: object) -> None:
@@ -86,8 +99,7 @@ class Gatekeeper:
         self._state_listeners: list[Callable[[str], object]] = []
         self._after_fork: list[Callable[[], None]] = []
         self.fetcher = Fetcher(self.copy, http, asking, timeout=options.timeout)
-        self.follower = Follower(self.copy, http, asking, options.clock, self.notify, self.tell_state)
-        self.follower.silence = min(3.0, max(0.2, options.max_staleness * 0.6))
+        self.follower = Follower(self.copy, _source(http, options), asking, self.notify, self.tell_state)
 
     def start(self) -> None:
         """Begin to follow, unless that is not wanted."""
@@ -260,6 +272,15 @@ class Gatekeeper:
 
     def _judged(self, verdict: Verdict, purpose: str) -> Verdict:
         return self.asking.unknown_purpose(purpose) if verdict.reason is Reason.PURPOSE_UNKNOWN else verdict
+
+
+def _source(http: HttpTransport, options: Options) -> Source:
+    silence = min(3.0, max(0.2, options.max_staleness * 0.6))
+    if options.relay is None:
+        return OverHttp(http, options.clock, silence=silence)
+    from consent_sdk._over_nats import OverNats  # noqa: PLC0415  # an extra's
+
+    return OverNats(options.relay, http, options.clock, silence=silence)
 
 
 async def _landing(flight: Flight, timeout: float) -> None:  # noqa: ASYNC109  # a wait that ends quietly

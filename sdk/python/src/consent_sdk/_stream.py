@@ -98,6 +98,11 @@ def stream_request(cursor: int | None) -> Request:
     return Request("GET", "/v1/stream", headers=(*headers, *after))
 
 
+def relay_request() -> Request:
+    """Ask for the names and the key of the tenant's relay."""
+    return Request("GET", "/v1/relay", headers=(("Accept", "application/json"),))
+
+
 def snapshot_request() -> Request:
     """Ask for where everybody stands."""
     return Request("GET", "/v1/snapshot", headers=(("Accept", "application/x-ndjson"),))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from threading import Lock
 
 from consent_sdk.errors import ConfigurationError
-from consent_sdk.protocol import Answer
+from consent_sdk.protocol import Answer, retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from logging import LogRecord
     from ssl import SSLContext
@@ -22,7 +23,16 @@ class Unreachable(Exception):
     """No complete answer: refused, reset, timed out, cut, or not HTTP. Says what kind, never where or who."""
 
 
-_ABANDONED: list[object] = []
+class TurnedAway(Exception):
+    """An answer that is not the one asked for: its `status`, and the seconds it asks to stay away."""
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.retry_after = retry_after(Answer(status, {name.lower(): headers[name] for name in headers}, b""))
+
+
+ABANDONED: list[object] = []
 """Connections inherited by a fork: kept, so that nothing says goodbye to the service in the parent's name."""
 
 
@@ -118,7 +128,7 @@ class HttpTransport:
     def after_fork(self) -> None:
         """Leave the parent its connections: neither use nor close them."""
         if self._client is not None:
-            _ABANDONED.append(self._client)
+            ABANDONED.append(self._client)
         self._client = None
         self._lock = Lock()
 
@@ -173,7 +183,7 @@ class AsyncHttpTransport:
     def after_fork(self) -> None:
         """Leave the parent its connections: neither use nor close them."""
         if self._client is not None:
-            _ABANDONED.append(self._client)
+            ABANDONED.append(self._client)
         self._client = None
 
     async def close(self) -> None:

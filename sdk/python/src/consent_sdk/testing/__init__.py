@@ -6,7 +6,7 @@ import json
 
 from consent_sdk._client import Client, some_options
 from consent_sdk._clock import Clock
-from consent_sdk._follower import Intake
+from consent_sdk._intake import Intake
 from consent_sdk._stream import Header
 from consent_sdk.client import ConsentClient
 from consent_sdk.protocol import encode_subject
