@@ -25,6 +25,7 @@ ConsentToolkitError
 │   ├── LinkRefused
 │   ├── ErasureRefused
 │   ├── RotationOvertaken
+│   ├── PackChanged               a pack cannot be made again as it was
 │   ├── WitnessConflict           carries the size that was cosigned last
 │   └── NoLiveGrant               carries the categories that nobody granted
 ├── AccessDenied
@@ -186,6 +187,10 @@ class ErasureRefused(Conflict):
 
 class RotationOvertaken(Conflict):
     """Another process rotated this key meanwhile."""
+
+
+class PackChanged(Conflict):
+    """A pack cannot be made again as it was: something was erased since, or a key replaced."""
 
 
 class NoLiveGrant(Conflict):

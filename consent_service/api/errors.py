@@ -59,6 +59,14 @@ class BodyTooLarge(errors.InvalidInput):
     """A request body beyond the limit."""
 
 
+class RangeBeyondEnd(errors.InvalidInput):
+    """A download is to go on behind the end of its file, which has `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(f"The file has {size} bytes: there is nothing from there on.")
+
+
 class MalformedBody(errors.InvalidInput):
     """A body or parameter that does not have the documented form; says where, never what was sent."""
 
@@ -80,6 +88,7 @@ class MalformedBody(errors.InvalidInput):
 KINDS: dict[type[errors.ConsentToolkitError], tuple[int, str, str]] = {
     MalformedBody: (422, "malformed-body", "Malformed request"),
     BodyTooLarge: (413, "body-too-large", "Body too large"),
+    RangeBeyondEnd: (416, "range-beyond-end", "Range beyond the end"),
     errors.UnknownPurpose: (400, "unknown-purpose", "Unknown purpose"),
     errors.ClockOutOfBounds: (400, "clock-out-of-bounds", "Clock out of bounds"),
     errors.NoticeSuperseded: (409, "notice-superseded", "Notice superseded"),
@@ -151,6 +160,8 @@ def _extra(error: Exception) -> dict[str, Any]:
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, errors.Unavailable):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, RangeBeyondEnd):
+        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": 'Bearer realm="consent"'}
     return {}

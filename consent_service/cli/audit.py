@@ -2,13 +2,23 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
+from consent_service.cli.download import Download
 from consent_service.cli.output import (
     FAILED,
     UNUSABLE,
@@ -44,11 +54,22 @@ def export(
     since: Annotated[
         str | None, typer.Option("--since", help="Last pack, or its size: prove that this one continues it.")
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="Fetch it from this service, with the key in CONSENT_API_KEY; resumable."),
+    ] = None,
     tenant: TenantName = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Write a signed pack with everything an auditor needs; the file appears when it is complete."""
+    """Write a signed pack with everything an auditor needs; the file appears when it is complete.
+
+    From a service it goes on where an earlier attempt broke off.
+    """
+    if url is not None:
+        written = _fetched(url, out, {"from": start, "until": until, "since": since}, subject)
+        answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")
+        return
     settings = settings_with(database_url)
     with opened(settings) as deployment:
         owner = deployment.tenant_named(tenant or settings.tenant)
@@ -68,6 +89,25 @@ def export(
             )
             written = write_whole(out, pieces)
     answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")
+
+
+def _fetched(url: str, out: Path, query: Mapping[str, str | None], subject: str | None) -> int:
+    params = {name: value for name, value in query.items() if value is not None}
+    if "since" in params:
+        params["since"] = str(_size(params["since"]))
+    download = Download(
+        url=f"{url.rstrip('/')}/v1/audit/export",
+        params=params,
+        headers={} if subject is None else {"Consent-Subject": quote(subject, safe="")},
+        out=out,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=complaints, transient=True) as bar:
+        task = bar.add_task("fetching", total=None)
+        try:
+            return download.fetch(lambda done, total: bar.update(task, completed=done, total=total))
+        except OSError as error:
+            raise InvalidInput(f"Cannot write {out}: {error.strerror}.") from None
 
 
 def write_whole(path: Path, pieces: Iterator[bytes]) -> int:

@@ -13,24 +13,26 @@ from importlib.metadata import version
 from importlib.resources import files
 from itertools import groupby
 
-from consent_service.errors import InvalidInput, UnknownSubject
+from consent_service.errors import InvalidInput, PackChanged, UnknownSubject
 from consent_service.ledger.canonical import JsonValue, canonical_json
 from consent_service.ledger.checkpoint import Checkpoint, open_checkpoint
 from consent_service.ledger.entry import Kind, leaf
 from consent_service.ledger.merkle import SubtreeHash, consistency_proof, inclusion_proof, tree_root
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.pack_page import PackSummary, pack_page
-from consent_service.ledger.record import decode_record, format_time
+from consent_service.ledger.record import LinkRecord, decode_record, format_time
 from consent_service.ledger.tiles import subtree_reader
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import NoticeBook
 from consent_service.operations.pack_file import PackFile
 from consent_service.operations.parquet_views import parquet_members
 from consent_service.operations.read_cosigned import last_quorum, quorum, with_cosignatures
+from consent_service.operations.repeat_export import AuditRequest, head_of
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.cosignature_store import last_cosignature, stream_cosignatures
 from consent_service.storage.ledger_store import (
     StoredEntry,
+    StoredRecord,
     covering_checkpoint,
     first_record_from,
     preceding_checkpoint,
@@ -45,6 +47,8 @@ from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import find_subjects, linked_to
 from consent_service.verifier.verify import FORMAT, VIEW_HEADER, parse_record, view_rows
 
+__all__ = ["CHUNK", "AuditRequest", "export_audit"]
+
 CHUNK = 65_536
 """Entries in one member of a pack; aligned, so that each chunk is a complete subtree of the log."""
 _CHECKPOINT_BLOCK = 1024
@@ -53,16 +57,6 @@ _LINES = 256
 _COMMITMENT_END = 50
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRequest:
-    """What a pack is to hold: `start` and `until` are moments of recording, `since` the last pack's size."""
-
-    start: datetime | None = None
-    until: datetime | None = None
-    subject: Subject | None = None
-    since: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,9 +90,11 @@ def export_audit(
 ) -> Generator[bytes]:
     """Yield an audit pack as pieces of a ZIP file; close the iterator if you leave it early.
 
-    Everything is read in one snapshot. Raises `InvalidInput` or `UnknownSubject` before the first piece.
+    Everything is read in one snapshot. Raises `InvalidInput`, `UnknownSubject` or `PackChanged` before the
+    first piece.
     """
     with deployment.reading(tenant) as scope:
+        tenant = deployment.refreshed(scope, tenant)
         export = _Export(deployment, tenant, scope, request, progress)
         yield b""  # whatever is wrong with the request was raised by now
         yield from export.pieces()
@@ -117,11 +113,12 @@ class _Export:
     ) -> None:
         self._scope, self._tenant, self._progress = scope, tenant, progress
         self._policy = deployment.policy
-        self._made_at = deployment.clock()
-        self._head = read_head(scope)
-        self._book: NoticeBook = deployment.book(scope, self._head)
+        mark = request.mark
+        self._made_at = deployment.clock() if mark is None else mark.made_at
+        self._head = read_head(scope) if mark is None else head_of(scope, mark)
+        self._seen = last_cosignature(scope) if mark is None else mark.cosignatures
+        self._book: NoticeBook = deployment.book(scope).as_of(self._head.size)
         self._subject_ids = self._find(request.subject)
-        self._seen = last_cosignature(scope)
         self._first, self._last = self._range(request)
         if self._subject_ids is not None:
             self._last = self._witnessed(self._subject_ids) or self._last
@@ -140,7 +137,15 @@ class _Export:
         known = find_subjects(self._scope, [subject.blind_index]).get(subject.blind_index)
         if known is None:
             raise UnknownSubject("Nothing is held about this subject.")
-        return [known.id, *(number for number, _ in linked_to(self._scope, known.id))]
+        numbers = [known.id, *(number for number, _ in linked_to(self._scope, known.id))]
+        later = [record for each in numbers for record in self._records(each, self._head.size)]
+        if any(isinstance(decode_record(record.body), LinkRecord) for record in later):
+            raise PackChanged("Another visitor was linked to this subject: begin anew.")
+        return numbers
+
+    def _records(self, subject_id: int, start: int = 0, stop: int | None = None) -> list[StoredRecord]:
+        records = subject_records(self._scope, subject_id)
+        return [each for each in records if start <= each.index and (stop is None or each.index < stop)]
 
     def _range(self, request: AuditRequest) -> tuple[Checkpoint, Checkpoint]:
         """Return the checkpoints between which the pack lies."""
@@ -158,7 +163,8 @@ class _Export:
 
     def _witnessed(self, subject_ids: list[int]) -> Checkpoint | None:
         """Return the largest checkpoint that witnesses saw, if it covers every entry of these subjects."""
-        indexes = [record.index for each in subject_ids for record in subject_records(self._scope, each)]
+        size = self._head.size
+        indexes = [record.index for each in subject_ids for record in self._records(each, 0, size)]
         found = last_quorum(self._scope, self._policy, least=max(indexes, default=0) + 1, seen=self._seen)
         return None if found is None else self._opened(found[1])
 
@@ -253,7 +259,8 @@ class _Export:
         table = [VIEW_HEADER]
         subtree = self._subtree()
         lines = []
-        records = [record for each in subject_ids for record in subject_records(self._scope, each)]
+        size = self._head.size
+        records = [record for each in subject_ids for record in self._records(each, 0, size)]
         for record in sorted(records, key=lambda each: each.index):
             data = read_leaves(self._scope, record.index, record.index + 1)[0]
             steps = inclusion_proof(record.index, self._last.size, subtree)

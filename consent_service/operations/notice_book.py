@@ -67,6 +67,16 @@ class NoticeBook:
                 catalogue = _catalogue(published.notice, purposes)
         return catalogue
 
+    def as_of(self, size: int) -> "NoticeBook":
+        """Return the book as it was when the ledger had `size` entries."""
+        if self.current is None or self.current.index < size:
+            return self
+        book = NoticeBook()
+        for published in self.publications:
+            if published.index < size:
+                book = book.publish(published)
+        return book
+
     def publish(self, published: PublishedNotice) -> "NoticeBook":
         """Return the book after one more publication."""
         notices = dict(self.notices)

@@ -52,6 +52,11 @@ _NEXT_RECORD = (
     .order_by(_record.c.index)
     .limit(1)
 )
+_PUBLIC_RECORDS = (
+    scoped_select(RecordRow, "body")
+    .where(_record.c.index >= bindparam("start"), _record.c.subject_id.is_(None))
+    .order_by(_record.c.index)
+)
 _SUBJECT_RECORDS = (
     scoped_select(RecordRow, "index", "opening", "body")
     .where(_record.c.subject_id == bindparam("subject"))
@@ -254,6 +259,11 @@ def first_record_from(scope: TenantScope, index: int) -> StoredRecord | None:
         return None
     at, opening, body = row
     return StoredRecord(index=at, opening=opening, body=body)
+
+
+def public_records_from(scope: TenantScope, index: int) -> list[bytes]:
+    """Return the records from `index` on that belong to no subject: of notices, keys and erasures."""
+    return [body for (body,) in scope.run(_PUBLIC_RECORDS, start=index)]
 
 
 def stream_chains(scope: TenantScope) -> Generator[tuple[int, int, bytes, bytes]]:
