@@ -7,7 +7,6 @@ They are plain Starlette endpoints behind a dictionary look-up, described in the
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -36,14 +35,12 @@ from consent_service.operations.tenant import Subject
 Endpoint = Callable[[ConsentService, Request], Awaitable[Response]]
 _MAX_KEY = 255
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_RECORDED, _REPLAYED, _REFUSED = (
-    DECISIONS.labels(outcome) for outcome in ("recorded", "replayed", "refused")
-)
+RECORDED, REPLAYED, REFUSED = (DECISIONS.labels(outcome) for outcome in ("recorded", "replayed", "refused"))
 _VERDICTS = {reason: VERDICTS.labels(reason.value) for reason in Reason}
 
 
 class JsonBytes(Response):
-    """A response whose body is JSON already."""
+    """A response of a JSON document, or of the text of one."""
 
     media_type = "application/json"
 
@@ -51,7 +48,7 @@ class JsonBytes(Response):
         # The base class would build the same headers more slowly.
         self.status_code = status_code
         self.background = None
-        self.body = _encode(document).encode()
+        self.body = (document if isinstance(document, str) else _encode(document)).encode()
         self.raw_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(self.body)).encode()),
@@ -78,9 +75,9 @@ def idempotency_of(
     )
 
 
-def recorded(answer: DecisionAnswer) -> dict[str, Any]:
-    """Return the JSON document of a recorded decision."""
-    return {**answer.body, "links": {"receipt": f"/v1/receipts/{answer.index}"}}
+def recorded(answer: DecisionAnswer) -> str:
+    """Return the JSON text of a recorded decision."""
+    return f'{answer.text[:-1]},"links":{{"receipt":"/v1/receipts/{answer.index}"}}}}'
 
 
 async def post_decision(service: ConsentService, request: Request) -> Response:
@@ -112,7 +109,7 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
     )
     if not isinstance(answer, DecisionAnswer):
         raise TypeError("a decision was answered as something else")
-    (_REPLAYED if answer.replayed else _RECORDED).inc()
+    (REPLAYED if answer.replayed else RECORDED).inc()
     return JsonBytes(recorded(answer), status_code=201, replayed=answer.replayed)
 
 
@@ -174,6 +171,6 @@ class HotRoutes:
             raise  # Nobody is there to be answered.
         except Exception as error:  # noqa: BLE001  # every error leaves as a problem; a bug is logged there
             if endpoint is post_decision:
-                _REFUSED.inc()
+                REFUSED.inc()
             response = problem_of(error).response()
         await response(scope, receive, send)

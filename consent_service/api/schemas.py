@@ -29,6 +29,7 @@ ReasonName = Literal[
     "subject_erased",
 ]
 
+_CHOICES = {choice.value: choice for choice in Choice}
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]", re.ASCII)
 
 
@@ -75,10 +76,12 @@ class DecisionBody(BaseModel):
     def to_decision(self, *, now: datetime, actor: str, gpc: bool) -> Decision:
         """Return the decision, by the subject's clock where she sent it."""
         decided_at = now if self.decided_at is None else self.decided_at
+        if decided_at.microsecond % 1000:
+            decided_at = decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000)
         return Decision(
             notice=NoticeDigest(self.notice),
-            choices={PurposeKey(key): Choice(choice) for key, choice in self.choices.items()},
-            decided_at=decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000),
+            choices={PurposeKey(key): _CHOICES[choice] for key, choice in self.choices.items()},
+            decided_at=decided_at,
             method=self.method,
             source=self.source,
             language=self.language,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from consent_service.domain.notice import Notice, NoticeDigest
 from consent_service.domain.purpose import PurposeKey
@@ -84,22 +85,32 @@ def check(
 
 def _check_words(decision: Decision, notice: Notice) -> None:
     for field in ("method", "source", "actor"):
-        if not _WORD.fullmatch(getattr(decision, field)):
+        if not _is_word(getattr(decision, field)):
             raise InvalidDecision(f"{field} is one lower-case word of at most 32 characters [a-z0-9_.-].")
     if decision.evidence is not None and not _EVIDENCE.fullmatch(decision.evidence):
         raise InvalidDecision("evidence is a SHA-256 in 64 lower-case hexadecimal digits.")
-    if language_shown(decision.language, notice) is None:
+    if _language_among(decision.language, notice.languages) is None:
         raise InvalidDecision(f"The notice was never written in that language, only in {notice.languages}.")
     if decision.method == GPC_METHOD and Choice.GRANTED in decision.choices.values():
         raise InvalidDecision("A Global Privacy Control signal can only deny.")
 
 
+@lru_cache(maxsize=1024)  # The words of decisions are few.
+def _is_word(text: str) -> bool:
+    return _WORD.fullmatch(text) is not None
+
+
 def language_shown(language: str, notice: Notice) -> str | None:
     """Return the declared language in which `language` was served (RFC 4647 look-up), or `None`."""
+    return _language_among(language, notice.languages)
+
+
+@lru_cache(maxsize=1024)
+def _language_among(language: str, languages: tuple[str, ...]) -> str | None:
     if not _LANGUAGE.fullmatch(language):
         return None
     wanted = language.lower()
-    declared = {tag.lower(): tag for tag in notice.languages}
+    declared = {tag.lower(): tag for tag in languages}
     while wanted:
         if wanted in declared:
             return declared[wanted]

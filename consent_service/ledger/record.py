@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import cast
+from json.encoder import encode_basestring
+from typing import TypeAlias, cast
 
 from consent_service.domain.consent import Status
 from consent_service.domain.decision import Choice, Decision
@@ -22,6 +23,11 @@ from consent_service.ledger.canonical import JsonValue, canonical_json, parse_js
 from consent_service.ledger.entry import Kind
 
 RECORD_VERSION = 1
+
+_Shared: TypeAlias = tuple[
+    str, tuple[tuple[PurposeKey, Choice], ...], str | None, bool, str, str, NoticeDigest, str
+]
+"""What decisions often share: actor, choices, evidence, gpc, language, method, notice and source."""
 
 
 @lru_cache(maxsize=1024)  # The times of one decision repeat: four purposes, a record and an answer.
@@ -49,6 +55,10 @@ class Outcome:
     status: Status
     valid_until: datetime
 
+    def text(self) -> str:
+        """Return the canonical JSON of it, as a record and an answer hold it."""
+        return f'{{"status":"{self.status!s}","valid_until":"{format_time(self.valid_until)}"}}'
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
@@ -62,26 +72,26 @@ class DecisionRecord:
 
     def encode(self) -> bytes:
         """Return the canonical bytes that the leaf commits to."""
-        decision = self.decision
-        return canonical_json(
-            {
-                "v": RECORD_VERSION,
-                "kind": Kind.DECISION.value,
-                "subject": self.subject,
-                "notice": decision.notice,
-                "choices": {key: choice.value for key, choice in decision.choices.items()},
-                "consents": _outcomes(self.consents),
-                "decided_at": format_time(decision.decided_at),
-                "recorded_at": format_time(self.recorded_at),
-                "method": decision.method,
-                "source": decision.source,
-                "actor": decision.actor,
-                "language": decision.language,
-                "gpc": decision.gpc,
-                "evidence": decision.evidence,
-                "prev": _base64(self.prev),
-            }
+        # Every decision pays for this: what decisions share is written once. A test compares it with the form
+        # that `canonical_json` gives.
+        decision, consents = self.decision, self.consents
+        before, middle, after = _frame(
+            (
+                decision.actor,
+                tuple(decision.choices.items()),
+                decision.evidence,
+                decision.gpc,
+                decision.language,
+                decision.method,
+                decision.notice,
+                decision.source,
+            )
         )
+        prev = "null" if self.prev is None else f'"{_base64(self.prev)}"'
+        return (
+            f'{before}{outcomes_text(consents)},"decided_at":"{format_time(decision.decided_at)}",{middle}{prev},'
+            f'"recorded_at":"{format_time(self.recorded_at)}",{after}{encode_basestring(self.subject)},"v":{RECORD_VERSION}}}'
+        ).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,11 +305,41 @@ def _text(document: Mapping[str, JsonValue], key: str) -> str:
     return value
 
 
+@lru_cache(maxsize=1024)
+def _frame(shared: _Shared) -> tuple[str, str, str]:
+    """Return a decision's record up to its consents, then up to `prev`, then from `source` to `subject`."""
+    actor, choices, evidence, gpc, language, method, notice, source = shared
+
+    def members(**values: JsonValue) -> str:
+        return canonical_json(values).decode()[1:-1]
+
+    chosen: dict[str, JsonValue] = {key: choice.value for key, choice in choices}
+    return (
+        "{" + members(actor=actor, choices=chosen) + ',"consents":',
+        members(
+            evidence=evidence,
+            gpc=gpc,
+            kind=Kind.DECISION.value,
+            language=language,
+            method=method,
+            notice=notice,
+        )
+        + ',"prev":',
+        members(source=source) + ',"subject":',
+    )
+
+
 def _outcomes(consents: Mapping[PurposeKey, Outcome]) -> dict[str, JsonValue]:
     return {
         key: {"status": outcome.status.value, "valid_until": format_time(outcome.valid_until)}
         for key, outcome in consents.items()
     }
+
+
+def outcomes_text(consents: Mapping[PurposeKey, Outcome]) -> str:
+    """Return the canonical JSON of what a record says it left behind, by purpose."""
+    members = [f"{encode_basestring(key)}:{consents[key].text()}" for key in sorted(consents)]
+    return f"{{{','.join(members)}}}"
 
 
 def _read_outcomes(document: Mapping[str, JsonValue]) -> dict[PurposeKey, Outcome]:

@@ -1,6 +1,6 @@
 """One transaction on one tenant's log: what the requests in it share, and what it will store."""
 
-import secrets
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ from consent_service.storage.ledger_store import (
     subject_records,
 )
 from consent_service.storage.notice_store import StoredNotice, insert_notices
-from consent_service.storage.scope import Params, TenantScope
+from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import (
     StoredSubject,
     delete_subjects,
@@ -95,8 +95,8 @@ class Batch:
         self._answers: dict[bytes, StoredAnswer] = {}
         self._new_answers: list[StoredAnswer] = []
         self._notices: list[StoredNotice] = []
-        self._entries: list[Params] = []
-        self._records: list[Params] = []
+        self._entries: list[tuple[int, bytes]] = []
+        self._records: list[tuple[int, int | None, bytes, bytes]] = []
 
     def load(self, requests: Iterable[Request], *, answers_kept: timedelta) -> None:
         """Read what the requests will ask for: one query for the subjects, one for earlier answers."""
@@ -132,7 +132,7 @@ class Batch:
 
     def append(self, kind: Kind, record: bytes, subject: StoredSubject | None = None) -> int:
         """Append an entry with a fresh opening, move the subject's chain on, return the index."""
-        opening = secrets.token_bytes(OPENING_SIZE)
+        opening = os.urandom(OPENING_SIZE)
         committed = commitment(opening, record)
         entry = leaf(self.tenant.origin, kind, committed)
         index = self._tail.append(entry)
@@ -140,9 +140,9 @@ class Batch:
             self._place(subject)
             subject.last_index, subject.last_commitment = index, committed
         subject_id = None if subject is None else subject.id
-        self._entries.append({"index": index, "leaf": entry})
+        self._entries.append((index, entry))
         self._openings[index] = opening
-        self._records.append({"index": index, "subject_id": subject_id, "opening": opening, "body": record})
+        self._records.append((index, subject_id, opening, record))
         return index
 
     def _place(self, subject: StoredSubject) -> None:

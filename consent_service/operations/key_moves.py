@@ -20,6 +20,7 @@ from consent_service.storage.vault_store import (
     delete_derived,
     delete_grants,
     find_grants,
+    insert_grants,
     store_grants,
 )
 from consent_service.vault.keyring import TenantKeyring
@@ -37,7 +38,8 @@ class KeyMoves:
         self._keyring = keyring
         self._held: dict[int, dict[_Place, KeyGrant]] = {}
         self._secrets: dict[tuple[int, CategoryKey], bytes] = {}
-        self._changed: set[tuple[int, PurposeKey, CategoryKey]] = set()
+        self._known: set[int] = set()
+        self._changed: dict[tuple[int, PurposeKey, CategoryKey], KeyGrant] = {}
         self._gone: set[tuple[int, PurposeKey, CategoryKey]] = set()
         self._lost: set[tuple[int, CategoryKey]] = set()
         self._underived: set[tuple[int, PurposeKey]] = set()
@@ -45,7 +47,8 @@ class KeyMoves:
 
     def load(self, subject_ids: Iterable[int]) -> None:
         """Read the key grants of the subjects whose decisions may move some."""
-        for grant in find_grants(self._scope, subject_ids):
+        self._known.update(subject_ids)
+        for grant in find_grants(self._scope, self._known):
             self._held.setdefault(grant.subject_id, {})[grant.purpose, grant.category] = grant
 
     def follow(self, subject_id: int, state: SubjectState, purposes: Mapping[PurposeKey, Purpose]) -> None:
@@ -85,8 +88,9 @@ class KeyMoves:
             self._wraps += 1
 
     def _hold(self, grant: KeyGrant) -> None:
-        self._held.setdefault(grant[0], {})[grant[1:3]] = grant
-        self._changed.add(grant[:3])
+        place = grant[:3]
+        self._held.setdefault(grant[0], {})[place[1:]] = grant
+        self._changed[place] = grant
 
     def _deny(self, subject_id: int, purpose: PurposeKey) -> None:
         if self._drop(subject_id, purpose, keep=()):
@@ -97,15 +101,18 @@ class KeyMoves:
         if not held:
             return False
         dropped = [place for place in held if place[0] == purpose and place[1] not in keep]
+        if not dropped:
+            return False
         for place in dropped:
             del held[place]
+            self._changed.pop((subject_id, *place), None)
             self._gone.add((subject_id, *place))
         left = {category for _, category in held}
         for _, category in dropped:
             if category not in left:
                 self._lost.add((subject_id, category))
                 self._secrets.pop((subject_id, category), None)
-        return bool(dropped)
+        return True
 
     def _secret(self, subject_id: int, category: CategoryKey) -> bytes:
         known = self._secrets.get((subject_id, category))
@@ -120,6 +127,8 @@ class KeyMoves:
 
         Where every copy is damaged its values are beyond reach: they go, and the decision is recorded.
         """
+        if subject_id not in self._known:
+            return None
         held = [grant for (_, held), grant in self._held.get(subject_id, {}).items() if held == category]
         for grant in held:
             try:
@@ -137,14 +146,10 @@ class KeyMoves:
         delete_grants(self._scope, self._gone)
         delete_categories(self._scope, self._lost)
         delete_derived(self._scope, self._underived)
-        store_grants(
-            self._scope,
-            [
-                self._held[subject][purpose, category]
-                for subject, purpose, category in self._changed
-                if (purpose, category) in self._held.get(subject, {})
-            ],
-        )
+        known, changed = self._known, self._changed.values()
+        insert_grants(self._scope, [grant for grant in changed if grant[0] not in known])
+        store_grants(self._scope, [grant for grant in changed if grant[0] in known])
+        known.update([grant[0] for grant in changed])
         for moved in (self._gone, self._lost, self._underived, self._changed):
             moved.clear()
 

@@ -1,9 +1,9 @@
 """Record one decision: check it, derive its statuses, append it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from json.encoder import encode_basestring
 
 from consent_service.domain.consent import DecisionEntry, SubjectState, apply
 from consent_service.domain.decision import Decision, DecisionLimits, check
@@ -26,10 +26,10 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionAnswer:
-    """What was recorded: the JSON members of the answer to POST /v1/decisions."""
+    """What was recorded: `text` is the JSON object of the answer to POST /v1/decisions, without its links."""
 
     index: int
-    body: Mapping[str, object]
+    text: str
     replayed: bool = False
 
 
@@ -83,14 +83,14 @@ class RecordDecision:
         index = batch.append(Kind.DECISION, record.encode(), subject)
         purposes = {key: published.notice.purposes[key] for key in self.decision.choices}
         batch.keys.follow(subject.id, subject.state, purposes)
-        answer = DecisionAnswer(index=index, body=_body(index, batch.now, outcomes))
+        answer = DecisionAnswer(index=index, text=_text(index, batch.now, outcomes))
         if self.idempotency is not None:
             batch.remember(
                 StoredAnswer(
                     key_digest=self.idempotency.key_digest,
                     request_digest=self.idempotency.request_digest,
                     index=index,
-                    answer=json.dumps(answer.body, separators=(",", ":")),
+                    answer=answer.text,
                 )
             )
         return answer
@@ -103,7 +103,7 @@ class RecordDecision:
             return None
         if stored.request_digest != self.idempotency.request_digest:
             raise IdempotencyKeyReused("This idempotency key came before with another body: use a fresh one.")
-        return DecisionAnswer(index=stored.index, body=json.loads(stored.answer), replayed=True)
+        return DecisionAnswer(index=stored.index, text=stored.answer, replayed=True)
 
 
 def outcomes_of(state: SubjectState, purposes: Mapping[PurposeKey, object]) -> dict[PurposeKey, Outcome]:
@@ -114,12 +114,6 @@ def outcomes_of(state: SubjectState, purposes: Mapping[PurposeKey, object]) -> d
     }
 
 
-def _body(index: int, recorded_at: datetime, outcomes: Mapping[PurposeKey, Outcome]) -> dict[str, object]:
-    return {
-        "index": index,
-        "recorded_at": format_time(recorded_at),
-        "consents": {
-            key: {"status": outcome.status.value, "valid_until": format_time(outcome.valid_until)}
-            for key, outcome in outcomes.items()
-        },
-    }
+def _text(index: int, recorded_at: datetime, outcomes: Mapping[PurposeKey, Outcome]) -> str:
+    consents = ",".join([f"{encode_basestring(key)}:{outcome.text()}" for key, outcome in outcomes.items()])
+    return f'{{"index":{index},"recorded_at":"{format_time(recorded_at)}","consents":{{{consents}}}}}'

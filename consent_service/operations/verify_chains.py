@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from consent_service.domain.consent import NOBODY, DecisionEntry, SubjectState, apply, link
-from consent_service.errors import LedgerCorrupt, SealBroken, UnknownNotice
+from consent_service.domain.subject import SubjectRef
+from consent_service.errors import EvidenceError, LedgerCorrupt, SealBroken, UnknownNotice
 from consent_service.ledger.entry import Kind
-from consent_service.ledger.record import DecisionRecord, LinkRecord
+from consent_service.ledger.record import LinkRecord, outcomes_text
+from consent_service.ledger.record_reader import ReadRecord, RecordReader
 from consent_service.operations.notice_book import NoticeBook
 from consent_service.operations.read_history import state_before
 from consent_service.operations.record_decision import outcomes_of
 from consent_service.operations.tenant import Subject, Tenant
-from consent_service.operations.verify_log import committed_in, decoded
+from consent_service.operations.verify_log import committed_in, decoded, not_canonical
 from consent_service.storage.ledger_store import stream_chains, stream_entries, subject_records
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import (
@@ -23,7 +25,6 @@ from consent_service.storage.subject_store import (
 from consent_service.vault.blind_index import blind_index
 
 KindOf = Callable[[bytes], Kind | None]
-_KINDS = {DecisionRecord: Kind.DECISION, LinkRecord: Kind.LINK}
 
 
 class ChainVerifier:
@@ -39,6 +40,7 @@ class ChainVerifier:
         self._tenant = tenant
         self._book = book
         self._kind_of = kind_of
+        self._reader = RecordReader()
         self._links = 0
         self._linked = 0
         self._fault: LedgerCorrupt | None = None
@@ -72,7 +74,7 @@ class ChainVerifier:
             self._without_record(left)
 
     def _begin(self, row: ProjectedSubject | None, subject_id: int, index: int) -> "_Chain":
-        chain = _Chain(self._scope, self._book, self._kind_of, subject_id, row)
+        chain = _Chain(self._scope, self._book, self._kind_of, self._reader, subject_id, row)
         if row is None:
             chain.spoilt = True
             self._note(LedgerCorrupt("A record belongs to a subject that is not there.", index=index))
@@ -131,6 +133,7 @@ class _Chain:
         scope: TenantScope,
         book: NoticeBook,
         kind_of: KindOf,
+        reader: RecordReader,
         subject_id: int,
         row: ProjectedSubject | None,
     ) -> None:
@@ -139,6 +142,7 @@ class _Chain:
         self._scope = scope
         self._book = book
         self._kind_of = kind_of
+        self._reader = reader
         self._row = row
         self._state: SubjectState = NOBODY
         self._previous: bytes | None = None
@@ -146,10 +150,11 @@ class _Chain:
 
     def follow(self, index: int, stored: bytes, body: bytes) -> bool:
         """Check the next entry and return whether it is a link."""
-        record = decoded(index, body)
-        if not isinstance(record, DecisionRecord | LinkRecord) or self._kind_of(stored) is not _KINDS.get(
-            type(record)
-        ):
+        try:
+            record = self._reader.read(body)
+        except EvidenceError as error:
+            raise not_canonical(index, error) from error
+        if record is None or self._kind_of(stored) is not _kind(record):
             raise LedgerCorrupt("A record is of another kind than its leaf.", index=index)
         if self._row is None or record.subject != self._row.ref:
             raise LedgerCorrupt("A record names another subject than its row.", index=index)
@@ -159,29 +164,28 @@ class _Chain:
                 raise LedgerCorrupt("A record of this subject is missing.", index=missing)
             raise LedgerCorrupt("The chain of this subject's entries is broken here.", index=index)
         self._state = self._after(record, index)
-        named = record.decision.choices if isinstance(record, DecisionRecord) else self._state.consents
-        if outcomes_of(self._state, named) != dict(record.consents):
+        named = self._state.consents if record.decision is None else record.decision.choices
+        if outcomes_text(outcomes_of(self._state, named)) != record.outcomes:
             raise LedgerCorrupt("A derived status does not follow from the entries before.", index=index)
         self._previous = committed_in(stored)
         self._last_index = index
-        return isinstance(record, LinkRecord)
+        return record.linked is not None
 
-    def _after(self, record: DecisionRecord | LinkRecord, index: int) -> SubjectState:
-        if isinstance(record, LinkRecord):
-            anonymous = find_linked(self._scope, record.linked, self.subject_id)
+    def _after(self, record: ReadRecord, index: int) -> SubjectState:
+        decision = record.decision
+        if decision is None:
+            anonymous = find_linked(self._scope, SubjectRef(record.linked or ""), self.subject_id)
             if anonymous is None:
                 raise LedgerCorrupt("A link leads to no subject.", index=index)
             theirs = state_before(self._scope, self._book, anonymous, index)
             return link(self._state, theirs, index=index, recorded_at=record.recorded_at)
         try:
-            notice = self._book.find(record.decision.notice).notice
+            notice = self._book.find(decision.notice).notice
         except UnknownNotice as error:
             raise LedgerCorrupt("A decision names a notice that was never published.", index=index) from error
-        if not notice.purposes.keys() >= record.decision.choices.keys():
+        if not notice.purposes.keys() >= decision.choices.keys():
             raise LedgerCorrupt("A decision names a purpose that its notice does not have.", index=index)
-        entry = DecisionEntry(
-            decision=record.decision, notice=notice, recorded_at=record.recorded_at, index=index
-        )
+        entry = DecisionEntry(decision=decision, notice=notice, recorded_at=record.recorded_at, index=index)
         return apply(self._state, entry)
 
     def finish(self) -> None:
@@ -210,6 +214,10 @@ class _Chain:
                 ),
                 None,
             )
+
+
+def _kind(record: ReadRecord) -> Kind:
+    return Kind.LINK if record.decision is None else Kind.DECISION
 
 
 def _names_one_subject(tenant: Tenant, row: ProjectedSubject) -> bool:

@@ -191,7 +191,12 @@ def decoded(index: int, body: bytes) -> Record:
     try:
         return decode_record(body)
     except EvidenceError as error:
-        raise LedgerCorrupt(f"A record is not in canonical form: {error}", index=index) from error
+        raise not_canonical(index, error) from error
+
+
+def not_canonical(index: int, error: EvidenceError) -> LedgerCorrupt:
+    """Return the fault of a record whose bytes are not what an encoder writes."""
+    return LedgerCorrupt(f"A record is not in canonical form: {error}", index=index)
 
 
 def committed_in(stored: bytes) -> bytes:

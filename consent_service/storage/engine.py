@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from consent_service.errors import DatabaseUnavailable, TransactionUndone
+from consent_service.storage.hot_rows import install_copy
 
 BUSY_TIMEOUT_MS = 10_000
 POSTGRESQL_LOCK_TIMEOUT_MS = 5_000
@@ -54,6 +55,7 @@ class Database:
                     "options": f"-c lock_timeout={POSTGRESQL_LOCK_TIMEOUT_MS} -c timezone=UTC",
                 },
             )
+            install_copy(self._writer)
 
     @property
     def engine(self) -> Engine:

@@ -164,12 +164,12 @@ def create_head(scope: TenantScope, checkpoint: bytes) -> None:
 def append_rows(
     scope: TenantScope,
     *,
-    entries: Sequence[Params],
-    records: Sequence[Params],
+    entries: Sequence[tuple[int, bytes]],
+    records: Sequence[tuple[int, int | None, bytes, bytes]],
 ) -> None:
-    """Store new entries with their records."""
-    scope.insert(EntryRow, entries)
-    scope.insert(RecordRow, records)
+    """Store new entries (index, leaf) with their records (index, subject number, opening, body)."""
+    scope.insert_tuples(EntryRow, ("index", "leaf"), entries)
+    scope.insert_tuples(RecordRow, ("index", "subject_id", "opening", "body"), records)
 
 
 def store_tree(scope: TenantScope, *, tiles: Sequence[Tile], checkpoint: Params) -> None:

@@ -5,7 +5,6 @@ Only a `TenantScope` can run them, and it always puts in its own tenant's number
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +26,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
-_TENANT = "tenant_id"
+from consent_service.storage.hot_rows import (
+    COPY_TYPES,
+    TENANT,
+    copy_types,
+    insert_text,
+    key_width,
+    update_text,
+    upsert_text,
+)
+
 _PARAMETER = "own_tenant_id"
 _SCOPED = "consent_scoped"
 SCOPED: dict[str, Any] = {_SCOPED: True}
@@ -38,7 +46,7 @@ Params = Mapping[str, object]
 def table_of(model: type[SQLModel]) -> Table:
     """Return the Core table of a row class: the write path uses no ORM objects."""
     table = SQLModel.metadata.tables[str(model.__tablename__)]
-    if _TENANT not in table.c:
+    if TENANT not in table.c:
         raise TypeError(f"{table.name} belongs to no tenant")
     return table
 
@@ -63,7 +71,7 @@ def scoped_delete(model: type[SQLModel]) -> Delete:
 
 def own_rows(table: Table) -> ColumnElement[bool]:
     """Return the condition that a row is the scope's tenant's, for a statement that joins; mark it SCOPED."""
-    return table.c[_TENANT] == bindparam(_PARAMETER)
+    return table.c[TENANT] == bindparam(_PARAMETER)
 
 
 class TenantScope:
@@ -75,7 +83,7 @@ class TenantScope:
         self._connection = connection
         self.tenant_id = tenant_id
         self._own = {_PARAMETER: tenant_id}
-        self._stamp = {_TENANT: tenant_id}
+        self._stamp = {TENANT: tenant_id}
         self.dialect = connection.dialect.name
 
     def run(self, statement: Executable, **params: object) -> CursorResult[*tuple[Any, ...]]:
@@ -99,7 +107,8 @@ class TenantScope:
         with self._connection.execute(
             statement, {**params, **self._own}, execution_options=options
         ) as result:
-            yield from result
+            for rows in result.partitions():  # As many at once: one by one they cost twice as much.
+                yield from rows
 
     def insert(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
         """Insert rows as this tenant's, by one Core statement."""
@@ -111,14 +120,44 @@ class TenantScope:
         if rows:
             self._connection.execute(_upsert(model, self.dialect), [{**row, **self._stamp} for row in rows])
 
+    def insert_tuples(
+        self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
+    ) -> None:
+        """Insert rows given as tuples of `columns`, handed to the driver as they are: for hot tables."""
+        if rows:
+            table, own = table_of(model), self.tenant_id
+            copied = {COPY_TYPES: copy_types(table, columns)} if self.dialect == "postgresql" else {}
+            self._connection.exec_driver_sql(
+                insert_text(table, columns, self.dialect),
+                [(own, *row) for row in rows],
+                execution_options=copied,
+            )
+
     def upsert_tuples(
         self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
     ) -> None:
-        """Upsert rows given as tuples of `columns`, handed to the driver as they are: for hot tables."""
-        if rows:
-            statement = _driver_upsert(model, columns, self.dialect)
-            own = self.tenant_id
+        """Upsert rows given as tuples of `columns`, those of the primary key first: for hot tables."""
+        if not rows:
+            return
+        table, own = table_of(model), self.tenant_id
+        statement = upsert_text(table, columns, self.dialect)
+        if self.dialect == "postgresql":
+            width = key_width(table)  # One statement may not touch a row twice: the last one counts.
+            last = {row[:width]: row for row in rows}.values()
+            self._connection.exec_driver_sql(
+                statement, (own, *([*values] for values in zip(*last, strict=True)))
+            )
+        else:
             self._connection.exec_driver_sql(statement, [(own, *row) for row in rows])
+
+    def update_tuples(
+        self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
+    ) -> None:
+        """Set `columns` of rows given as tuples: the new values, then what follows the tenant in the key."""
+        if rows:
+            statement = update_text(table_of(model), columns, self.dialect)
+            new, own = len(columns), self.tenant_id
+            self._connection.exec_driver_sql(statement, [(*row[:new], own, *row[new:]) for row in rows])
 
     def insert_missing(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
         """Insert rows as this tenant's where there is none with the same primary key."""
@@ -152,20 +191,6 @@ def _upsert(model: type[SQLModel], dialect: str) -> Insert:
         }
         _UPSERTS[key] = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=replaced)
     return _UPSERTS[key]
-
-
-@cache
-def _driver_upsert(model: type[SQLModel], columns: tuple[str, ...], dialect: str) -> str:
-    table = table_of(model)
-    mark = "%s" if dialect == "postgresql" else "?"
-    names = ", ".join((_TENANT, *columns))
-    keys = ", ".join(column.name for column in table.primary_key)
-    replaced = ", ".join(f"{name} = excluded.{name}" for name in columns if not table.c[name].primary_key)
-    marks = ", ".join(mark for _ in range(len(columns) + 1))
-    return (
-        f"INSERT INTO {table.name} ({names}) VALUES ({marks}) "  # noqa: S608 - names of our own tables
-        f"ON CONFLICT ({keys}) DO UPDATE SET {replaced}"
-    )
 
 
 def _require_scoped(statement: Executable) -> None:

@@ -4,7 +4,8 @@ import json
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam
 
@@ -41,15 +42,6 @@ _BY_ID = scoped_select(SubjectRow, *_COLUMNS).where(_subject.c.id == bindparam("
 _LINKED = scoped_select(SubjectRow, *_COLUMNS).where(
     _subject.c.linked_to == bindparam("known"), _subject.c.ref == bindparam("ref")
 )
-_MOVE = (
-    scoped_update(SubjectRow)
-    .where(_subject.c.id == bindparam("subject"))
-    .values(
-        state=bindparam("new_state"),
-        last_index=bindparam("new_last_index"),
-        last_commitment=bindparam("new_last_commitment"),
-    )
-)
 _LINK = (
     scoped_update(SubjectRow)
     .where(_subject.c.id == bindparam("subject"))
@@ -75,6 +67,7 @@ _GPC, _BY_SIGNAL = 1, 2
 _INDEX = 5
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_json_string = json.encoder.encode_basestring_ascii
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,9 +84,8 @@ class StoredSubject:
     linked_to: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectedSubject:
-    """A subject's row as it is stored, its `state` not yet trusted to be readable."""
+class ProjectedSubject(NamedTuple):
+    """A subject's row as it is stored, in the order of its columns; its `state` may be unreadable."""
 
     id: int
     ref: str
@@ -105,6 +97,7 @@ class ProjectedSubject:
     linked_to: int | None
 
 
+@lru_cache(maxsize=4096)  # The times of one decision repeat, and so do those of one commit.
 def to_ms(moment: datetime) -> int:
     """Return milliseconds since the epoch."""
     return (moment - _EPOCH) // _MILLISECOND
@@ -117,21 +110,18 @@ def from_ms(milliseconds: int) -> datetime:
 
 def encode_state(state: SubjectState) -> str:
     """Return the stored form: JSON of {purpose: [status, version, since, decided, until, index, flags]}."""
-    return json.dumps(
-        {
-            key: [
-                consent.status.value,
-                consent.purpose_version,
-                to_ms(consent.since),
-                to_ms(consent.decided_at),
-                to_ms(consent.valid_until),
-                consent.index,
-                consent.gpc * _GPC | consent.by_signal * _BY_SIGNAL,
-            ]
-            for key, consent in state.consents.items()
-        },
-        separators=(",", ":"),
-        sort_keys=True,
+    consents = state.consents
+    return "{%s}" % ",".join(  # noqa: UP031 - braces
+        [_encode_consent(key, consents[key]) for key in sorted(consents)]
+    )
+
+
+def _encode_consent(key: PurposeKey, consent: Consent) -> str:
+    since, decided, until = to_ms(consent.since), to_ms(consent.decided_at), to_ms(consent.valid_until)
+    flags = consent.gpc * _GPC | consent.by_signal * _BY_SIGNAL
+    return (
+        f'{_json_string(key)}:["{consent.status!s}",{consent.purpose_version},'
+        f"{since},{decided},{until},{consent.index},{flags}]"
     )
 
 
@@ -209,7 +199,7 @@ def find_subject(scope: TenantScope, subject_id: int) -> StoredSubject | None:
 def stream_projection(scope: TenantScope) -> Generator[ProjectedSubject]:
     """Yield every subject's row in the order of their first entries."""
     for row in scope.stream(_ALL):
-        yield ProjectedSubject(**row._mapping)  # noqa: SLF001  # a Core row's documented way to a mapping
+        yield ProjectedSubject._make(row)
 
 
 def _stored(row: Any) -> StoredSubject:  # a Core row
@@ -227,19 +217,20 @@ def _stored(row: Any) -> StoredSubject:  # a Core row
 
 def insert_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None:
     """Store new subjects."""
-    scope.insert(
+    scope.insert_tuples(
         SubjectRow,
+        _COLUMNS,
         [
-            {
-                "id": subject.id,
-                "ref": subject.ref,
-                "blind_index": subject.blind_index,
-                "sealed_id": subject.sealed_id,
-                "state": encode_state(subject.state),
-                "last_index": subject.last_index,
-                "last_commitment": subject.last_commitment,
-                "linked_to": subject.linked_to,
-            }
+            (
+                subject.id,
+                subject.ref,
+                subject.blind_index,
+                subject.sealed_id,
+                encode_state(subject.state),
+                subject.last_index,
+                subject.last_commitment,
+                subject.linked_to,
+            )
             for subject in subjects
         ],
     )
@@ -247,16 +238,12 @@ def insert_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> No
 
 def move_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None:
     """Store where these subjects' chains and states have moved on to."""
-    scope.run_many(
-        _MOVE,
+    scope.update_tuples(
+        SubjectRow,
+        ("state", "last_index", "last_commitment"),
         [
-            {
-                "subject": subject.id,
-                "new_state": encode_state(subject.state),
-                "new_last_index": subject.last_index,
-                "new_last_commitment": subject.last_commitment,
-            }
-            for subject in subjects
+            (encode_state(subject.state), subject.last_index, subject.last_commitment, subject.id)
+            for subject in sorted(subjects, key=lambda subject: subject.id)  # as others lock them
         ],
     )
 

@@ -210,6 +210,11 @@ def grants_of(rows: Iterable[Any]) -> list[KeyGrant]:  # Core rows
     return [KeyGrant._make(row) for row in rows]
 
 
+def insert_grants(scope: TenantScope, grants: Sequence[KeyGrant]) -> None:
+    """Store the first key grants of new subjects."""
+    scope.insert_tuples(KeyGrantRow, GRANT_COLUMNS, grants)
+
+
 def store_grants(scope: TenantScope, grants: Sequence[KeyGrant]) -> None:
     """Store key grants, in place of those of the same purpose and category."""
     scope.upsert_tuples(KeyGrantRow, GRANT_COLUMNS, grants)

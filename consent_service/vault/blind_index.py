@@ -6,6 +6,7 @@ are two subjects, because only the shop knows whether they are one (ADR 0031).
 
 import base64
 import hmac
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidKey
 
@@ -50,7 +51,14 @@ def _keyed_hash(key: bytes, label: bytes, external_id: str) -> bytes:
     if len(key) != KEY_SIZE:
         raise InvalidKey("A blind-index key is 32 bytes.")
     try:
-        message = label + external_id.encode("utf-8")
+        message = external_id.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidSubject("The subject's identifier holds a character that has no UTF-8 form.") from None
-    return hmac.digest(key, message, "sha256")
+    begun = _begun(key, label).copy()
+    begun.update(message)
+    return begun.digest()
+
+
+@lru_cache(maxsize=256)
+def _begun(key: bytes, label: bytes) -> hmac.HMAC:
+    return hmac.new(key, label, "sha256")

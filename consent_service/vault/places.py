@@ -5,6 +5,8 @@ label always has the same number of fields. So two different places never have t
 to another tenant, subject, category, purpose, field or key version do not open there.
 """
 
+from functools import lru_cache
+
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 
 _MOST_WORDS = 10_000
@@ -21,34 +23,33 @@ def tenant_secret_place(*, tenant: str, name: str) -> bytes:
 
 
 class GrantPlaces:
-    """The places of one tenant's key grants, fast: what all of them share is encoded once.
+    """The places of one tenant's key grants, fast: what many of them share is encoded once.
 
     `of` gives the same bytes as `grant_place`. Categories and purposes are a notice's words, so few.
     """
 
-    __slots__ = ("_head", "_words")
+    __slots__ = ("_ends", "_head")
 
     def __init__(self, tenant: str) -> None:
         self._head = _place("consent/v1/key-grant", tenant)
-        self._words: dict[str, bytes] = {}
+        self._ends: dict[tuple[CategoryKey, PurposeKey, int], bytes] = {}
 
     def of(self, subject: str, category: CategoryKey, purpose: PurposeKey, version: int) -> bytes:
         """Return the place of one key grant."""
-        name, number = subject.encode(), b"%d" % version
-        return b"%b%b%b%b%b%b%b" % (
+        key = category, purpose, version
+        name = subject.encode()
+        return b"%b%b%b%b" % (
             self._head,
             len(name).to_bytes(4, "big"),
             name,
-            self._words.get(category) or self._word(category),
-            self._words.get(purpose) or self._word(purpose),
-            len(number).to_bytes(4, "big"),
-            number,
+            self._ends.get(key) or self._end(key),
         )
 
-    def _word(self, text: str) -> bytes:
-        if len(self._words) > _MOST_WORDS:
-            self._words.clear()
-        return self._words.setdefault(text, _place(text))
+    def _end(self, key: tuple[CategoryKey, PurposeKey, int]) -> bytes:
+        if len(self._ends) > _MOST_WORDS:
+            self._ends.clear()
+        category, purpose, version = key
+        return self._ends.setdefault(key, _place(category, purpose, str(version)))
 
 
 def grant_place(
@@ -70,7 +71,7 @@ def value_place(*, tenant: str, subject: str, category: CategoryKey, field_tag: 
 
 def external_id_place(*, tenant: str, blind_index: bytes, version: int) -> bytes:
     """Return the place of a subject's external id, sealed for display under a version of the tenant key."""
-    return _place("consent/v1/external-id", tenant, blind_index, str(version))
+    return b"%b%b%b" % (_shared("consent/v1/external-id", tenant), _place(blind_index), _shared(str(version)))
 
 
 class ValuePlaces:
@@ -99,6 +100,11 @@ def evidence_place(*, origin: str, index: int) -> bytes:
 def own_place(*, tenant: str, subject: str, name: str) -> bytes:
     """Return the place of something sealed under the subject's own key, such as a day of uses."""
     return _place("consent/v1/own", tenant, subject, name)
+
+
+@lru_cache(maxsize=1024)
+def _shared(*fields: str) -> bytes:
+    return _place(*fields)
 
 
 def _place(*fields: str | bytes) -> bytes:

@@ -21,7 +21,7 @@ def test_a_request_that_comes_again_gets_its_first_answer(installation: Installa
 
     again = installation.decide("customer-1", key="k")
 
-    assert (again.index, again.body) == (first.index, first.body)
+    assert (again.index, again.text) == (first.index, first.text)
     assert (first.replayed, again.replayed) == (False, True)
     assert installation.size == 2
 

@@ -53,7 +53,7 @@ def test_the_shorter_validity_of_two_grants_remains(installation: Installation) 
     assert [consent.valid_until for consent in answer.state.consents.values()] == [
         NOW.replace(year=2027, month=5)
     ]
-    assert "2027-05-21" in str(visitor.body)
+    assert "2027-05-21" in visitor.text
 
 
 def test_a_customer_without_a_decision_is_created_by_the_link(installation: Installation) -> None:

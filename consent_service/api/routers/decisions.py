@@ -11,11 +11,17 @@ from pydantic import ValidationError
 from consent_service.api.answers import TEXT, ConsentsAnswer, HistoryAnswer, answers, media
 from consent_service.api.callers import AnyReader, Backend, Service, gpc_of, subject_of
 from consent_service.api.errors import BodyTooLarge, MalformedBody, problem_of
-from consent_service.api.hot_routes import JsonBytes, idempotency_of, recorded
+from consent_service.api.hot_routes import (
+    RECORDED,
+    REFUSED,
+    REPLAYED,
+    JsonBytes,
+    idempotency_of,
+    recorded,
+)
 from consent_service.api.schemas import EXAMPLE_DECISION, DuplicateMember, parse_batch_line, parse_moment
 from consent_service.errors import ConsentToolkitError, InvalidInput
 from consent_service.ledger.record import DecisionRecord, format_time
-from consent_service.observability import DECISIONS
 from consent_service.operations.batch import Request as BatchRequest
 from consent_service.operations.credentials import Caller
 from consent_service.operations.read_history import Consents, HistoryEntry, read_consents, read_history
@@ -66,7 +72,7 @@ async def post_batch(request: Request, service: Service, caller: Backend) -> Res
         )
     )
     results = [item if isinstance(item, Exception) else next(answers) for item in prepared]
-    return Response(b"".join(_line(result) for result in results), media_type=_NDJSON)
+    return Response("".join([_line(result) for result in results]), media_type=_NDJSON)
 
 
 def _prepare(
@@ -96,16 +102,14 @@ def _prepare(
     return prepared
 
 
-def _line(result: object) -> bytes:
+def _line(result: object) -> str:
     if isinstance(result, DecisionAnswer):
-        DECISIONS.labels("replayed" if result.replayed else "recorded").inc()
-        document: dict[str, Any] = {"status": 201, **recorded(result)}
-    elif isinstance(result, Exception):
-        DECISIONS.labels("refused").inc()
-        document = problem_of(result).document()
-    else:
-        raise TypeError("a decision was answered as something else")
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        (REPLAYED if result.replayed else RECORDED).inc()
+        return f'{{"status":201,{recorded(result)[1:]}\n'
+    if isinstance(result, Exception):
+        REFUSED.inc()
+        return json.dumps(problem_of(result).document(), ensure_ascii=False, separators=(",", ":")) + "\n"
+    raise TypeError("a decision was answered as something else")
 
 
 @router.get("/v1/decisions", summary="Read a subject's history", responses=answers(HistoryAnswer))
