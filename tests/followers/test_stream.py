@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from consent_service.operations.link_subjects import LinkSubjects
-from consent_service.operations.manage_tenants import Role
+from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant
+from consent_service.operations.publish_notice import PublishNotice
 from consent_service.vault.relay_mac import relay_key
 from tests.builders import a_notice
 from tests.followers.following import Following, Place
@@ -186,6 +187,20 @@ def test_only_a_backend_may_follow(place: Place, server: ConsentServer) -> None:
             statuses.append(following.status)
 
     assert statuses == [403, 401]
+
+
+def test_a_stream_carries_its_own_tenants_changes_only(place: Place, server: ConsentServer) -> None:
+    deployment = place.service.deployment
+    other = create_tenant(deployment, "other")
+    key = create_api_key(deployment, other, Role.BACKEND).key
+    with place.follow(server, key=key, after=-1) as theirs, place.follow(server) as ours:
+        theirs.until("head", index=-1)
+        index = place.decide(server, "ana", {"coupons": "granted"})
+        ours.changes_until(index)
+        place.service.committer.submit_blocking(other, PublishNotice(notice=a_notice()))
+        events = theirs.until("head", index=0)
+
+    assert [event.name for event in events if event.name != "head"] == ["notice", "reset"]
 
 
 def test_only_a_backend_gets_the_key_of_its_relay(place: Place, server: ConsentServer) -> None:

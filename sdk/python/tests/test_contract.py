@@ -41,12 +41,12 @@ class Shop:
         self.key = self.new_key()
         self.server = self.serve()
 
-    def consent(self, *arguments: str) -> dict[str, object]:
-        """Run the `consent` command and return what it printed."""
+    def consent(self, *arguments: str, said: str = "") -> dict[str, object]:
+        """Run the `consent` command, which reads what is `said`, and return what it printed."""
         command = [str(Path(sys.executable).with_name("consent")), *arguments]
         environment = {**os.environ, "CONSENT_HOME": str(self.home)}
         done = subprocess.run(
-            command, env=environment, capture_output=True, check=False, text=True, timeout=120
+            command, env=environment, input=said, capture_output=True, check=False, text=True, timeout=120
         )
         assert done.returncode == 0, done.stderr
         printed: dict[str, object] = json.loads(done.stdout)
@@ -225,16 +225,20 @@ def test_asyncio_decides_alike(shop: Shop) -> None:
 @both
 def test_a_killed_service_closes_every_gate_and_its_return_opens_them(shop: Shop, *, preload: bool) -> None:
     with shop.client(preload=preload, max_staleness=2.0) as client:
+        gone = f"gone-{preload}"
         shop.decide(client, "outage", {"coupons": "granted"})
+        shop.decide(client, gone, {"coupons": "granted"})
         gate = client.gate("coupons")
-        wait_for(lambda: gate("outage"))
+        wait_for(lambda: gate("outage") and gate(gone))
 
         shop.server.kill()
 
         wait_for(lambda: client.check("outage", "coupons").reason is Reason.STALE, seconds=3)
         assert not gate("outage")
+        shop.consent("subject", "erase", "--json", said=gone)  # while the client hears nothing
         shop.server = shop.serve()
         wait_for(lambda: gate("outage"), seconds=20)
+        assert not gate(gone)
 
 
 def test_a_frozen_service_closes_every_gate(shop: Shop) -> None:

@@ -94,27 +94,29 @@ def environment(service: LiveService, **more: str) -> dict[str, str]:
     return {**own, **more}
 
 
-@pytest.mark.parametrize(
-    ("options", "wait"),
-    [(["--preload"], True), (["--worker-class", "gevent"], False), (["--threads", "4"], False)],
-    ids=["preload", "gevent", "threads"],
+GUNICORN = (sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", "{address}", "shop:app")
+UWSGI = (
+    *(str(Path(sys.executable).with_name("uwsgi")), "--http-socket", "{address}", "--module", "shop:app"),
+    *("--master", "--processes", "2", "--enable-threads", "--die-on-term", "--need-app"),
 )
-def test_under_gunicorn_every_worker_is_live_and_hears_of_a_withdrawal(
-    service: LiveService, tmp_path: Path, options: list[str], *, wait: bool
+
+
+@pytest.mark.parametrize(
+    ("command", "wait"),
+    [
+        ((*GUNICORN, "--preload"), True),
+        ((*GUNICORN, "--worker-class", "gevent"), False),
+        ((*GUNICORN, "--threads", "4"), False),
+        (UWSGI, True),
+    ],
+    ids=["gunicorn preload", "gunicorn gevent", "gunicorn threads", "uwsgi"],
+)
+def test_under_a_forking_server_every_worker_is_live_and_hears_of_a_withdrawal(
+    service: LiveService, tmp_path: Path, command: tuple[str, ...], *, wait: bool
 ) -> None:
     (tmp_path / "shop.py").write_text(WSGI.replace("{wait}", str(wait)))
     port = unused_port()
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        *options,
-        "--workers",
-        "2",
-        "--bind",
-        f"127.0.0.1:{port}",
-        "shop:app",
-    ]
+    command = tuple(part.format(address=f"127.0.0.1:{port}") for part in command)
     log = tmp_path / "log"
 
     def ask() -> tuple[str, str, str]:

@@ -94,6 +94,7 @@ class Gatekeeper:
         self.asking = asking
         self.options = options
         self.closed = False
+        self._pid = os.getpid()
         self._http = http
         self._listeners: list[Callable[[str | None], object]] = []
         self._state_listeners: list[Callable[[str], object]] = []
@@ -114,8 +115,14 @@ class Gatekeeper:
         self.follower.stop()
         self.fetcher.close()
 
+    def notice_fork(self) -> None:
+        """Begin anew after a fork without Python's hooks (uWSGI): called before any lock is taken."""
+        if os.getpid() != self._pid:
+            self.after_fork()
+
     def after_fork(self) -> None:
         """Deny at once in a forked child, and begin anew."""
+        self._pid = os.getpid()
         self.copy.after_fork()
         self._http.after_fork()
         self.fetcher.after_fork()
@@ -131,6 +138,7 @@ class Gatekeeper:
 
     def wait_until_ready(self, timeout: float) -> bool:
         """Wait until there is a lease, `timeout` seconds at most; return whether there is."""
+        self.notice_fork()
         if self.healthy or self.closed:
             return self.healthy
         deadline = monotonic() + timeout
@@ -184,6 +192,7 @@ class Gatekeeper:
 
     def conclude(self, subject: str, purpose: str) -> Verdict | Flight:
         """Return the verdict, or the flight to wait for."""
+        self.notice_fork()
         misuse = self.asking.refuse_misuse(subject, purpose)
         if misuse is not None:
             return misuse
@@ -254,6 +263,7 @@ class Gatekeeper:
     @property
     def healthy(self) -> bool:
         """Whether decisions rest on something: a live lease, or none wanted."""
+        self.notice_fork()
         return not self.closed and (self.copy.live or not self.options.follow)
 
     @property
