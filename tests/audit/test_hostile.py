@@ -25,6 +25,7 @@ from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.manage_tenants import create_tenant
 from consent_service.operations.pack_file import PackFile
 from consent_service.operations.publish_notice import PublishNotice
+from consent_service.verifier import verify
 from consent_service.verifier.verify import (
     LARGEST_LINE,
     MANIFEST,
@@ -302,6 +303,23 @@ def test_an_operator_who_signs_an_impossible_history_is_found_out(
     check: str,
 ) -> None:
     assert fault_of(forged(members, signer, edit)).check == check
+
+
+@pytest.mark.parametrize("edit", [_flip, _backdate, _hide, _drop_first_of_a_chain, _third_choice])
+def test_two_processes_name_the_fault_that_one_names(
+    members: dict[str, bytes],
+    signer: NoteSigner,
+    fault_of: FaultOf,
+    monkeypatch: pytest.MonkeyPatch,
+    edit: Callable[[Entries], None],
+) -> None:
+    data = forged(members, signer, edit)
+    alone = fault_of(data)
+    monkeypatch.setattr(verify, "READ_BESIDE", 0)
+
+    beside = fault_of(data)
+
+    assert (beside.check, beside.where, beside.index) == (alone.check, alone.where, alone.index)
 
 
 def test_a_possible_history_verifies_alone_and_not_beside_the_older_pack(

@@ -122,6 +122,23 @@ def test_a_large_pack_is_read_in_several_passes(pack: Path, monkeypatch: pytest.
     assert parts == whole
 
 
+def test_two_processes_find_what_one_finds(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = verify_pack(pack)
+    monkeypatch.setattr(verify, "READ_BESIDE", 0)
+
+    assert verify_pack(pack) == whole
+
+
+def test_where_there_can_be_no_second_process_one_does_it_all(
+    pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = verify_pack(pack)
+    monkeypatch.setattr(verify, "READ_BESIDE", 0)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    assert verify_pack(pack) == whole
+
+
 def test_the_table_has_a_row_for_each_choice(pack: Path) -> None:
     members = members_of(pack)
 
