@@ -22,6 +22,7 @@ from consent_service.api.schemas import (
 )
 from consent_service.domain.gate import Reason
 from consent_service.domain.purpose import PurposeKey
+from consent_service.domain.subject import SubjectRef
 from consent_service.errors import InvalidInput
 from consent_service.ledger.record import format_time
 from consent_service.observability import DECISIONS, VERDICTS
@@ -30,7 +31,6 @@ from consent_service.operations.credentials import SUBJECT_ROLE
 from consent_service.operations.manage_tenants import Role
 from consent_service.operations.record_decision import DecisionAnswer, IdempotencyKey, RecordDecision
 from consent_service.operations.service import ConsentService
-from consent_service.operations.tenant import Subject
 
 Endpoint = Callable[[ConsentService, Request], Awaitable[Response]]
 _MAX_KEY = 255
@@ -59,19 +59,20 @@ class JsonBytes(Response):
 
 
 def idempotency_of(
-    key: str | None, subject: Subject, body: bytes, *, own: bool = False
+    key: str | None, ref: SubjectRef, body: bytes, *, own: bool = False
 ) -> IdempotencyKey | None:
     """Return the digests of an idempotency key and its request; raise `InvalidInput` for an unusable key.
 
-    A backend's keys are one namespace; a subject's are her `own`, so that nobody can use up another's.
+    A backend's keys are one namespace; a subject's are her `own`, so that nobody can use up another's. She is
+    named by her reference, which outlives a rotation of keys between a request and its repetition.
     """
     if key is None:
         return None
     if not 0 < len(key) <= _MAX_KEY or not key.isascii() or not key.isprintable():
         raise InvalidInput(f"An idempotency key has 1 to {_MAX_KEY} printable ASCII characters.")
     return IdempotencyKey(
-        key_digest=hashlib.sha256((subject.blind_index if own else b"") + key.encode()).digest(),
-        request_digest=hashlib.sha256(subject.blind_index + body).digest(),
+        key_digest=hashlib.sha256((ref.encode() if own else b"") + key.encode()).digest(),
+        request_digest=hashlib.sha256(ref.encode() + body).digest(),
     )
 
 
@@ -103,7 +104,10 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
             decision=decision,
             limits=service.settings.decision_limits,
             idempotency=idempotency_of(
-                request.headers.get("idempotency-key"), subject, body, own=caller.subject is not None
+                request.headers.get("idempotency-key"),
+                caller.tenant.ref(subject),
+                body,
+                own=caller.subject is not None,
             ),
         ),
     )

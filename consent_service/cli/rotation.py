@@ -1,5 +1,7 @@
 """`consent keys`: rotation of the keys that protect the database, while the service goes on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated
 
@@ -17,11 +19,11 @@ from consent_service.cli.output import (
 )
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.rotate_blind_index import rotate_blind_index
+from consent_service.operations.rotate_keys import Progress as ReportProgress
 from consent_service.operations.rotate_keys import end_epochs, rotate_root, rotate_signing_key
 
-app = typer.Typer(
-    help="Rotation of root, tenant and signing keys, while the service goes on.", no_args_is_help=True
-)
+app = typer.Typer(help="Rotation of every kind of key, while the service goes on.", no_args_is_help=True)
 
 
 class What(StrEnum):
@@ -29,6 +31,7 @@ class What(StrEnum):
 
     EPOCH = "epoch"
     ROOT = "root"
+    BLIND_INDEX = "blind-index"
     SIGNING = "signing"
 
 
@@ -53,7 +56,8 @@ def rotate(
     """Rotate keys of every tenant. A run that was killed or failed is simply run again.
 
     epoch: new tenant keys; whatever was deleted or erased before is then irrecoverable in every older copy.
-    root: wraps the tenants' lasting keys anew. signing: new ledger signing keys, signed in by the old ones.
+    root: wraps the tenants' lasting keys anew. blind-index: new keys to find subjects by. signing: new ledger
+    signing keys, signed in by the old ones.
     """
     wanted = what or [What.EPOCH]
     with opened(settings_with(database_url)) as deployment:
@@ -73,7 +77,11 @@ def _rotate(
     vkeys: dict[str, str] = {}
     for kind in wanted:
         if kind is What.EPOCH:
-            _end_epochs(deployment, committer)
+            with _bar("wrapping anew") as progress:
+                end_epochs(deployment, committer, deployment.tenants(), progress=progress)
+        elif kind is What.BLIND_INDEX:
+            with _bar("moving subjects") as progress:
+                rotate_blind_index(deployment, committer, deployment.tenants(), progress=progress)
         elif kind is What.ROOT:
             rotate_root(deployment, destroy=destroy)
         else:
@@ -82,13 +90,9 @@ def _rotate(
     return vkeys
 
 
-def _end_epochs(deployment: Deployment, committer: Committer) -> None:
-    columns = (TextColumn("wrapping anew"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+@contextmanager
+def _bar(what: str) -> Iterator[ReportProgress]:
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=complaints, transient=True) as bar:
-        task = bar.add_task("wrapping anew", total=None)
-        end_epochs(
-            deployment,
-            committer,
-            deployment.tenants(),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -89,6 +89,7 @@ class Batch:
         self._next_subject_id = head.next_subject_id
         self._written = head.size
         self._openings: dict[int, bytes] = {}
+        self._named: dict[bytes, Subject] = {}
         self._subjects: dict[bytes, StoredSubject] = {}
         self._new: list[StoredSubject] = []
         self._moved: dict[int, StoredSubject] = {}
@@ -100,9 +101,20 @@ class Batch:
 
     def load(self, requests: Iterable[Request], *, answers_kept: timedelta) -> None:
         """Read what the requests will ask for: one query for the subjects, one for earlier answers."""
-        wanted = {subject.blind_index for request in requests for subject in request.subjects}
+        # Named anew: another process may have replaced the blind-index key since they were named.
+        self._named = {
+            subject.blind_index: self.tenant.named(subject.external_id)
+            for request in requests
+            for subject in request.subjects
+        }
         keys = {request.idempotency_key for request in requests if request.idempotency_key is not None}
-        self._subjects = find_subjects(self.scope, list(wanted))
+        found = find_subjects(self.scope, [each for named in self._named.values() for each in named.indexes])
+        self._subjects = {
+            named.blind_index: found[index]
+            for named in self._named.values()
+            for index in named.indexes
+            if index in found
+        }
         self.keys.load(subject.id for subject in self._subjects.values())
         self._answers = find_answers(self.scope, list(keys), since_ms=to_ms(self.now - answers_kept))
 
@@ -113,10 +125,11 @@ class Batch:
 
     def subject(self, subject: Subject) -> StoredSubject | None:
         """Return the subject as the entries so far left her, or `None` if she has none."""
-        return self._subjects.get(subject.blind_index)
+        return self._subjects.get(self._named[subject.blind_index].blind_index)
 
     def require_subject(self, subject: Subject) -> StoredSubject:
         """Return the subject; one without entries is prepared, and stored with her first entry."""
+        subject = self._named[subject.blind_index]
         known = self._subjects.get(subject.blind_index)
         if known is not None:
             return known

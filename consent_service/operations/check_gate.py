@@ -10,6 +10,7 @@ from consent_service.domain.purpose import PurposeKey
 from consent_service.domain.subject import SubjectRef
 from consent_service.operations.coalescer import Coalescer
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.look_up import look_up
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.ledger_store import read_head
 from consent_service.storage.subject_store import decode_state, find_states
@@ -77,7 +78,8 @@ class GateReader:
         with self._deployment.reading(tenant) as scope:
             head = read_head(scope)
             catalogue = self._deployment.book(scope, head).catalogue
-            states = find_states(scope, list({question.subject.blind_index for question in questions}))
+            subjects = {question.subject.blind_index: question.subject for question in questions}
+            states = look_up(self._deployment, scope, tenant, list(subjects.values()), find_states)
         now = self._deployment.clock()
         every = (*catalogue.purposes, *sorted(catalogue.retired))
         answers = []

@@ -124,7 +124,7 @@ class Credentials:
             raise refusal from error
         if claims["exp"] <= self._deployment.clock().timestamp():
             raise refusal
-        return Caller(tenant=tenant, role=SUBJECT_ROLE, subject=Subject(index, external_id))
+        return Caller(tenant=tenant, role=SUBJECT_ROLE, subject=tenant.named(external_id))
 
     def origin_known(self, origin: str) -> bool:
         """Whether `origin_tenants` answers without asking the database."""

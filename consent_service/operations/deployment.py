@@ -125,8 +125,10 @@ class Deployment:
 
         The keystore is asked only when they are not the ones in memory: somebody rotated. Raises as it does.
         """
-        if key_versions(scope) == tenant.versions:
-            return tenant
+        versions = key_versions(scope)
+        for known in (tenant, self._tenants.get(tenant.id)):
+            if known is not None and known.versions == versions:
+                return known
         stored = StoredTenant(id=tenant.id, name=tenant.name, origin=tenant.origin)
         fresh = open_tenant(self.roots, stored, tenant_keys(scope))
         with self._lock:

@@ -23,6 +23,7 @@ from consent_service.ledger.pack_page import PackSummary, pack_page
 from consent_service.ledger.record import LinkRecord, decode_record, format_time
 from consent_service.ledger.tiles import subtree_reader
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.look_up import look_up_one
 from consent_service.operations.notice_book import NoticeBook
 from consent_service.operations.pack_file import PackFile
 from consent_service.operations.parquet_views import parquet_members
@@ -44,7 +45,7 @@ from consent_service.storage.ledger_store import (
     subject_records,
 )
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import find_subjects, linked_to
+from consent_service.storage.subject_store import linked_to
 from consent_service.verifier.verify import FORMAT, VIEW_HEADER, parse_record, view_rows
 
 __all__ = ["CHUNK", "AuditRequest", "export_audit"]
@@ -111,14 +112,15 @@ class _Export:
         request: AuditRequest,
         progress: Progress,
     ) -> None:
-        self._scope, self._tenant, self._progress = scope, tenant, progress
+        self._scope, self._progress = scope, progress
+        self._tenant = tenant = deployment.refreshed(scope, tenant)  # The keys that signed this head.
         self._policy = deployment.policy
         mark = request.mark
         self._made_at = deployment.clock() if mark is None else mark.made_at
         self._head = read_head(scope) if mark is None else head_of(scope, mark)
         self._seen = last_cosignature(scope) if mark is None else mark.cosignatures
         self._book: NoticeBook = deployment.book(scope).as_of(self._head.size)
-        self._subject_ids = self._find(request.subject)
+        self._subject_ids = self._find(deployment, request.subject)
         self._first, self._last = self._range(request)
         if self._subject_ids is not None:
             self._last = self._witnessed(self._subject_ids) or self._last
@@ -131,10 +133,10 @@ class _Export:
         self._handoffs: list[int] = []
         self._kinds = {leaf(tenant.origin, kind, bytes(32))[_COMMITMENT_END:]: kind.value for kind in Kind}
 
-    def _find(self, subject: Subject | None) -> list[int] | None:
+    def _find(self, deployment: Deployment, subject: Subject | None) -> list[int] | None:
         if subject is None:
             return None
-        known = find_subjects(self._scope, [subject.blind_index]).get(subject.blind_index)
+        known = look_up_one(deployment, self._scope, self._tenant, subject)
         if known is None:
             raise UnknownSubject("Nothing is held about this subject.")
         numbers = [known.id, *(number for number, _ in linked_to(self._scope, known.id))]

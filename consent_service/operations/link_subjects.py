@@ -44,7 +44,7 @@ class LinkSubjects:
     def perform(self, batch: Batch) -> LinkAnswer:
         """Append the link; raise `LinkRefused` where the anonymous side decided nothing or one is linked."""
         anonymous = batch.subject(self.anonymous)
-        if self.anonymous.blind_index == self.known.blind_index:
+        if self.anonymous.external_id == self.known.external_id:
             raise LinkRefused("A subject is not linked to herself.")
         if anonymous is None:
             raise LinkRefused("The anonymous subject decided nothing, so there is nothing to link.")

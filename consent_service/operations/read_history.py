@@ -10,11 +10,12 @@ from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import LedgerCorrupt
 from consent_service.ledger.record import DecisionRecord, LinkRecord, Record, decode_record
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.look_up import look_up_one
 from consent_service.operations.notice_book import NoticeBook, PublishedNotice
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.ledger_store import read_head, subject_records
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import StoredSubject, find_linked, find_subjects
+from consent_service.storage.subject_store import StoredSubject, find_linked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ def read_history(deployment: Deployment, tenant: Tenant, subject: Subject) -> li
     """Return every entry of a subject, oldest first; none for one who never decided."""
     with deployment.reading(tenant) as scope:
         book = deployment.book(scope)
-        known = find_subjects(scope, [subject.blind_index]).get(subject.blind_index)
+        known = look_up_one(deployment, scope, tenant, subject)
         return [] if known is None else _entries(scope, book, known.id)
 
 
@@ -71,7 +72,7 @@ def read_consents(
     with deployment.reading(tenant) as scope:
         head = read_head(scope)
         book = deployment.book(scope, head)
-        known = find_subjects(scope, [subject.blind_index]).get(subject.blind_index)
+        known = look_up_one(deployment, scope, tenant, subject)
         if as_of is None or as_of >= now:
             state, catalogue, moment = known.state if known else NOBODY, book.catalogue, now
         else:

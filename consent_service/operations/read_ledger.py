@@ -43,6 +43,12 @@ def read_checkpoint(deployment: Deployment, tenant: Tenant) -> bytes:
         return with_cosignatures(scope, head.size, head.checkpoint)
 
 
+def read_keys(deployment: Deployment, tenant: Tenant) -> tuple[str, ...]:
+    """Return the log's verifier keys, newest first, also where another process replaced one just now."""
+    with deployment.reading(tenant) as scope:
+        return deployment.refreshed(scope, tenant).vkeys[::-1]
+
+
 def read_tile_at(deployment: Deployment, tenant: Tenant, path: TilePath) -> bytes:
     """Return a tile or an entry bundle (C2SP tlog-tiles); raise `UnknownEntry`."""
     with deployment.reading(tenant) as scope:

@@ -10,6 +10,7 @@ from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.subject import ExternalId, SubjectRef
 from consent_service.errors import SealBroken
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.look_up import look_up_one
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, HistoryEntry, read_consents, read_history
 from consent_service.operations.read_profile import open_value
@@ -17,7 +18,7 @@ from consent_service.operations.read_uses import DayOfUses, uses_of
 from consent_service.operations.record_uses import UsesRecorder
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import StoredSubject, find_subjects, from_ms, linked_to
+from consent_service.storage.subject_store import StoredSubject, from_ms, linked_to
 from consent_service.storage.vault_store import KeyGrant, SealedValue, all_values, find_grants
 from consent_service.vault.keyring import TenantKeyring
 from consent_service.vault.seal import SealingKey
@@ -64,7 +65,7 @@ def read_personal_data(
     with deployment.reading(tenant) as scope:
         tenant = deployment.refreshed(scope, tenant)
         book = deployment.book(scope)
-        known = find_subjects(scope, [subject.blind_index]).get(subject.blind_index)
+        known = look_up_one(deployment, scope, tenant, subject)
         reader = None if known is None else _Reader(scope, tenant.keyring, known)
         return PersonalData(
             external_id=None if reader is None else reader.external_id(),

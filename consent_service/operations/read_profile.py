@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from consent_service.domain.consent import NOBODY, SubjectState
 from consent_service.domain.gate import Catalogue, Verdict, evaluate_key
@@ -11,6 +12,7 @@ from consent_service.domain.profile import Attributes, FieldKey, ProfileValue, w
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.errors import PurposeClosed
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.look_up import look_up
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.operations.update_profile import source_name
 from consent_service.storage.scope import TenantScope
@@ -51,8 +53,8 @@ def read_profiles(
     """
     with deployment.reading(tenant) as scope:
         catalogue = deployment.book(scope).catalogue
-        blind_indexes = [subject.blind_index for subject in question.subjects]
-        known = find_known(scope, blind_indexes, only=[question.purpose])
+        find = partial(find_known, only=[question.purpose])
+        known = look_up(deployment, scope, tenant, question.subjects, find)
         verdicts = _verdicts(question, catalogue, known, deployment.clock())
         open_ids = {
             known[subject.blind_index][0]

@@ -2,24 +2,27 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from consent_service.errors import ExtraNotInstalled, NoSuchForm, UnknownEntry
+from consent_service.errors import ExtraNotInstalled, InvalidNote, NoSuchForm, UnknownEntry
 from consent_service.ledger.canonical import JsonValue
+from consent_service.ledger.checkpoint import open_checkpoint
 from consent_service.ledger.merkle import inclusion_proof
+from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.proof import TlogProof
 from consent_service.ledger.receipt import Evidence, Receipt
 from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
 from consent_service.ledger.record import DecisionRecord, decode_record
 from consent_service.ledger.tiles import subtree_reader
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.look_up import look_up_one
 from consent_service.operations.read_cosigned import last_quorum, with_cosignatures
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.settings import Settings
 from consent_service.storage.ledger_store import read_head, read_leaves, read_record, read_tile
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import find_subjects
 
 PDF_MEDIA_TYPE = "application/pdf"
 
@@ -33,11 +36,12 @@ def read_receipt(
     who may not read it does not learn which.
     """
     with deployment.reading(tenant) as scope:
+        tenant = deployment.refreshed(scope, tenant)  # The key that signed this head, not one before.
         head = read_head(scope)
         if not 0 <= index < head.size:
             raise UnknownEntry(f"There is no record at index {index}.")
         stored = read_record(scope, index)
-        if subject is not None and stored.subject_id != _number(scope, subject):
+        if subject is not None and stored.subject_id != _number(deployment, scope, tenant, subject):
             raise UnknownEntry(f"There is no record at index {index}.")
         record = decode_record(stored.body)
         if not isinstance(record, DecisionRecord):
@@ -57,7 +61,7 @@ def read_receipt(
         leaf = read_leaves(scope, index, index + 1)[0]
     evidence = Evidence(
         origin=tenant.origin,
-        vkey=tenant.signer.vkey,
+        vkey=_signed_by(tenant, checkpoint),
         index=index,
         leaf=leaf,
         opening=stored.opening,
@@ -77,8 +81,18 @@ def read_receipt(
     )
 
 
-def _number(scope: TenantScope, subject: Subject) -> int | None:
-    known = find_subjects(scope, [subject.blind_index]).get(subject.blind_index)
+def _signed_by(tenant: Tenant, note: bytes) -> str:
+    """Return the newest of the log's keys that signed this checkpoint: one from before a rotation, perhaps."""
+    keys = [NoteVerifier.parse(vkey) for vkey in reversed(tenant.vkeys)]
+    for key in keys[:-1]:
+        with suppress(InvalidNote):
+            open_checkpoint(note, key, origin=tenant.origin)
+            return key.vkey
+    return keys[-1].vkey
+
+
+def _number(deployment: Deployment, scope: TenantScope, tenant: Tenant, subject: Subject) -> int | None:
+    known = look_up_one(deployment, scope, tenant, subject)
     return -1 if known is None else known.id
 
 

@@ -8,6 +8,7 @@ from consent_service.domain.notice import Notice
 from consent_service.domain.purpose import CategoryKey, PurposeKey, Texts
 from consent_service.domain.uses import Day, UseCount, UseKind, added, by_purpose_and_category, day_of
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.look_up import look_up
 from consent_service.operations.record_uses import UsesRecorder, open_day
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.scope import TenantScope
@@ -43,7 +44,7 @@ def read_uses(
     """
     recorder.flush()
     with deployment.reading(tenant) as scope:
-        known = find_known(scope, [subject.blind_index]).get(subject.blind_index)
+        known = look_up(deployment, scope, tenant, [subject], find_known).get(subject.blind_index)
         if known is None:
             return [], []
         days = uses_of(scope, deployment.refreshed(scope, tenant), known[0])

@@ -7,6 +7,7 @@ from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.uses import Feature, UseKind
 from consent_service.errors import UnknownPurpose
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.look_up import look_up
 from consent_service.operations.record_uses import UsesRecorder
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.subject_store import find_known
@@ -33,7 +34,8 @@ def report_uses(
     """
     with deployment.reading(tenant) as scope:
         purposes = deployment.book(scope).catalogue.purposes
-        known = find_known(scope, list({use.subject.blind_index for use in reported}))
+        subjects = {use.subject.blind_index: use.subject for use in reported}
+        known = look_up(deployment, scope, tenant, list(subjects.values()), find_known)
     for use in reported:
         purpose = purposes.get(PurposeKey(use.purpose))
         if purpose is None or not set(use.categories or ()) <= set(purpose.categories):

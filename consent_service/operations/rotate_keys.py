@@ -36,6 +36,7 @@ from consent_service.vault.keyring import TenantKeyring, epoch_is_over
 from consent_service.vault.seal import SECRET_SIZE
 
 Progress = Callable[[int, int], None]
+Report = Callable[[int], None]
 _SUBJECTS_AT_ONCE = 250
 
 
@@ -70,7 +71,7 @@ def end_epochs(
     """
     with deployment.database.exclusively(KEYS_LOCK):
         root = deployment.roots.epoch.rotate()  # (1)
-        total = sum(_subjects(deployment, tenant) for tenant in tenants)
+        total = sum(subjects_of(deployment, tenant) for tenant in tenants)
         done = 0
         for tenant in tenants:
             _begin_epoch(deployment, committer, tenant)  # (2)
@@ -85,7 +86,8 @@ def end_epochs(
         deployment.roots.epoch.destroy_before(root)  # (6)
 
 
-def _subjects(deployment: Deployment, tenant: Tenant) -> int:
+def subjects_of(deployment: Deployment, tenant: Tenant) -> int:
+    """Return how many subjects a tenant has had: the number of the last one."""
     with deployment.reading(tenant) as scope:
         return read_head(scope).next_subject_id - 1
 
@@ -102,7 +104,7 @@ def _begin_epoch(deployment: Deployment, committer: Committer, tenant: Tenant) -
     )
 
 
-def _finish_epoch(deployment: Deployment, tenant: Tenant, report: Callable[[int], None]) -> int:
+def _finish_epoch(deployment: Deployment, tenant: Tenant, report: Report) -> int:
     with deployment.reading(tenant) as scope:
         tenant = deployment.refreshed(scope, tenant)
     while True:
@@ -123,9 +125,7 @@ def _require_nothing_older(scope: TenantScope, version: int) -> None:
         raise RotationOvertaken("Something was wrapped by the older key in the last moment.")
 
 
-def rewrap_subjects(
-    deployment: Deployment, tenant: Tenant, report: Callable[[int], None] = lambda _subjects: None
-) -> int:
+def rewrap_subjects(deployment: Deployment, tenant: Tenant, report: Report = lambda _subjects: None) -> int:
     """Wrap whatever older tenant keys wrap by the newest one, in constant memory; return the subjects seen.
 
     What does not open any more is marked and left as it is: nobody can open it later either.

@@ -13,7 +13,7 @@ from consent_service.errors import ConfigurationError, InvalidSubject, WrongKey
 from consent_service.keystores.keystore import Keystore, SigningKeystore
 from consent_service.ledger.note import NoteSigner
 from consent_service.storage.tenant_store import StoredTenant, WrappedKey
-from consent_service.vault.blind_index import blind_index, reference_key, subject_ref
+from consent_service.vault.blind_index import blind_index, subject_ref
 from consent_service.vault.keyring import TenantKeyring
 from consent_service.vault.seal import SealingKey, open_sealed, seal
 
@@ -21,8 +21,8 @@ MAX_EXTERNAL_ID = 256
 """Longest external id in characters."""
 
 SIGNING, BLIND_INDEX, IDENTIFIER, TOKEN = "signing", "blind_index", "identifier", "token"
-VAULT = "vault"
-_PURPOSES = (SIGNING, BLIND_INDEX, IDENTIFIER, TOKEN, VAULT)
+REFERENCE, VAULT = "reference", "vault"
+_PURPOSES = (SIGNING, BLIND_INDEX, REFERENCE, IDENTIFIER, TOKEN, VAULT)
 _KEY_SIZE = 32
 _NAME_LENGTH = 16
 _INSIDE = b"in the keystore: "
@@ -31,25 +31,35 @@ _INSIDE = b"in the keystore: "
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A subject as a request names her: the external id never leaves memory except sealed."""
+    """A subject as a request names her: the external id never leaves memory except sealed.
+
+    While the blind-index key is being replaced, her row may still stand under one of the `older` indexes.
+    """
 
     blind_index: bytes
     external_id: ExternalId = field(repr=False)
+    older: tuple[bytes, ...] = ()
+
+    @property
+    def indexes(self) -> tuple[bytes, ...]:
+        """Every blind index under which her row may stand, the newest first."""
+        return (self.blind_index, *self.older)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """A tenant and its opened keys; the repr shows none of them.
 
-    `vkeys` are the verifier keys of its log, oldest first. `versions` says which stored keys these are: when
-    the stored ones differ, somebody rotated.
+    `vkeys` are the verifier keys of its log, oldest first; `index_keys` the blind-index keys, newest first:
+    one, except while it is being replaced. `versions` says which stored keys these are: when the stored ones
+    differ, somebody rotated.
     """
 
     id: int
     name: TenantName
     origin: str
     signer: NoteSigner = field(repr=False)
-    blind_index_key: bytes = field(repr=False)
+    index_keys: tuple[bytes, ...] = field(repr=False)
     reference_key: bytes = field(repr=False)
     identifier_key: SealingKey = field(repr=False)
     token_key: bytes = field(repr=False)
@@ -63,10 +73,15 @@ class Tenant:
             raise InvalidSubject(f"A subject's identifier has 1 to {MAX_EXTERNAL_ID} characters.")
         if not external_id.isprintable():
             raise InvalidSubject("A subject's identifier holds a control character.")
-        return Subject(blind_index(self.blind_index_key, external_id), ExternalId(external_id))
+        return self.named(ExternalId(external_id))
+
+    def named(self, external_id: ExternalId) -> Subject:
+        """Return the subject of an external id that was accepted before, under the keys of now."""
+        newest, *older = [blind_index(key, external_id) for key in self.index_keys]
+        return Subject(newest, external_id, tuple(older))
 
     def ref(self, subject: Subject) -> SubjectRef:
-        """Return the opaque reference that a new subject gets."""
+        """Return the opaque reference of a subject: no rotation changes it (ADR 0034)."""
         return subject_ref(self.reference_key, subject.external_id)
 
     def seal_id(self, subject: Subject) -> bytes:
@@ -172,14 +187,15 @@ def open_tenant(roots: Roots, stored: StoredTenant, wrapped: Sequence[WrappedKey
         raise WrongKey(f"Tenant {stored.name} has no {missing[0]} key: restore the database.")
     origin = stored.origin
     vault = {key.version: SealingKey(roots.unwrap(origin, key)) for key in wrapped if key.purpose == VAULT}
-    index_key = roots.unwrap(origin, newest[BLIND_INDEX])
+    index_keys = [key for key in wrapped if key.purpose == BLIND_INDEX]
+    index_keys.sort(key=lambda key: -key.version)
     return Tenant(
         id=stored.id,
         name=stored.name,
         origin=origin,
         signer=roots.signer(origin, newest[SIGNING]),
-        blind_index_key=index_key,
-        reference_key=reference_key(index_key),
+        index_keys=tuple(roots.unwrap(origin, key) for key in index_keys),
+        reference_key=roots.unwrap(origin, newest[REFERENCE]),
         identifier_key=SealingKey(roots.unwrap(origin, newest[IDENTIFIER])),
         token_key=roots.unwrap(origin, newest[TOKEN]),
         keyring=TenantKeyring(origin, vault),

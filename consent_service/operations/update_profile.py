@@ -52,7 +52,10 @@ def update_profile(
     `InvalidProfile`; nothing is stored then.
     """
     with deployment.writing(tenant) as scope:
-        known = lock_subject(scope, subject.blind_index)
+        known = lock_subject(scope, subject.indexes)
+        if known is None:  # Perhaps the blind-index key was replaced since this subject was named.
+            tenant = deployment.refreshed(scope, tenant)
+            known = lock_subject(scope, tenant.named(subject.external_id).indexes)
         if known is None:
             if missing := _written(changes):
                 raise NoLiveGrant(missing)

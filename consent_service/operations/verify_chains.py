@@ -12,7 +12,7 @@ from consent_service.ledger.record_reader import ReadRecord, RecordReader
 from consent_service.operations.notice_book import NoticeBook
 from consent_service.operations.read_history import state_before
 from consent_service.operations.record_decision import outcomes_of
-from consent_service.operations.tenant import Subject, Tenant
+from consent_service.operations.tenant import Tenant
 from consent_service.operations.verify_log import committed_in, decoded, not_canonical
 from consent_service.storage.ledger_store import stream_chains, stream_entries, subject_records
 from consent_service.storage.scope import TenantScope
@@ -22,7 +22,6 @@ from consent_service.storage.subject_store import (
     find_linked,
     stream_projection,
 )
-from consent_service.vault.blind_index import blind_index
 
 KindOf = Callable[[bytes], Kind | None]
 
@@ -221,10 +220,13 @@ def _kind(record: ReadRecord) -> Kind:
 
 
 def _names_one_subject(tenant: Tenant, row: ProjectedSubject) -> bool:
-    """Whether blind index, reference and sealed id of a row are those of one external id."""
+    """Whether blind index, reference and sealed id of a row are those of one external id.
+
+    While the blind-index key is being replaced, rows stand under the old one or the new one.
+    """
     try:
         external_id = tenant.keyring.open_external_id(row.sealed_id, blind_index=row.blind_index)
     except (SealBroken, UnicodeDecodeError):
         return False
-    subject = Subject(blind_index(tenant.blind_index_key, external_id), external_id)
-    return subject.blind_index == row.blind_index and row.ref == tenant.ref(subject)
+    subject = tenant.named(external_id)
+    return row.blind_index in subject.indexes and row.ref == tenant.ref(subject)

@@ -28,7 +28,7 @@ _KNOWN = scoped_select(SubjectRow, "blind_index", "id", "state").where(
 )
 _LOCK_ONE = (
     scoped_select(SubjectRow, "id", "state")
-    .where(_subject.c.blind_index == bindparam("blind_index"))
+    .where(_subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True)))
     .with_for_update(key_share=True)
 )
 _LOCK = (
@@ -56,6 +56,11 @@ _RESEAL = (
     .where(_subject.c.id == bindparam("subject"))
     .values(sealed_id=bindparam("sealed"))
 )
+_REINDEX = (
+    scoped_update(SubjectRow)
+    .where(_subject.c.id == bindparam("subject"), _subject.c.blind_index == bindparam("old_index"))
+    .values(blind_index=bindparam("new_index"), sealed_id=bindparam("sealed"))
+)
 _HOLD = (
     scoped_select(SubjectRow, "id")
     .where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
@@ -82,6 +87,15 @@ class StoredSubject:
     last_index: int = -1
     last_commitment: bytes | None = None
     linked_to: int | None = None
+
+
+class Reindexed(NamedTuple):
+    """A subject's row on its way from one blind-index key to the next."""
+
+    subject: int
+    old_index: bytes
+    new_index: bytes
+    sealed: bytes
 
 
 class ProjectedSubject(NamedTuple):
@@ -177,9 +191,9 @@ def find_known(
     return {index: (number, decode_state(state, only)) for index, number, state in rows}
 
 
-def lock_subject(scope: TenantScope, blind_index: bytes) -> tuple[int, SubjectState] | None:
-    """Return row number and state of a known subject; nobody moves her or her keys until this ends."""
-    row = scope.run(_LOCK_ONE, blind_index=blind_index).one_or_none()
+def lock_subject(scope: TenantScope, blind_indexes: Sequence[bytes]) -> tuple[int, SubjectState] | None:
+    """Return number and state of the subject with one of these; nobody moves her or her keys until this ends."""
+    row = scope.run(_LOCK_ONE, blind_indexes=list(blind_indexes)).one_or_none()
     return None if row is None else (row.id, decode_state(row.state))
 
 
@@ -265,6 +279,11 @@ def sealed_ids(scope: TenantScope, first: int, last: int) -> list[tuple[int, byt
     """Return row number, blind index and sealed external id of subjects from `first` to `last`."""
     rows = scope.run(_SEALED_IDS, first=first, last=last)
     return [(row.id, row.blind_index, row.sealed_id) for row in rows]
+
+
+def reindex_subjects(scope: TenantScope, moved: Sequence[Reindexed]) -> None:
+    """Store blind indexes and sealed ids of a new blind-index key, of subjects who are still there."""
+    scope.run_many(_REINDEX, [each._asdict() for each in moved])
 
 
 def reseal_ids(scope: TenantScope, resealed: Sequence[tuple[int, bytes]]) -> None:

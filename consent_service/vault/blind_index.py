@@ -14,11 +14,10 @@ from consent_service.domain.subject import SubjectRef
 from consent_service.errors import InvalidSubject
 
 KEY_SIZE = 32
-"""Bytes of a blind-index key; each tenant has its own."""
+"""Bytes of a blind-index key and of a reference key; each tenant has its own."""
 
 _LOOKUP = b"consent/v1/blind-index\x00"
 _REFERENCE = b"consent/v1/subject-ref\x00"
-_REFERENCE_KEY = b"consent/v1/subject-ref-key\x00"
 _REFERENCE_SIZE = 18
 
 
@@ -30,18 +29,11 @@ def blind_index(key: bytes, external_id: str) -> bytes:
     return _keyed_hash(key, _LOOKUP, external_id)
 
 
-def reference_key(key: bytes) -> bytes:
-    """Return the key for `subject_ref` that a blind-index key gives; it does not give the blind-index key.
-
-    A backend may have it, to find its subjects in a snapshot, and still cannot look anybody up in a database.
-    """
-    return _keyed_hash(key, _REFERENCE_KEY, "")
-
-
 def subject_ref(key: bytes, external_id: str) -> SubjectRef:
     """Return the opaque reference shown instead of the id: `s_` and 24 URL-safe characters (144 bits).
 
-    It says nothing without the key, and knowing it does not give the blind index. Raises as `blind_index`.
+    `key` is the tenant's reference key, which never changes. A backend may have it, to find its subjects in a
+    snapshot, and still cannot look anybody up by blind index. Raises as `blind_index`.
     """
     digest = _keyed_hash(key, _REFERENCE, external_id)[:_REFERENCE_SIZE]
     return SubjectRef("s_" + base64.urlsafe_b64encode(digest).decode("ascii"))
@@ -49,7 +41,7 @@ def subject_ref(key: bytes, external_id: str) -> SubjectRef:
 
 def _keyed_hash(key: bytes, label: bytes, external_id: str) -> bytes:
     if len(key) != KEY_SIZE:
-        raise InvalidKey("A blind-index key is 32 bytes.")
+        raise InvalidKey("A blind-index key and a reference key are 32 bytes.")
     try:
         message = external_id.encode("utf-8")
     except UnicodeEncodeError:

@@ -13,18 +13,18 @@ from tests.shop import Shop
 
 
 @pytest.fixture
-def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
+def shop(migrated_url: str, tmp_path: Path) -> Iterator[Shop]:
     """A shop with the example notice: recommendations, coupons, support_context and ai_assistance."""
-    shop = Shop(database_url, tmp_path / "home")
+    shop = Shop(migrated_url, tmp_path / "home")
     yield shop
     shop.check_ledger()
     shop.close()
 
 
 @pytest.fixture
-def tampered_shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
+def tampered_shop(migrated_url: str, tmp_path: Path) -> Iterator[Shop]:
     """A shop whose ledger need not verify when the test is done with it."""
-    shop = Shop(database_url, tmp_path / "home")
+    shop = Shop(migrated_url, tmp_path / "home")
     yield shop
     shop.close()
 

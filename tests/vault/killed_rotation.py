@@ -1,35 +1,61 @@
-"""A rotation that ends itself by SIGKILL in the middle of a step; started by `test_rotation.py`."""
+"""A rotation that ends itself by SIGKILL in the middle of a step; started by the tests of rotations."""
 
 import os
 import signal
 import sys
+from collections.abc import Callable
+from types import ModuleType
 
-from consent_service.operations import rotate_keys
+from consent_service.operations import rotate_blind_index, rotate_keys
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import Deployment
 from consent_service.settings import Settings
 
-
-def end(*_arguments: object, **_named: object) -> None:
-    """End at once, as by `kill -9`."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-STEPS = {
-    "rotate": "_begin_epoch",
-    "announce": "_finish_epoch",
-    "rewrap": "reseal_ids",  # inside the transaction that wraps a range of subjects anew
-    "retire": "_require_nothing_older",
-    "destroy": "rewrap_by_root",
+# The function that ends everything when it is called, and how many calls go well before.
+EPOCH = {
+    "rotate": ("_begin_epoch", 0),
+    "announce": ("_finish_epoch", 0),
+    "rewrap": ("reseal_ids", 2),  # inside the transaction that wraps a range of subjects anew
+    "retire": ("_require_nothing_older", 0),
+    "destroy": ("rewrap_by_root", 0),
+}
+BLIND_INDEX = {
+    "move": ("count_wraps", 2),  # inside the transaction that moves a range of subjects
+    "retire": ("_retire", 0),
 }
 
 
-def main(step: str) -> None:
-    """Begin to end an epoch, and die at `step`."""
+def dying(good: Callable[..., object], calls: int) -> Callable[..., object]:
+    """Return a function that ends the process at once, as by `kill -9`, after some calls that went well."""
+    left = calls
+
+    def step(*arguments: object, **named: object) -> object:
+        nonlocal left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return good(*arguments, **named)
+
+    return step
+
+
+def arm(module: ModuleType, steps: dict[str, tuple[str, int]], step: str) -> None:
+    """Let a module die at a step; it works on few subjects at once, so that there are many."""
+    name, calls = steps[step]
+    vars(module)["_SUBJECTS_AT_ONCE"] = 7
+    vars(module)[name] = dying(vars(module)[name], calls)
+
+
+def main(what: str, step: str) -> None:
+    """Begin a rotation, and die at `step`."""
     deployment = Deployment.open(Settings())
-    vars(rotate_keys)["_SUBJECTS_AT_ONCE"] = 7
-    vars(rotate_keys)[STEPS[step]] = end
-    rotate_keys.end_epochs(deployment, Committer(deployment), deployment.tenants())
+    committer = Committer(deployment)
+    if what == "epoch":
+        arm(rotate_keys, EPOCH, step)
+        rotate_keys.end_epochs(deployment, committer, deployment.tenants())
+    else:
+        arm(rotate_blind_index, BLIND_INDEX, step)
+        rotate_blind_index.rotate_blind_index(deployment, committer, deployment.tenants())
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

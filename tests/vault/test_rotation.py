@@ -20,8 +20,10 @@ from consent_service.ledger.checkpoint import open_checkpoint
 from consent_service.ledger.note import NoteVerifier
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import Deployment
-from consent_service.operations.read_ledger import read_checkpoint
+from consent_service.operations.export_audit import AuditRequest, export_audit
+from consent_service.operations.read_ledger import read_checkpoint, read_keys
 from consent_service.operations.read_personal_data import read_personal_data
+from consent_service.operations.read_receipt import read_receipt
 from consent_service.operations.rotate_keys import (
     due_tenants,
     end_epochs,
@@ -30,6 +32,7 @@ from consent_service.operations.rotate_keys import (
 )
 from consent_service.storage.rotation_store import epoch_of
 from consent_service.storage.vault_store import key_versions
+from consent_service.verifier.verify import verify_pack
 from tests.shop import Shop
 
 SIZE = {"household": {"size": 2}}
@@ -199,7 +202,7 @@ def test_a_killed_rotation_is_run_again(database_url: str, tmp_path: Path, step:
     environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": database_url}
 
     killed = subprocess.run(
-        [sys.executable, str(program), step],
+        [sys.executable, str(program), "epoch", step],
         env=environment,
         capture_output=True,
         text=True,
@@ -295,6 +298,27 @@ def test_the_old_signing_key_is_destroyed_and_verification_survives_restarts(sho
         assert [bool(wrapped) for (wrapped,) in connection.execute(query)] == [False, False, True]
 
 
+def test_another_process_proves_by_the_new_signing_key_at_once(shop: Shop, tmp_path: Path) -> None:
+    index = shop.grant("ana", "coupons")
+    old = shop.tenant.signer.vkey
+    other = Deployment.open(shop.settings, clock=lambda: shop.now)
+    committer = Committer(other)
+    new = rotate_signing_key(other, committer, other.tenants()[0])
+    newest = rotate_signing_key(other, committer, other.tenants()[0])
+    committer.close()
+    other.close()
+    stale, deployment = shop.tenant, shop.service.deployment
+    assert stale.vkeys == (old,)
+
+    evidence = read_receipt(deployment, stale, index).evidence
+    pack = tmp_path / "pack.zip"
+    pack.write_bytes(b"".join(export_audit(deployment, stale, AuditRequest())))
+
+    assert (evidence.vkey, evidence.verify(NoteVerifier.parse(newest)).size) == (newest, 4)
+    assert [verify_pack(pack, vkey=key)["vkey"] for key in (old, new, newest)] == [newest] * 3
+    assert read_keys(deployment, stale) == (newest, new, old)
+
+
 def test_the_command_line_rotates_everything(database_url: str, tmp_path: Path) -> None:
     shop = Shop(database_url, tmp_path / "home")
     a_customer(shop)
@@ -302,7 +326,7 @@ def test_the_command_line_rotates_everything(database_url: str, tmp_path: Path) 
     consent = str(Path(sys.executable).with_name("consent"))
 
     rotated = subprocess.run(
-        [consent, "keys", "rotate", "epoch", "root", "signing", "--json"],
+        [consent, "keys", "rotate", "epoch", "root", "blind-index", "signing", "--json"],
         env=environment,
         capture_output=True,
         text=True,
@@ -310,7 +334,7 @@ def test_the_command_line_rotates_everything(database_url: str, tmp_path: Path) 
         check=True,
     )
 
-    assert json.loads(rotated.stdout)["rotated"] == ["epoch", "root", "signing"]
+    assert json.loads(rotated.stdout)["rotated"] == ["epoch", "root", "blind-index", "signing"]
     assert shop.read("ana", "coupons") == SIZE
     shop.grant("ben", "coupons")
     shop.reopen()

@@ -14,6 +14,7 @@ from consent_service.operations.read_ledger import (
     prove_consistency,
     prove_inclusion,
     read_checkpoint,
+    read_keys,
     read_tile_at,
 )
 
@@ -51,12 +52,12 @@ def get_checkpoint(
     response_class=Response,
     responses=media("Verifier keys, a line each", {"text/plain": TEXT}),
 )
-def get_key(tenant: LedgerTenant) -> Response:
+def get_key(service: Service, tenant: LedgerTenant) -> Response:
     """Return the verifier key of the checkpoints in C2SP signed-note form, for a caller to pin.
 
     Older keys of the log follow, newest first, a line each: key entries lead from one to the next.
     """
-    lines = "".join(f"{vkey}\n" for vkey in reversed(tenant.vkeys))
+    lines = "".join(f"{vkey}\n" for vkey in read_keys(service.deployment, tenant))
     return Response(lines, media_type="text/plain; charset=utf-8")
 
 

@@ -49,7 +49,7 @@ from consent_service.operations.watch_tickets import issue_ticket, open_ticket
 router = APIRouter(tags=["ofrep"])
 
 _ROLES = (Role.BACKEND, SUBJECT_ROLE)
-_NOBODY = Subject(bytes(32), ExternalId("-"))
+_NOBODY = Subject(bytes(32), ExternalId(""))
 _INACTIVITY_S = 120
 _REFETCH = b'data: {"type":"refetchEvaluation"}\n\n'
 _EVENTS = media("Server-sent events", {"text/event-stream": TEXT}, 401)
@@ -138,7 +138,7 @@ def _subject(caller: Caller, key: str | None) -> Subject:
         named = caller.tenant.subject(key)
     except InvalidSubject:
         named = _NOBODY
-    if caller.subject is not None and caller.subject.blind_index != named.blind_index:
+    if caller.subject is not None and caller.subject.external_id != named.external_id:
         raise Refused(INVALID_CONTEXT, "The targetingKey is not the subject of this token.")
     return named
 
