@@ -233,6 +233,20 @@ class InclusionAnswer(BaseModel):
     root: Base64
 
 
+class HandoffItem(BaseModel):
+    """A step from key to key: a key entry, and a C2SP tlog-proof that both keys signed."""
+
+    opening: str = Field(description="Opening of the entry, 64 hexadecimal digits")
+    record: str = Field(description="Record of the entry, canonical JSON")
+    proof: str = Field(description="C2SP tlog-proof of its leaf")
+
+
+class HandoffsAnswer(BaseModel):
+    """How the log's keys followed each other, the oldest first."""
+
+    handoffs: list[HandoffItem]
+
+
 class ConsistencyAnswer(BaseModel):
     """An RFC 9162 consistency proof; hashes in base64."""
 

@@ -46,7 +46,8 @@ class AnnounceKey:
             vkey=self.key.public or None,
             previous=batch.tenant.signer.vkey if self.key.public else None,
         )
-        add_tenant_key(batch.scope, self.key, created_at_ms=to_ms(batch.now))
         if self.successor is not None:
             batch.successors.append(self.successor)
-        return batch.append(Kind.KEY, record.encode())
+        index = batch.append(Kind.KEY, record.encode())
+        add_tenant_key(batch.scope, self.key, created_at_ms=to_ms(batch.now), index=index)
+        return index

@@ -5,11 +5,14 @@ import binascii
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from consent_service.errors import InvalidNote, InvalidProof, LogMisbehaved
+from consent_service.errors import InvalidEntry, InvalidInput, InvalidNote, InvalidProof, LogMisbehaved
+from consent_service.ledger.canonical import parse_json
 from consent_service.ledger.checkpoint import Checkpoint, open_checkpoint
+from consent_service.ledger.handoff import Handoff, follow_keys
 from consent_service.ledger.merkle import verify_consistency
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.witnessing import proof_of_misbehaviour
@@ -28,7 +31,10 @@ class Seen:
 
 
 class LogMonitor:
-    """Looks at a log again and again; what it saw last survives in a file, if it has one."""
+    """Looks at a log again and again; what it saw last survives in a file, if it has one.
+
+    A log that replaced its key is followed to the new one, where the trusted key signed it in.
+    """
 
     def __init__(self, fetch: Fetch, vkey: str, *, state: Path | None = None) -> None:
         self._fetch = fetch
@@ -36,11 +42,35 @@ class LogMonitor:
         self._state = state
         self.seen: Seen | None = None
         if state is not None and state.exists():
-            self.seen = self._opened(state.read_bytes(), state.stat().st_mtime)
+            with suppress(InvalidNote):  # By a later key perhaps: `look` finds out.
+                self.seen = self._checked(state.read_bytes(), state.stat().st_mtime)
+
+    def _remembered(self) -> Seen | None:
+        if self.seen is None and self._state is not None and self._state.exists():
+            return self._opened(self._state.read_bytes(), self._state.stat().st_mtime)
+        return self.seen
 
     def _opened(self, note: bytes, moment: float) -> Seen:
+        try:
+            return self._checked(note, moment)
+        except InvalidNote:
+            self._verifier = self._followed()
+            return self._checked(note, moment)
+
+    def _checked(self, note: bytes, moment: float) -> Seen:
         checkpoint = open_checkpoint(note, self._verifier, origin=self._verifier.name)
         return Seen(note=note, checkpoint=checkpoint, first_seen=moment)
+
+    def _followed(self) -> NoteVerifier:
+        """Return the newest key that the trusted one leads to; raise `InvalidNote` where it leads nowhere."""
+        try:
+            document = parse_json(self._fetch("/v1/ledger/handoffs"))
+            handoffs = document["handoffs"] if isinstance(document, dict) else None
+            if not isinstance(handoffs, list):
+                raise InvalidNote("The log does not say how its keys followed each other.")
+            return follow_keys([Handoff.parse(handoff) for handoff in handoffs], self._verifier)
+        except (InvalidInput, KeyError, InvalidEntry, InvalidProof) as error:
+            raise InvalidNote("The log does not show how its trusted key was replaced.") from error
 
     def look(self, moment: float, *, max_age: float | None = None) -> Seen:
         """Return the log's checkpoint of now after checking that it continues the last one.
@@ -50,10 +80,10 @@ class LogMonitor:
         An OSError says only that the log could not be reached.
         """
         try:
+            old = self.seen = self._remembered()
             new = self._opened(self._fetch("/v1/ledger/checkpoint"), moment)
         except InvalidNote as error:
             raise LogMisbehaved(f"The checkpoint is not one of this log: {error}") from error
-        old = self.seen
         if old is None:
             return self._remember(new)
         self._require_continuation(old, new)
@@ -67,8 +97,7 @@ class LogMonitor:
         before, after = old.checkpoint, new.checkpoint
         if before.size == after.size:
             if before.root != after.root:
-                proof = proof_of_misbehaviour(old.note, new.note, self._verifier.vkey)
-                raise LogMisbehaved("The log signed two roots for one size.", proof=proof)
+                raise LogMisbehaved("The log signed two roots for one size.", proof=self._proof(old, new))
             return
         if after.size < before.size:
             raise LogMisbehaved(f"The log went back from {before.size} to {after.size} entries.")
@@ -86,6 +115,13 @@ class LogMonitor:
             raise LogMisbehaved("The log answers no consistency proof.") from error
         except InvalidProof as error:
             raise LogMisbehaved(f"The log was rewritten: {error}") from error
+
+    def _proof(self, old: Seen, new: Seen) -> bytes | None:
+        """Return the portable proof that both contradict each other, if one key signed both."""
+        try:
+            return proof_of_misbehaviour(old.note, new.note, self._verifier.vkey)
+        except InvalidNote:
+            return None
 
     def _remember(self, seen: Seen) -> Seen:
         self.seen = seen

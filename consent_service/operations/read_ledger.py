@@ -1,14 +1,26 @@
 """Read the transparency log: checkpoint, tiles and proofs, all from stored tiles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consent_service.errors import InvalidInput, UnknownEntry
+from consent_service.ledger.checkpoint import open_checkpoint
+from consent_service.ledger.handoff import Handoff
 from consent_service.ledger.merkle import consistency_proof, inclusion_proof, tree_root
+from consent_service.ledger.note import NoteVerifier
+from consent_service.ledger.proof import TlogProof
 from consent_service.ledger.tiles import TilePath, subtree_reader
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.read_cosigned import with_cosignatures
-from consent_service.operations.tenant import Tenant
-from consent_service.storage.ledger_store import read_bundle, read_head, read_tile
+from consent_service.operations.tenant import SIGNING, Tenant
+from consent_service.storage.ledger_store import (
+    covering_checkpoint,
+    read_bundle,
+    read_head,
+    read_record,
+    read_tile,
+)
+from consent_service.storage.rotation_store import announced_at
 from consent_service.storage.scope import TenantScope
 
 _ENTRIES = "entries"
@@ -47,6 +59,22 @@ def read_keys(deployment: Deployment, tenant: Tenant) -> tuple[str, ...]:
     """Return the log's verifier keys, newest first, also where another process replaced one just now."""
     with deployment.reading(tenant) as scope:
         return deployment.refreshed(scope, tenant).vkeys[::-1]
+
+
+def read_handoffs(deployment: Deployment, tenant: Tenant) -> list[Handoff]:
+    """Return how each signing key of the log was followed by the next, oldest first."""
+    with deployment.reading(tenant) as scope:
+        keys = [NoteVerifier.parse(vkey) for vkey in deployment.refreshed(scope, tenant).vkeys]
+        return [_handoff(scope, tenant, index, keys) for index in announced_at(scope, SIGNING)]
+
+
+def _handoff(scope: TenantScope, tenant: Tenant, index: int, keys: Sequence[NoteVerifier]) -> Handoff:
+    note, stored = covering_checkpoint(scope, index), read_record(scope, index)
+    size = open_checkpoint(note, *keys, origin=tenant.origin).size
+    subtree = subtree_reader(size, lambda level, n, width: read_tile(scope, level, n, width))
+    steps = tuple(inclusion_proof(index, size, subtree))
+    proof = TlogProof(index=index, hashes=steps, checkpoint=note)
+    return Handoff(opening=stored.opening, record=stored.body, proof=proof.encode())
 
 
 def read_tile_at(deployment: Deployment, tenant: Tenant, path: TilePath) -> bytes:

@@ -82,7 +82,7 @@ def read_receipt(
 
 
 def _signed_by(tenant: Tenant, note: bytes) -> str:
-    """Return the newest of the log's keys that signed this checkpoint: one from before a rotation, perhaps."""
+    """Return the newest of the log's keys that signed this checkpoint, perhaps before a rotation."""
     keys = [NoteVerifier.parse(vkey) for vkey in reversed(tenant.vkeys)]
     for key in keys[:-1]:
         with suppress(InvalidNote):

@@ -33,6 +33,11 @@ _EPOCH = (
     .order_by(_tenant_key.c.version.desc())
     .limit(1)
 )
+_ANNOUNCED = (
+    scoped_select(TenantKeyRow, "index")
+    .where(_tenant_key.c.purpose == bindparam("kind"), _tenant_key.c.index.is_not(None))
+    .order_by(_tenant_key.c.version)
+)
 _OLD_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(
     _grant.c.subject_id >= bindparam("first"),
     _grant.c.subject_id <= bindparam("last"),
@@ -78,6 +83,11 @@ def rewrap_tenant_key(scope: TenantScope, old: WrappedKey, wrapped: bytes) -> No
 def delete_tenant_keys_before(scope: TenantScope, purpose: str, version: int) -> None:
     """Delete the versions of a key of the tenant that are older than this one."""
     scope.run(_DELETE_TENANT_KEYS, kind=purpose, before=version)
+
+
+def announced_at(scope: TenantScope, purpose: str) -> list[int]:
+    """Return the entries that announced the versions of a key, oldest first."""
+    return [index for (index,) in scope.run(_ANNOUNCED, kind=purpose)]
 
 
 def epoch_of(scope: TenantScope, purpose: str) -> tuple[int, int, int]:

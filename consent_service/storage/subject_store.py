@@ -192,7 +192,7 @@ def find_known(
 
 
 def lock_subject(scope: TenantScope, blind_indexes: Sequence[bytes]) -> tuple[int, SubjectState] | None:
-    """Return number and state of the subject with one of these; nobody moves her or her keys until this ends."""
+    """Return number and state of the subject with one of these; nobody changes her or her keys meanwhile."""
     row = scope.run(_LOCK_ONE, blind_indexes=list(blind_indexes)).one_or_none()
     return None if row is None else (row.id, decode_state(row.state))
 

@@ -33,13 +33,17 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class TenantRow(SQLModel, table=True):
-    """One shop with its own ledger; `origin` names the log in every leaf and checkpoint, for ever."""
+    """One shop with its own ledger; `origin` names the log in every leaf and checkpoint, for ever.
+
+    `grace_days` is the tenant's own word on what the setting of that name says for the others.
+    """
 
     __tablename__ = "tenant"
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     name: str = Field(sa_type=Text, unique=True)
     origin: str = Field(sa_type=Text, unique=True)
     created_at_ms: int = Field(sa_type=BigInteger)
+    grace_days: int | None = Field(default=None, sa_type=Integer)
 
 
 class ApiKeyRow(SQLModel, table=True):
@@ -60,6 +64,7 @@ class TenantKeyRow(SQLModel, table=True):
 
     `wraps` counts what a vault key wrapped: it is replaced long before random nonces could meet. `public` is
     the verifier key of a signing key; it stays, with nothing wrapped, when the key itself was destroyed.
+    `index` is the entry that says that the key is new; a tenant's first keys have none.
     """
 
     __tablename__ = "tenant_key"
@@ -70,6 +75,7 @@ class TenantKeyRow(SQLModel, table=True):
     created_at_ms: int = Field(sa_type=BigInteger)
     wraps: int = Field(default=0, sa_type=BigInteger)
     public: str = Field(default="", sa_type=Text)
+    index: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class HeadRow(SQLModel, table=True):

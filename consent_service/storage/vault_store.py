@@ -161,8 +161,8 @@ def tenant_keys(scope: TenantScope) -> list[WrappedKey]:
     ]
 
 
-def add_tenant_key(scope: TenantScope, key: WrappedKey, *, created_at_ms: int) -> None:
-    """Store a new version of a key of the tenant."""
+def add_tenant_key(scope: TenantScope, key: WrappedKey, *, created_at_ms: int, index: int) -> None:
+    """Store a new version of a key of the tenant, which the entry at `index` announces."""
     row = {
         "purpose": key.purpose,
         "version": key.version,
@@ -170,6 +170,7 @@ def add_tenant_key(scope: TenantScope, key: WrappedKey, *, created_at_ms: int) -
         "public": key.public,
         "created_at_ms": created_at_ms,
         "wraps": 0,
+        "index": index,
     }
     scope.insert(TenantKeyRow, [row])
 

@@ -1,17 +1,23 @@
 """Whoever follows a log notices when it is rewritten, goes back, stands still, or signs two pasts."""
 
+import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from typer.testing import CliRunner
 
 from consent_service.cli.main import app as cli
 from consent_service.errors import LogMisbehaved
+from consent_service.ledger.canonical import canonical_json
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.witnessing import verify_misbehaviour
 from consent_service.operations.follow_log import LogMonitor
 from consent_service.operations.manage_tenants import Role, create_api_key
+from consent_service.operations.read_ledger import prove_consistency, read_checkpoint, read_handoffs
+from consent_service.operations.rotate_keys import rotate_signing_key
 from tests.installation import Installation
 from tests.servers import ConsentServer
 from tests.witness.logs import Log
@@ -100,3 +106,42 @@ def test_the_command_follows_a_real_service(tmp_path: Path) -> None:
     assert json.loads(second.stdout)["new"] == 1
     assert "not one of this log" in json.loads(foreign.stdout)["fault"]
     assert down.stdout == ""
+
+
+def test_a_log_is_followed_to_its_new_key_also_after_a_restart(tmp_path: Path) -> None:
+    state = tmp_path / "seen"
+    url = f"sqlite:///{tmp_path / 'consent.db'}"
+    with Installation(home=tmp_path / "home", database_url=url) as installation:
+        service, first = installation.service, installation.tenant.signer.vkey
+        answers: dict[str, Callable[[], bytes]] = {
+            "/v1/ledger/checkpoint": lambda: read_checkpoint(service.deployment, installation.tenant),
+            "/v1/ledger/handoffs": lambda: canonical_json(
+                {
+                    "handoffs": [
+                        each.document() for each in read_handoffs(service.deployment, installation.tenant)
+                    ]
+                }
+            ),
+        }
+
+        def fetch(address: str) -> bytes:
+            path, _, query = address.partition("?")
+            if path in answers:
+                return answers[path]()
+            old, new = (int(value) for _, value in parse_qsl(query))
+            proof = prove_consistency(service.deployment, installation.tenant, old_size=old, new_size=new)
+            return json.dumps({"proof": [base64.b64encode(step).decode() for step in proof.proof]}).encode()
+
+        monitor = LogMonitor(fetch, first, state=state)
+        installation.publish()
+        sizes = [monitor.look(1.0).checkpoint.size]
+        for name in ("ana", "ben"):
+            rotate_signing_key(service.deployment, service.committer, installation.tenant)
+            installation.decide(name, {"coupons": "granted"})
+            sizes.append(monitor.look(1.0).checkpoint.size)
+        sizes.append(LogMonitor(fetch, first, state=state).look(1.0).checkpoint.size)
+
+        assert sizes == [1, 3, 5, 5]
+        answers["/v1/ledger/handoffs"] = lambda: b'{"handoffs":[]}'
+        with pytest.raises(LogMisbehaved, match="not one of this log"):
+            LogMonitor(fetch, first, state=state).look(1.0)

@@ -5,7 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from consent_service.api.answers import BYTES, TEXT, ConsistencyAnswer, InclusionAnswer, answers, media
+from consent_service.api.answers import (
+    BYTES,
+    TEXT,
+    ConsistencyAnswer,
+    HandoffsAnswer,
+    InclusionAnswer,
+    answers,
+    media,
+)
 from consent_service.api.callers import LedgerTenant, Service, cached_for_ever
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.ledger.tiles import parse_tile_path
@@ -14,6 +22,7 @@ from consent_service.operations.read_ledger import (
     prove_consistency,
     prove_inclusion,
     read_checkpoint,
+    read_handoffs,
     read_keys,
     read_tile_at,
 )
@@ -59,6 +68,17 @@ def get_key(service: Service, tenant: LedgerTenant) -> Response:
     """
     lines = "".join(f"{vkey}\n" for vkey in read_keys(service.deployment, tenant))
     return Response(lines, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/handoffs", summary="Follow the log's keys", responses=answers(HandoffsAnswer))
+def get_handoffs(service: Service, tenant: LedgerTenant) -> Response:
+    """Return how each key of the log was followed by the next, oldest first.
+
+    Each step is the opening and the record of a key entry, with a C2SP tlog-proof that both keys signed: who
+    trusts the first may trust the second.
+    """
+    handoffs = read_handoffs(service.deployment, tenant)
+    return JsonBytes({"handoffs": [handoff.document() for handoff in handoffs]})
 
 
 @router.get(
