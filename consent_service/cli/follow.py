@@ -5,6 +5,7 @@ import os
 import threading
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import typer
 from consent_service.cli.output import FAILED, AsJson, answer, complaints, reporting_errors
 from consent_service.errors import InvalidInput, LogMisbehaved
 from consent_service.operations.follow_log import LogMonitor
-from consent_service.verifier.verify import printable
+from consent_service.verifier.verify import Policy, policy_of, printable
 
 _TIMEOUT_S = 15.0
 _LARGEST_ANSWER = 1 << 20
@@ -30,6 +31,12 @@ def follow(
     max_age: Annotated[
         float | None, typer.Option("--max-age", help="Seconds without an entry that are a fault.")
     ] = None,
+    max_rate: Annotated[
+        float | None, typer.Option("--max-rate", help="Entries a second between looks that are a fault.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="Witnesses whose quorum has to follow (C2SP tlog-policy).")
+    ] = None,
     state: Annotated[Path | None, typer.Option("--state", help="File that remembers what was seen.")] = None,
     webhook: Annotated[str | None, typer.Option("--webhook", help="Address to POST a fault to.")] = None,
     proof: Annotated[Path, typer.Option("--proof", help="Where a proof of misbehaviour is written.")] = Path(
@@ -37,18 +44,23 @@ def follow(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Watch a ledger: signature, consistency, freshness, rate. Exit code 1 and an alarm on a fault.
+    """Watch a ledger: signature, consistency, freshness, rate, witnesses. A fault ends it with an alarm.
 
     A log that is not public is read with the auditor's key in CONSENT_API_KEY.
     """
     monitor = LogMonitor(lambda path: _get(url.rstrip("/") + path), key, state=state)
+    try:
+        asked = policy_of((), policy)
+    except (ValueError, OSError) as error:
+        raise InvalidInput(f"--policy names no witnesses: {printable(error)}.") from None
+    limits = _Limits(max_age=max_age, max_rate=max_rate)
     waiting, done = threading.Event(), 0
     try:
         while looks is None or done < looks:
             if done:
                 waiting.wait(every)
             done += 1
-            _look(monitor, max_age, as_json=as_json)
+            _look(monitor, limits, asked, as_json=as_json)
     except LogMisbehaved as fault:
         document = {"fault": printable(fault), "log": key.partition("+")[0], "proof": None}
         if fault.proof is not None:
@@ -60,17 +72,35 @@ def follow(
         raise typer.Exit(FAILED) from None
 
 
-def _look(monitor: LogMonitor, max_age: float | None, *, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """What is a fault: seconds without an entry, entries a second."""
+
+    max_age: float | None
+    max_rate: float | None
+
+
+def _look(monitor: LogMonitor, limits: _Limits, policy: Policy | None, *, as_json: bool) -> None:
     before, now = monitor.seen, time.time()
+    cosigned = None
     try:
-        seen = monitor.look(now, max_age=max_age)
+        seen = monitor.look(now, max_age=limits.max_age, max_rate=limits.max_rate)
+        if policy is not None:
+            cosigned = monitor.look_witnessed(policy, now, max_age=limits.max_age).checkpoint.size
     except OSError as error:
         complaints.print(f"The log could not be reached: {printable(error)}", highlight=False, markup=False)
         return
     grown = seen.checkpoint.size - (before.checkpoint.size if before else seen.checkpoint.size)
     seconds = max(1e-9, seen.first_seen - before.first_seen) if before and grown else 1.0
-    document = {"size": seen.checkpoint.size, "new": grown, "per_second": round(grown / seconds, 3)}
-    answer(document, as_json=as_json, text=f"{document['size']} entries, {grown} new, consistent")
+    document = {
+        "size": seen.checkpoint.size,
+        "new": grown,
+        "per_second": round(grown / seconds, 3),
+        "cosigned_size": cosigned,
+    }
+    witnessed = "" if cosigned is None else f", witnessed up to {cosigned}"
+    text = f"{document['size']} entries, {grown} new, consistent{witnessed}"
+    answer(document, as_json=as_json, text=text)
 
 
 def _get(url: str) -> bytes:

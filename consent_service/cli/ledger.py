@@ -3,6 +3,8 @@
 import base64
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,11 +20,12 @@ from consent_service.cli.output import (
     reporting_errors,
     settings_with,
 )
-from consent_service.errors import LedgerCorrupt, UnknownEntry
+from consent_service.errors import InvalidInput, LedgerCorrupt, UnknownEntry
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.read_cosigned import read_cosigned_checkpoint, witness_statuses
 from consent_service.operations.tenant import Tenant
 from consent_service.operations.verify_ledger import VerifiedLedger, verify_ledger
+from consent_service.verifier.verify import misbehaviour_proved, printable
 
 app = typer.Typer(help="The ledger as evidence.", no_args_is_help=True)
 
@@ -62,6 +65,30 @@ def verify(*, tenant: TenantName = None, as_json: AsJson = False, database_url: 
             f"witnessed up to entry {verified.cosigned_size}\nroot {root}"
         ),
     )
+
+
+@app.command("misbehaviour")
+@reporting_errors
+def misbehaviour(
+    file: Annotated[Path, typer.Argument(help="Proof from a witness or from ledger follow.")],
+    *,
+    key: Annotated[str, typer.Option("--key", help="The log's key as you know it: name+id+base64.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check offline that a log signed two histories; exit code 1 if the file does not prove it."""
+    try:
+        proved = misbehaviour_proved(file.read_bytes().decode(), key)
+    except OSError as error:
+        raise InvalidInput(f"Cannot read {file}: {error.strerror}.") from None
+    except ValueError as error:
+        document: dict[str, object] = {"proved": False, "fault": printable(error)}
+        answer(document, as_json=as_json, text=f"NOT PROVED: {document['fault']}")
+        raise typer.Exit(FAILED) from None
+    text = (
+        f"Proved: the key of {printable(proved['origin'])} signed two logs of {proved['size']} entries,\n"
+        f"root {proved['roots'][0]}\nroot {proved['roots'][1]}"
+    )
+    answer({"proved": True, **proved}, as_json=as_json, text=text)
 
 
 @app.command("witnesses")

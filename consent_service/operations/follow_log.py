@@ -16,6 +16,7 @@ from consent_service.ledger.handoff import Handoff, follow_keys
 from consent_service.ledger.merkle import verify_consistency
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.witnessing import proof_of_misbehaviour
+from consent_service.verifier.verify import Policy
 
 Fetch = Callable[[str], bytes]
 """Gives the body of a path of the service, such as `/v1/ledger/checkpoint`; raises OSError."""
@@ -39,6 +40,7 @@ class LogMonitor:
     def __init__(self, fetch: Fetch, vkey: str, *, state: Path | None = None) -> None:
         self._fetch = fetch
         self._verifier = NoteVerifier.parse(vkey)
+        self._earlier: list[NoteVerifier] = []
         self._state = state
         self.seen: Seen | None = None
         if state is not None and state.exists():
@@ -54,7 +56,8 @@ class LogMonitor:
         try:
             return self._checked(note, moment)
         except InvalidNote:
-            self._verifier = self._followed()
+            earlier, self._verifier = self._verifier, self._followed()
+            self._earlier.append(earlier)
             return self._checked(note, moment)
 
     def _checked(self, note: bytes, moment: float) -> Seen:
@@ -72,12 +75,13 @@ class LogMonitor:
         except (InvalidInput, KeyError, InvalidEntry, InvalidProof) as error:
             raise InvalidNote("The log does not show how its trusted key was replaced.") from error
 
-    def look(self, moment: float, *, max_age: float | None = None) -> Seen:
+    def look(self, moment: float, *, max_age: float | None = None, max_rate: float | None = None) -> Seen:
         """Return the log's checkpoint of now after checking that it continues the last one.
 
-        Raises `LogMisbehaved` where it is unsigned, does not continue the last one, or did not move for more
-        than `max_age` seconds. Two checkpoints that contradict each other come with it as a portable proof.
-        An OSError says only that the log could not be reached.
+        Raises `LogMisbehaved` where it is unsigned, does not continue the last one, did not move for more
+        than `max_age` seconds, or grew by more than `max_rate` entries a second since. Two checkpoints that
+        contradict each other come with it as a portable proof. An OSError says only that the log could not
+        be reached.
         """
         try:
             old = self.seen = self._remembered()
@@ -88,10 +92,41 @@ class LogMonitor:
             return self._remember(new)
         self._require_continuation(old, new)
         if new.checkpoint.size > old.checkpoint.size:
+            self._require_rate(old, new, max_rate)
             return self._remember(new)
         if max_age is not None and moment - old.first_seen > max_age:
             raise LogMisbehaved(f"The log has not moved for {round(moment - old.first_seen)} seconds.")
         return old
+
+    def look_witnessed(self, policy: Policy, moment: float, *, max_age: float | None = None) -> Seen:
+        """Return the latest checkpoint that a quorum of witnesses cosigned; call `look` before.
+
+        Raises `LogMisbehaved` where there is no quorum on it, it is of another history than the one seen, or
+        it was cosigned more than `max_age` seconds ago although the log has moved on.
+        """
+        note = self._fetch("/v1/ledger/checkpoint?cosigned=true")
+        try:
+            keys = self._verifier, *self._earlier  # it may be from before a key was replaced
+            checkpoint = open_checkpoint(note, *keys, origin=self._verifier.name)
+            cosigned = Seen(note=note, checkpoint=checkpoint, first_seen=moment)
+            times = policy.seen(note.decode())
+        except (InvalidNote, ValueError) as error:
+            raise LogMisbehaved(f"The cosigned checkpoint is not one of this log: {error}") from error
+        if not policy.satisfied(times):
+            raise LogMisbehaved("The log shows a checkpoint as cosigned that has no quorum of witnesses.")
+        if self.seen is not None:
+            pair = sorted([self.seen, cosigned], key=lambda each: each.checkpoint.size)
+            self._require_continuation(*pair)
+            behind = cosigned.checkpoint.size < self.seen.checkpoint.size
+            age = moment - max(times.values(), default=moment)
+            if behind and max_age is not None and age > max_age:
+                raise LogMisbehaved(f"No quorum of witnesses has seen the log for {round(age)} seconds.")
+        return cosigned
+
+    def _require_rate(self, old: Seen, new: Seen, max_rate: float | None) -> None:
+        grown, seconds = new.checkpoint.size - old.checkpoint.size, new.first_seen - old.first_seen
+        if max_rate is not None and grown > max_rate * max(seconds, 1.0):
+            raise LogMisbehaved(f"The log grew by {grown} entries in {max(0, round(seconds))} seconds.")
 
     def _require_continuation(self, old: Seen, new: Seen) -> None:
         before, after = old.checkpoint, new.checkpoint

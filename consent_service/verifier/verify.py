@@ -3,6 +3,8 @@
 
     python verify.py PACK.zip [--key VKEY] [--previous OLDER.zip] [--witness VKEY]… [--policy FILE]
 
+    python verify.py MISBEHAVIOUR.txt --key VKEY      checks a proof that a log signed two histories
+
 Exit code 0: everything below holds. 1: something does not; the first fault is named. 2: no pack to read.
 Without --key the pack is checked against the key that it names itself: that shows that it agrees with itself,
 not who made it. Take the key (`name+id+base64`) from somewhere else, such as an older pack or a witness.
@@ -1445,6 +1447,40 @@ def _compare(older: dict[str, Any], newer: Verification) -> None:
         )
 
 
+MISBEHAVIOUR = "consent-misbehaviour/v1"
+
+
+def misbehaviour_proved(text: str, vkey: str) -> dict[str, Any]:
+    """Return what two checkpoints prove, both signed by the log's key over one size; raise ValueError if not.
+
+    The parts of the text stand between lines of eight equals signs: the header, the key that the writer knew,
+    and the two signed notes.
+    """
+    parts = text.split("\n========\n")
+    if len(parts) != 4 or parts[0] != MISBEHAVIOUR:
+        raise ValueError("this is no proof of misbehaviour")
+    origin = parts[2].partition("\n")[0]
+    (_, size, root), (_, other_size, other_root) = (open_checkpoint(note, vkey, origin) for note in parts[2:])
+    if size != other_size or root == other_root:
+        raise ValueError("the two checkpoints do not contradict each other")
+    return {
+        "origin": origin,
+        "size": size,
+        "roots": [base64.b64encode(each).decode() for each in (root, other_root)],
+    }
+
+
+def _tell_misbehaviour(path: Path, vkey: str) -> int:
+    try:
+        proved = misbehaviour_proved(path.read_bytes().decode(), vkey)
+    except (ValueError, IndexError) as error:
+        print(f"NOT PROVED: {_reason(error)}")
+        return 1
+    print(f"Proved: the key of {printable(proved['origin'])} signed two logs of {proved['size']} entries")
+    print("root " + "\nroot ".join(proved["roots"]))
+    return 0
+
+
 def policy_of(vkeys: Sequence[str], file: Path | None) -> Policy | None:
     """Return the policy in a file, or that all of these witnesses cosign; raise ValueError or OSError."""
     if file is not None:
@@ -1476,9 +1512,24 @@ def main(arguments: list[str]) -> int:
     if len(paths) != 1:
         print(__doc__)
         return 2
+    path = Path(paths[0])
+    if _starts_like(path, MISBEHAVIOUR.encode()):
+        return _tell_misbehaviour(path, "".join(options["--key"]))
+    return _tell_pack(path, options)
+
+
+def _starts_like(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False
+
+
+def _tell_pack(path: Path, options: Mapping[str, list[str]]) -> int:
     try:
         result = verify_pack(
-            Path(paths[0]),
+            path,
             vkey=next(iter(options["--key"]), None),
             previous=next(map(Path, options["--previous"]), None),
             policy=policy_of(options["--witness"], next(map(Path, options["--policy"]), None)),

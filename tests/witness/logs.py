@@ -20,6 +20,7 @@ class Log:
     def __init__(self, size: int = 0, *, past: str = "a", signer: NoteSigner | None = None) -> None:
         self.signer = signer or NoteSigner.from_private(ORIGIN, Ed25519PrivateKey.generate())
         self.past = past
+        self.cosigned = b""
         self.size = size
 
     def _hashes(self, size: int) -> list[bytes]:
@@ -41,7 +42,7 @@ class Log:
         """Answer like the service's ledger routes."""
         parts = urlsplit(address)
         if parts.path == "/v1/ledger/checkpoint":
-            return self.checkpoint()
+            return self.cosigned if parts.query else self.checkpoint()
         query = parse_qs(parts.query)
         old, new = int(query["from"][0]), int(query["to"][0])
         steps = consistency_proof(old, new, self._hashes(new))
