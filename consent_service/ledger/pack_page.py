@@ -37,6 +37,7 @@ class _Words:
     root: str
     key: str
     check: str
+    browser: str
     members: str
 
 
@@ -52,6 +53,7 @@ _WORDS: Mapping[str, _Words] = {
         root="Root of the log: compare it with one that a witness or an older pack holds",
         key="Key of the log: compare it with one from another source",
         check="Check it on any computer, without a network:",
+        browser="Or drop the file on the page /verify of a consent service: it stays on your computer.",
         members="entries/ is the evidence, table/ the same as tables, notices/ the words that were shown.",
     ),
     "fr": _Words(
@@ -64,6 +66,7 @@ _WORDS: Mapping[str, _Words] = {
         root="Racine du registre : comparez-la à celle d'un témoin ou d'un dossier plus ancien",
         key="Clé du registre : comparez-la à celle d'une autre source",
         check="Vérifiez-le sur n'importe quel ordinateur, sans réseau :",
+        browser="Ou déposez-le sur la page /verify d'un service de consentement : il reste chez vous.",
         members="entries/ contient les preuves, table/ la même chose en tableaux, notices/ les mots montrés.",
     ),
     "de": _Words(
@@ -76,6 +79,7 @@ _WORDS: Mapping[str, _Words] = {
         root="Wurzel des Registers: mit der eines Zeugen oder eines älteren Pakets vergleichen",
         key="Schlüssel des Registers: mit einem aus anderer Quelle vergleichen",
         check="Auf jedem Rechner und ohne Netz zu prüfen:",
+        browser="Oder auf /verify eines Einwilligungsdienstes ablegen: Die Datei bleibt auf dem Rechner.",
         members="entries/ enthält die Nachweise, table/ dasselbe als Tabellen, notices/ die gezeigten Texte.",
     ),
     "es": _Words(
@@ -88,6 +92,7 @@ _WORDS: Mapping[str, _Words] = {
         root="Raíz del registro: compárela con la de un testigo o de un paquete anterior",
         key="Clave del registro: compárela con una de otra fuente",
         check="Compruébelo en cualquier ordenador, sin red:",
+        browser="O suéltelo en la página /verify de un servicio de consentimiento: no sale de su ordenador.",
         members="entries/ contiene las pruebas, table/ lo mismo en tablas, notices/ las palabras mostradas.",
     ),
     "it": _Words(
@@ -100,6 +105,7 @@ _WORDS: Mapping[str, _Words] = {
         root="Radice del registro: confrontarla con quella di un testimone o di un pacchetto precedente",
         key="Chiave del registro: confrontarla con una di altra fonte",
         check="Si verifica su qualsiasi computer, senza rete:",
+        browser="Oppure trascinarlo sulla pagina /verify di un servizio di consenso: resta sul computer.",
         members="entries/ contiene le prove, table/ lo stesso in tabelle, notices/ le parole mostrate.",
     ),
     "nl": _Words(
@@ -112,6 +118,7 @@ _WORDS: Mapping[str, _Words] = {
         root="Wortel van het register: vergelijk met die van een getuige of een ouder pakket",
         key="Sleutel van het register: vergelijk met een uit een andere bron",
         check="Te controleren op elke computer, zonder netwerk:",
+        browser="Of zet het op de pagina /verify van een toestemmingsdienst: het blijft op uw computer.",
         members="entries/ bevat het bewijs, table/ hetzelfde als tabellen, notices/ de getoonde woorden.",
     ),
 }
@@ -148,7 +155,8 @@ def _section(summary: PackSummary, notice: Notice | None, language: str) -> str:
         f'<section lang="{_spoken(language)}">\n<h1>{escape(words.title)}</h1>\n'
         f"<p>{escape(heading)}</p>\n<p>{escape(words.what)}</p>\n<dl>\n{rows}</dl>\n"
         f"<p>{escape(words.members)}</p>\n<p>{escape(words.check)}</p>\n"
-        f"<pre>python verify.py PACK.zip --key {escape(summary.vkey)}</pre>\n</section>\n"
+        f"<pre>python verify.py PACK.zip --key {escape(summary.vkey)}</pre>\n"
+        f"<p>{escape(words.browser)}</p>\n</section>\n"
     )
 
 

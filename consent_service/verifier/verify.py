@@ -107,6 +107,7 @@ class Pack:
         self.path = path
         self._file: BinaryIO = path.open("rb")
         self.members: dict[str, Member] = {}
+        self._digests: dict[str, str] = {}
         try:
             self._read_directory()
         except BaseException:
@@ -214,6 +215,7 @@ class Pack:
         member = self.members[name]
         inflate = zlib.decompressobj(-15) if member.method else None
         position, total, crc, pending = member.data, 0, 0, b""
+        digest = hashlib.sha256()
         end = member.data + member.stored
         while position < end or pending or (inflate and not inflate.eof):
             if not pending:
@@ -229,9 +231,18 @@ class Pack:
             total, crc = total + len(piece), zlib.crc32(piece, crc)
             if total > member.size or (inflate and inflate.unused_data):
                 raise Fault("container", name, "is longer than the directory says")
+            digest.update(piece)
             yield piece
         if total != member.size or crc != member.crc or (inflate and not inflate.eof):
             raise Fault("container", name, "is not what the directory says")
+        self._digests[name] = digest.hexdigest()
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 of a member's contents, which are read if nobody did so before."""
+        if name not in self._digests:
+            for _ in self.stream(name):
+                pass
+        return self._digests[name]
 
     def read(self, name: str, most: int) -> bytes:
         """Return the contents of a small member."""
@@ -977,6 +988,7 @@ class Verification:
             raise Fault("tree", "entries", f"the pack ends at entry {tree.size}, not at {end}")
         self._check_root(tree.root())
         self._check_since(tree)
+        self._check_digests()
 
     def _read_beside(self) -> bool:
         """Let a second process of this file take all steps but the chains; return whether there is one."""
@@ -1046,10 +1058,12 @@ class Verification:
         peaks = [decoded(peak, 32) for peak in self.manifest["start"]["peaks"]]
         if len(peaks) != start.bit_count():
             raise Fault("tree", MANIFEST, "the tree before the first entry has another shape")
-        self.remarks.append(
+        remark = (
             f"The pack begins at entry {start}: what subjects had chosen before is not in it, "
             "and the first status of each is taken as it is stated."
         )
+        if remark not in self.remarks:
+            self.remarks.append(remark)
         return Tree(start, peaks)
 
     def _checkpoints(self) -> list[tuple[int | None, bytes]]:
@@ -1181,9 +1195,15 @@ class Verification:
             self.destroyed += json.loads("{" + match["destroyed"] + "}").get("records", 0)
 
     def _check_view(self, name: str, table: list[str]) -> None:
-        stated = next((m["sha256"] for m in self.manifest["members"] if m["name"] == name), None)
-        if stated != hashlib.sha256("".join(table).encode()).hexdigest():
+        held = self.pack.digest(name) if name in self.pack.members else None
+        if held != hashlib.sha256("".join(table).encode()).hexdigest():
             raise Fault("views", name, "does not say what the records say")
+
+    def _check_digests(self) -> None:
+        """Check that the contents have the digests of the manifest, also where nothing else reads them."""
+        for member in self.manifest["members"]:
+            if self.pack.digest(member["name"]) != member["sha256"]:
+                raise Fault("container", member["name"], "its contents are not those that the manifest names")
 
     # Steps (7) and (8): the chains.
 
@@ -1323,6 +1343,7 @@ class Verification:
             last = index
         self._check_view("table/000000.csv", table)
         self._check_root(root)
+        self._check_digests()
         self.remarks.append(
             "This pack has one subject's entries: none is missing between the first and the last, "
             "but that there is no later one is the log's word."

@@ -13,6 +13,7 @@ from consent_service.ledger.record import DecisionRecord
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, HistoryEntry
 from consent_service.web.layout import contact_address, pages, purpose_facts
+from consent_service.web.verifying import verify_link
 from consent_service.web.words import Words, best_language, direction, names_of, own_name, words
 
 REASONS: Final = ("need", "much", "trust", "other")
@@ -115,6 +116,7 @@ class PreferencePage:
                 history=[self._entry(entry, spoken) for entry in reversed(self.history)],
                 uses=self._uses(notice, language, spoken),
                 known=self.known,
+                checking=verify_link(language),
             )
         )
         return language, text

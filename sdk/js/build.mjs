@@ -1,4 +1,4 @@
-/** Builds the banner and its adapters into the service's static files; `--check` proves that they are this build's output. */
+/** Builds the banner, its adapters and the verifier into the service's static files; `--check` proves that they are this build's output. */
 import { build, transform } from "esbuild";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -23,6 +23,8 @@ const styles = {
 
 const entries = { "banner.js": "src/banner.ts" };
 for (const name of ["account", "consent-mode", "embeds", "segment", "shopify"]) entries[`${name}.js`] = `src/adapters/${name}.ts`;
+entries["verify.js"] = "src/verify/page.ts";
+entries["verify-worker.js"] = "src/verify/worker.ts";
 const squeeze = {
   module: true,
   ecma: 2022,

@@ -19,6 +19,9 @@ await build({
   loader: { ".css": "text" },
   outdir,
 });
-const { status } = spawnSync(process.execPath, ["--test", ...names.map((name) => join(outdir, name.replace(".ts", ".mjs")))], { stdio: "inherit" });
+const { status } = spawnSync(process.execPath, ["--test", ...names.map((name) => join(outdir, name.replace(".ts", ".mjs")))], {
+  stdio: "inherit",
+  env: { ...process.env, VECTORS: join(here, "../../tests/vectors") },
+});
 rmSync(outdir, { recursive: true });
 process.exit(status ?? 1);

@@ -33,6 +33,12 @@ def members_of(pack: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def members_of_bytes(data: bytes) -> dict[str, bytes]:
+    """Return the members of a pack in memory."""
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 def packed(members: Mapping[str, bytes], signer: NoteSigner, **changes: JsonValue) -> bytes:
     """Return a pack of these members, signed anew: what a dishonest operator with the key can make."""
     manifest: dict[str, JsonValue] = json.loads(members[MANIFEST])

@@ -31,13 +31,22 @@ from consent_service.verifier.verify import (
     MANIFEST,
     NOTE_HEADER,
     SIGNATURE,
+    VIEW_HEADER,
     Fault,
     cell,
     printable,
     verify_pack,
 )
 from tests.audit.forge import Entries, forged
-from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed, zipped
+from tests.audit.packs import (
+    a_foreign_signer,
+    entries_of,
+    export_to,
+    members_of,
+    members_of_bytes,
+    packed,
+    zipped,
+)
 from tests.builders import a_notice
 from tests.installation import Installation
 
@@ -342,6 +351,32 @@ def test_a_table_that_says_something_else_is_noticed(
     table = members["table/000000.csv"].replace(b"coupons=denied", b"coupons=granted")
 
     fault = fault_of(packed({**members, "table/000000.csv": table}, signer))
+
+    assert (fault.check, fault.where) == ("views", "table/000000.csv")
+
+
+@pytest.mark.parametrize("name", ["table/000000.csv", "index.html", "entries/000000.ndjson"])
+def test_contents_under_the_digest_of_others_are_noticed(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf, name: str
+) -> None:
+    data = packed(members, signer)
+    listed = json.loads(members_of_bytes(data)[MANIFEST])["members"]
+    lying = [{**each, "sha256": "0" * 64} if each["name"] == name else each for each in listed]
+
+    fault = fault_of(_resigned(members_of_bytes(data), signer, {"members": lying}))
+
+    assert (fault.check, fault.where) == ("container", name)
+
+
+def test_a_table_under_the_digest_of_the_right_one_is_noticed(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
+) -> None:
+    data = packed({**members, "table/000000.csv": VIEW_HEADER.encode()}, signer)
+    right = {each["name"]: each["sha256"] for each in json.loads(members[MANIFEST])["members"]}
+    listed = json.loads(members_of_bytes(data)[MANIFEST])["members"]
+    lying = [{**each, "sha256": right[each["name"]]} for each in listed]
+
+    fault = fault_of(_resigned(members_of_bytes(data), signer, {"members": lying}))
 
     assert (fault.check, fault.where) == ("views", "table/000000.csv")
 

@@ -1,0 +1,105 @@
+/** (2) The manifest: what a pack says it has, under the log's signature. */
+import { type Json, type Members, Fault, Refused, base64, canonical, hash, json, member, text } from "./bytes.ts";
+import { LARGEST_MANIFEST, MEGABYTE, type Pack } from "./container.ts";
+import { openNote } from "./note.ts";
+
+export const MANIFEST = "manifest.json";
+export const SIGNATURE = "manifest.note";
+const NOT_OURS = "is not the one that was signed, or not of this version";
+const HEADER = "consent-audit-pack/v1";
+
+export interface Listed {
+  name: string;
+  size: number;
+  sha256: string;
+  raw: string;
+}
+
+export interface Manifest {
+  origin: string;
+  vkey: string;
+  keys: string[];
+  mode: "range" | "subject";
+  from: number;
+  to: number;
+  head: number;
+  root: string;
+  made_at: string;
+  start: Members | null;
+  since: Members | null;
+  counts: Record<string, number>;
+  members: Listed[];
+}
+
+export const reason = (error: unknown): string => (error instanceof Refused ? error.message : error instanceof Error ? error.name : "error");
+
+/** Return the manifest that the key it names signed alone. */
+export async function readManifest(pack: Pack): Promise<Manifest> {
+  const data = await pack.read(MANIFEST, LARGEST_MANIFEST);
+  const note = await pack.read(SIGNATURE, MEGABYTE);
+  let document: Json;
+  let signed: boolean;
+  try {
+    document = json(text(data));
+    const [origin, vkey] = [member(document, "origin"), member(document, "vkey")];
+    if (typeof vkey !== "string") throw new TypeError("not a text");
+    if (typeof origin !== "string") throw new Fault("manifest", MANIFEST, NOT_OURS);
+    signed = (await openNote(text(note), vkey, true)) === `${HEADER}\n${origin}\n${base64(hash(data))}\n`;
+  } catch (error) {
+    if (error instanceof Fault) throw error;
+    throw new Fault("manifest", SIGNATURE, `${reason(error)}: changed after signing`);
+  }
+  if (!signed || canonical(document) !== text(data) || !wellFormed(document as Members)) {
+    throw new Fault("manifest", MANIFEST, NOT_OURS);
+  }
+  return document as unknown as Manifest;
+}
+
+const isObject = (value: unknown): boolean => value !== null && typeof value === "object" && !Array.isArray(value);
+const TYPES: Record<string, (value: unknown) => boolean> = {
+  ...Object.fromEntries(["pack", "from", "to", "head"].map((name) => [name, Number.isSafeInteger])),
+  ...Object.fromEntries(["origin", "vkey", "made_at", "software", "mode", "root"].map((name) => [name, (value: unknown) => typeof value === "string"])),
+  ...Object.fromEntries(["start", "since"].map((name) => [name, (value: unknown) => value === null || isObject(value)])),
+  counts: isObject,
+  members: Array.isArray,
+  keys: Array.isArray,
+};
+
+/** Say whether a manifest has the members of this version, each of its type and in its range. */
+function wellFormed(manifest: Members): boolean {
+  const { from, to, head, mode, keys, counts } = manifest as unknown as Manifest;
+  return (
+    Object.keys(manifest).length === Object.keys(TYPES).length &&
+    Object.entries(TYPES).every(([name, fits]) => Object.hasOwn(manifest, name) && fits(manifest[name])) &&
+    manifest["pack"] === 1 &&
+    (mode === "range" || mode === "subject") &&
+    0 <= from &&
+    from <= to &&
+    to <= head &&
+    (manifest["start"] === null) === (from === 0) &&
+    Object.values(counts).every(Number.isSafeInteger) &&
+    keys.every((key) => typeof key === "string") &&
+    keys.length > 0
+  );
+}
+
+/** Check the members against the manifest: all there, in order, byte for byte, and nothing else. */
+export async function checkMembers(pack: Pack, manifest: Manifest, progress: (bytes: number) => void): Promise<number> {
+  const listed = [...manifest.members.map((each) => each.name), MANIFEST, SIGNATURE];
+  const found = [...pack.members.keys()];
+  for (const [at, expected] of listed.entries()) {
+    if (at < found.length && found[at] !== expected) {
+      throw new Fault("container", expected, `missing or out of order: ${found[at]} stands in its place`);
+    }
+  }
+  if (listed.length !== found.length) throw new Fault("container", "directory", "a member is missing or was added");
+  for (const { name, raw, size } of manifest.members) {
+    const there = pack.members.get(name)!;
+    if ((await pack.rawDigest(there)) !== raw || there.size !== size) {
+      throw new Fault("container", name, "its bytes are not those that were signed");
+    }
+    progress(there.end);
+  }
+  return manifest.members.length;
+}
+

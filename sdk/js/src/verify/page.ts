@@ -1,0 +1,122 @@
+/** The page /verify: hands what is dropped to the worker and shows what that found. Nothing leaves the browser. */
+import type { Answer, FaultFound, Task } from "./worker.ts";
+import type { Verified } from "./whole.ts";
+import type { VerifiedReceipt } from "./receipt.ts";
+
+interface Words {
+  [name: string]: string;
+}
+
+type Fact = [label: string, value: string | string[]];
+
+const find = <Kind extends Element>(selector: string): Kind => document.querySelector<Kind>(selector)!;
+const words = JSON.parse(find("#words").textContent!) as Words;
+const { language } = document.documentElement.dataset;
+const [drop, choose, older, key] = [find<HTMLElement>("#drop"), find<HTMLInputElement>("#file"), find<HTMLInputElement>("#previous"), find<HTMLInputElement>("#key")];
+const witnesses = find<HTMLTextAreaElement>("#witnesses");
+const [bar, status, outcome] = [find<HTMLProgressElement>("progress"), find<HTMLElement>("#status"), find<HTMLElement>("#outcome")];
+const worker = new Worker(find<HTMLElement>("main").dataset["worker"]!);
+
+const say = (name: string): string => words[name] ?? name;
+const moment = (text: string): string => new Date(text).toLocaleString(language, { dateStyle: "long", timeStyle: "medium", timeZone: "UTC" }) + " UTC";
+
+function show(good: boolean, facts: Fact[], remarks: string[] = []): void {
+  const list = document.createElement("dl");
+  for (const [label, value] of facts) {
+    const row = list.appendChild(document.createElement("div"));
+    row.appendChild(document.createElement("dt")).textContent = say(label);
+    for (const line of [value].flat()) {
+      const held = row.appendChild(document.createElement("dd")).appendChild(document.createElement("bdi"));
+      held.textContent = line;
+    }
+  }
+  const heading = document.createElement("h2");
+  heading.textContent = say(good ? "verified" : "not_verified");
+  outcome.replaceChildren(heading, list);
+  outcome.className = good ? "card good" : "card bad";
+  if (remarks.length) {
+    const title = outcome.appendChild(document.createElement("h3"));
+    title.textContent = say("not_shown");
+    const notes = outcome.appendChild(document.createElement("ul"));
+    notes.lang = "en";
+    notes.dir = "ltr";
+    for (const remark of remarks) notes.appendChild(document.createElement("li")).textContent = remark;
+  }
+  outcome.hidden = false;
+  status.textContent = heading.textContent;
+}
+
+function showPack({ origin, from, size, root, vkey, madeAt, checked, remarks }: Verified): void {
+  const counted = Object.entries(checked).map(([what, count]) => `${count.toLocaleString(language)} ${say(what)}`);
+  const facts: Fact[] = [["log", origin], ["entries_from_to", `${from} \u2013 ${size}`], ["root", root], ["log_key", vkey], ["made", moment(madeAt)], ["checked", counted]];
+  show(true, facts, remarks);
+}
+
+function showReceipt({ origin, index, size, root, vkey, keyPinned, decidedAt, recordedAt, choices }: VerifiedReceipt): void {
+  const said = choices.map(({ name, status: outcome, until }) => `${name}: ${say(outcome)} (${moment(until)})`);
+  const facts: Fact[] = [["choices", said], ["decided", moment(decidedAt)], ["recorded", moment(recordedAt)], ["log", origin], ["entry", `${index} (${size})`], ["root", root], ["log_key", vkey]];
+  show(true, facts, keyPinned ? [] : ["No key was given: the receipt agrees with itself, but anybody could have made it."]);
+}
+
+function showFault({ check, where, index, fault }: FaultFound): void {
+  const facts: Fact[] = [["check", check], ["where", where], ["why", fault]];
+  if (index !== null) facts.splice(2, 0, ["entry", String(index)]);
+  show(false, facts);
+}
+
+function busy(on: boolean): void {
+  bar.hidden = !on;
+  choose.disabled = on;
+  drop.ariaBusy = String(on);
+  if (!on) return;
+  bar.removeAttribute("value");
+  outcome.hidden = true;
+  status.textContent = say("working");
+}
+
+function verify(file: File): void {
+  if (choose.disabled) return;
+  busy(true);
+  const task: Task = { file, previous: older.files?.[0] ?? null, key: key.value.trim() || null, witnesses: witnesses.value.split(/\s+/).filter(Boolean) };
+  worker.postMessage(task);
+}
+
+worker.onmessage = ({ data }: MessageEvent<Answer>): void => {
+  if (data.kind === "progress") {
+    bar.max = data.total;
+    bar.value = data.done;
+    return;
+  }
+  busy(false);
+  if (data.kind === "pack") showPack(data.result);
+  else if (data.kind === "receipt") showReceipt(data.result);
+  else if (data.kind === "fault") showFault(data.result);
+  else show(false, [["why", say("unreadable")]]);
+  outcome.focus();
+};
+
+choose.addEventListener("change", () => {
+  const file = choose.files?.[0];
+  if (file) verify(file);
+  choose.value = "";
+});
+for (const type of ["dragover", "drop"] as const) {
+  addEventListener(type, (event) => {
+    event.preventDefault(); // a file that misses the box does not replace the page
+    drop.classList.toggle("over", type === "dragover");
+    const file = type === "drop" ? event.dataTransfer?.files[0] : undefined;
+    if (file) verify(file);
+  });
+}
+addEventListener("dragleave", () => drop.classList.remove("over"));
+
+// A point on the curve is enough to ask whether this browser knows the curve.
+const base = new Uint8Array(32).fill(0x66);
+base[0] = 0x58;
+crypto.subtle.importKey("raw", base, "Ed25519", false, ["verify"]).then(
+  () => document.documentElement.setAttribute("data-ready", ""),
+  () => {
+    choose.disabled = true;
+    status.textContent = say("old_browser");
+  },
+);
