@@ -17,6 +17,9 @@ from consent_service.storage.ledger_store import load_tail, lock_head
 Answer = object
 Answers = list[Answer | Exception]
 
+_TIMES_AGAIN = 3
+_PAUSE_S = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -29,7 +32,7 @@ class Work:
 class Committer:
     """Commits what is waiting together. A request that fails its check fails alone.
 
-    A transaction that the database undid for another's sake is done once more. One that it refuses is retried
+    A transaction that the database undid for another's sake is done again. One that it refuses is retried
     request by request, so that one cannot take others down; while the database is away every caller gets
     `DatabaseUnavailable`. `when_committed` is called after each commit, on the writer's thread.
     """
@@ -103,11 +106,13 @@ class Committer:
 
     def _commit_again_if_undone(self, tenant_id: int, requests: Sequence[Request]) -> Answers:
         tenant = self._deployment.tenant(tenant_id)
-        try:
-            return self._commit_together(tenant, requests)
-        except TransactionUndone:
-            COMMIT_FAILURES.inc()
-            return self._commit_together(tenant, requests)
+        for _ in range(_TIMES_AGAIN):
+            try:
+                return self._commit_together(tenant, requests)
+            except TransactionUndone:
+                COMMIT_FAILURES.inc()
+                time.sleep(_PAUSE_S)  # So that the other one takes its turn first.
+        return self._commit_together(tenant, requests)
 
     def _commit_together(self, tenant: Tenant, requests: Sequence[Request]) -> Answers:
         tail = self._tails.pop(tenant.id, None)  # Put back only after the commit: a failed one spoils it.

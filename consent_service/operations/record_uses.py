@@ -16,7 +16,7 @@ from consent_service.observability import BROKEN_SEALS, USES
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import VAULT, Tenant
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import hold_subjects
+from consent_service.storage.subject_store import hold_subjects, living_subjects
 from consent_service.storage.vault_store import (
     SubjectKey,
     UseDay,
@@ -134,7 +134,9 @@ class UsesRecorder:
     def _store(self, tenant: Tenant, days: _Days) -> None:
         with self._deployment.writing(tenant) as scope:
             ring = self._deployment.refreshed(scope, tenant).keyring
-            alive = hold_subjects(scope, sorted({subject for subject, _ in days}))
+            subjects = sorted({subject for subject, _ in days})
+            alive = hold_subjects(scope, subjects)
+            busy = set(living_subjects(scope, sorted(set(subjects).difference(alive))))
             made = make_missing_keys(scope, ring, alive)
             locked = lock_subject_keys(scope, alive)
             # Asked again: only now nobody wraps these keys by a newer one any more.
@@ -147,7 +149,10 @@ class UsesRecorder:
             }
             store_uses(scope, [_sealed(keyring, keys, key, counts, stored) for key, counts in kept.items()])
             count_wraps(scope, VAULT, ring.version, made)
+        self._put_back({tenant.id: {key: counts for key, counts in days.items() if key[0] in busy}})
         for key, counts in days.items():
+            if key[0] in busy:  # Somebody else has her row: she is erased by the next time, or free.
+                continue
             outcome = "stored" if key in kept else "dropped"
             USES.labels(outcome).inc(sum(count.times for count in counts.values()))
 

@@ -61,12 +61,8 @@ _REINDEX = (
     .where(_subject.c.id == bindparam("subject"), _subject.c.blind_index == bindparam("old_index"))
     .values(blind_index=bindparam("new_index"), sealed_id=bindparam("sealed"))
 )
-_HOLD = (
-    scoped_select(SubjectRow, "id")
-    .where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
-    .order_by(_subject.c.id)
-    .with_for_update(read=True, key_share=True, skip_locked=True)
-)
+_LIVING = scoped_select(SubjectRow, "id").where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
+_HOLD = _LIVING.order_by(_subject.c.id).with_for_update(read=True, key_share=True, skip_locked=True)
 _DELETE = scoped_delete(SubjectRow).where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
 _GPC, _BY_SIGNAL = 1, 2
 _INDEX = 5
@@ -270,9 +266,16 @@ def link_subject(scope: TenantScope, *, anonymous: int, known: int) -> None:
 def hold_subjects(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
     """Return those of these subjects that exist; none of them is erased before the transaction ends.
 
-    Waits for nobody: a subject who is being erased is left out.
+    Waits for nobody: a subject who is being erased, or moved to a new blind-index key, is left out.
     """
     return [row.id for row in scope.run(_HOLD, subjects=list(subject_ids))]
+
+
+def living_subjects(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
+    """Return those of these subjects that exist, whatever others are about to do with them."""
+    if not subject_ids:
+        return []
+    return [row.id for row in scope.run(_LIVING, subjects=list(subject_ids))]
 
 
 def sealed_ids(scope: TenantScope, first: int, last: int) -> list[tuple[int, bytes, bytes]]:

@@ -103,14 +103,10 @@ def test_every_transaction_keeps_to_the_order_of_locks(postgresql_shop: Shop) ->
         assert "tenant_key" not in tables[:-1]
 
 
-def test_a_decision_that_loses_to_a_deadlock_is_recorded_at_the_second_attempt(postgresql_shop: Shop) -> None:
+def test_a_decision_that_loses_to_a_deadlock_is_recorded_all_the_same(postgresql_shop: Shop) -> None:
     shop = postgresql_shop
     shop.grant("ana", "coupons")
-    url = make_url(shop.settings.resolved_database_url.get_secret_value())
-    with (
-        psycopg.connect(host=str(url.query["host"]), user="postgres", dbname=url.database) as rival,
-        ThreadPoolExecutor(1) as threads,
-    ):
+    with rival_of(shop) as rival, ThreadPoolExecutor(1) as threads:
         rival.execute("SET deadlock_timeout = '60s'")  # The rival is never the one that gives way.
         rival.execute("SELECT id FROM subject FOR UPDATE")
         decided = threads.submit(shop.deny, "ana", "coupons")
@@ -121,6 +117,29 @@ def test_a_decision_that_loses_to_a_deadlock_is_recorded_at_the_second_attempt(p
 
     assert index == 2
     assert shop.reason("ana", "coupons") == "withdrawn"
+
+
+def test_uses_of_a_subject_whose_row_is_taken_are_stored_the_next_time(postgresql_shop: Shop) -> None:
+    shop = postgresql_shop
+    shop.grant("ana", "coupons")
+    mailing = (PurposeKey("coupons"), Feature("mailing"))
+    shop.service.uses.note_read(shop.tenant, shop.subject_id("ana"), mailing, [CategoryKey("household")])
+    with rival_of(shop) as rival:
+        rival.execute("SELECT id FROM subject FOR UPDATE")  # As moving her to a new blind-index key does.
+        shop.service.uses.flush()
+        assert shop.rows("use_day") == 0
+        rival.rollback()
+
+    shop.service.uses.flush()
+
+    assert shop.rows("use_day") == 1
+
+
+@contextmanager
+def rival_of(shop: Shop) -> Iterator[psycopg.Connection[Any]]:
+    url = make_url(shop.settings.resolved_database_url.get_secret_value())
+    with psycopg.connect(host=str(url.query["host"]), user="postgres", dbname=url.database) as rival:
+        yield rival
 
 
 def waiting_for_a_lock(session: psycopg.Connection[Any]) -> int:
