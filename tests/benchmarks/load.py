@@ -16,7 +16,10 @@ import uvloop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What to send: the body stays the same, `Consent-Subject` is `prefix` and a number below `subjects`."""
+    """What to send: the body stays the same, `Consent-Subject` is `prefix` and a number below `subjects`.
+
+    For servers that want the subject elsewhere, `NUMBER` in path and body stands for that number.
+    """
 
     port: int
     path: str
@@ -29,6 +32,10 @@ class Load:
     method: str = "POST"
 
 
+NUMBER = "aaaaaaaaaaaa"
+"""A number of as many digits, with a for 0: it is found again in identifiers of base 58."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """Answers per second, answers that were not 2xx, and latencies."""
@@ -37,6 +44,11 @@ class Measured:
     errors: int
     p50_ms: float
     p99_ms: float
+
+
+def numbered(number: int) -> str:
+    """Return a number in the place of `NUMBER`."""
+    return f"{number:0{len(NUMBER)}d}".replace("0", "a")
 
 
 class _Connection(asyncio.Protocol):
@@ -86,6 +98,7 @@ class _Sender:
         lines.append(f"Content-Length: {len(body)}")
         self._head = ("\r\n".join(lines) + "\r\nConsent-Subject: " + load.prefix).encode()
         self._tail = b"\r\n\r\n" + body
+        self._numbered = NUMBER in load.path + load.body
         self._load = load
         self._number = 0
         self._open = load.connections
@@ -98,7 +111,9 @@ class _Sender:
 
     def next_request(self) -> bytes:
         self._number += 1
-        return self._head + str(self._number % self._load.subjects).encode() + self._tail
+        number = self._number % self._load.subjects
+        request = self._head + str(number).encode() + self._tail
+        return request.replace(NUMBER.encode(), numbered(number).encode()) if self._numbered else request
 
     def over(self) -> bool:
         return time.perf_counter() >= self._deadline

@@ -93,10 +93,10 @@ def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -
 
 
 @contextmanager
-def served_again(folder: Path, ours: Served) -> Iterator[int]:
-    """Serve the same database from a second process; yield its port."""
+def served_again(folder: Path, ours: Served, *, workers: int = 1) -> Iterator[int]:
+    """Serve the same database from a second process or more; yield the port."""
     port = unused_port()
-    command = [_CONSENT, "serve", "--port", str(port)]
+    command = [_CONSENT, "serve", "--port", str(port), "--workers", str(workers)]
     log = folder / "serve-again.log"
     with ServerProcess(command, folder=_ROOT, log=log, environment=ours.environment) as server:
         wait_for(server, port, "/ready")

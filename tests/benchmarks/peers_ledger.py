@@ -1,0 +1,231 @@
+"""Another consent service beside ours: record one decision of four purposes, ask one question, over HTTP.
+
+@c15t/backend, as it ships and mended: with write-ahead logging and the two indexes that it lacks. Both sides
+have as many subjects at the start, get the same load from the same generator in turn, and wait for the disk
+as their settings say, which are among the figures. Its SQLite is libsql, whose driver npm has ready-made.
+"""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from consent_service.storage.engine import Database
+from tests.benchmarks.load import NUMBER, Load, apply_load
+from tests.benchmarks.measure import QUICK, SECONDS, interleaved, median, ratio
+from tests.benchmarks.services import Served, served, served_again, wait_for
+from tests.postgres import PostgresServer
+from tests.servers import ServerProcess, unused_port
+
+SIZES = (10_000,) if QUICK else (10_000, 100_000)
+_CONNECTIONS = 64
+_ROOT = Path(__file__).parents[2]
+_SOURCES = Path(__file__).with_name("consent_peers")
+_INSTALLED = _ROOT / "build" / "consent_peers"
+_BATCH = 1000
+_FIRST = {
+    "type": "cookie_banner",
+    "subjectId": "sub_first",
+    "domain": "shop.example",
+    "preferences": {"necessary": True, "functionality": True, "measurement": False, "marketing": False},
+    "givenAt": 1_790_000_000_000,
+    "metadata": {},
+}
+_GATE = '{"purposes": ["recommendations"]}'
+_FILL = (  # rows as its own first answer left them
+    """INSERT INTO subject SELECT {subject} FROM subject, ({numbers}) AS numbers WHERE id = 'sub_first'""",
+    """INSERT INTO consent SELECT {consent} FROM consent, ({numbers}) AS numbers
+    WHERE "subjectId" = 'sub_first'""",
+)
+
+
+def figures() -> dict[str, object]:
+    """Return the ratios of our rates to theirs on both databases at each size."""
+    _install()
+    measured: dict[str, object] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
+        folder.chmod(0o755)
+        cluster = folder / "cluster"
+        cluster.mkdir()
+        postgres = PostgresServer(cluster)
+        stack.callback(postgres.stop)
+        for size in SIZES:
+            measured[f"sqlite_{size}"] = _beside(folder / f"sqlite-{size}", size, None)
+            measured[f"postgresql_{size}"] = _beside(folder / f"postgresql-{size}", size, postgres)
+    return measured
+
+
+def _install() -> None:
+    """Install the peer in the versions of its lock file, once."""
+    if (_INSTALLED / "package-lock.json").exists() and (_INSTALLED / "node_modules" / "kysely").exists():
+        return
+    npm = shutil.which("npm") or sys.exit("This benchmark needs npm: run it with `make bench`.")
+    shutil.copytree(_SOURCES, _INSTALLED, dirs_exist_ok=True)
+    command = [npm, "ci", "--prefix", str(_INSTALLED), "--ignore-scripts", "--no-audit", "--no-fund"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Peer:
+    """The other service, running: its port, its database and its settings."""
+
+    port: int
+    location: tuple[str, str, str]
+    settings: dict[str, str]
+
+
+@contextmanager
+def _peer(folder: Path, postgres: PostgresServer | None, *, mended: bool) -> Iterator[_Peer]:
+    folder.mkdir(parents=True)
+    location = ("sqlite", str(folder / "peer.db"), "-")
+    if postgres is not None:
+        url = make_url(postgres.url(postgres.create_database()))
+        location = ("postgresql", str(url.query["host"]), str(url.database))
+    port = unused_port()
+    node = shutil.which("node") or sys.exit("This benchmark needs node: run it with `make bench`.")
+    shutil.copy(_SOURCES / "server.mjs", _INSTALLED)
+    command = [node, str(_INSTALLED / "server.mjs"), str(port), *location, *(["mended"] if mended else [])]
+    environment = {"NODE_ENV": "production"}
+    log = folder / "peer.log"
+    with ServerProcess(command, folder=_INSTALLED, log=log, environment=environment) as server:
+        wait_for(server, port, "/status")
+        yield _Peer(port=port, location=location, settings=json.loads(server.output().splitlines()[0]))
+
+
+def _fill_peer(peer: _Peer, size: int) -> None:
+    """Give it as many subjects with a decision, as if each had sent one."""
+    httpx2.post(f"http://127.0.0.1:{peer.port}/subjects", json=_FIRST, timeout=30).raise_for_status()
+    kind, place, database = peer.location
+    if kind == "sqlite":
+        numbers = (
+            f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {size - 1}) "
+            f"SELECT replace(printf('%0{len(NUMBER)}d', i), '0', 'a') AS digits FROM n"
+        )
+        with closing(sqlite3.connect(place, timeout=60)) as session, session:
+            columns = {
+                table: [str(row[1]) for row in session.execute(f"PRAGMA table_info({table})")]
+                for table in ("subject", "consent")
+            }
+            for statement in _filling(columns, numbers):
+                session.execute(statement)
+        return
+    numbers = (
+        f"SELECT replace(lpad(i::text, {len(NUMBER)}, '0'), '0', 'a') AS digits "
+        f"FROM generate_series(0, {size - 1}) AS i"
+    )
+    with psycopg.connect(host=place, user="postgres", dbname=database, autocommit=True) as connection:
+        columns = {}
+        for table in ("subject", "consent"):
+            described = connection.execute(f"TABLE {table} LIMIT 0".encode()).description or ()
+            columns[table] = [column.name for column in described]
+        for statement in _filling(columns, numbers):
+            connection.execute(statement.encode())
+        connection.execute("ANALYZE")
+
+
+def _filling(columns: dict[str, list[str]], numbers: str) -> list[str]:
+    fresh = {
+        "subject": {"id": "'sub_' || digits", "externalId": "NULL"},
+        "consent": {"id": "'cns_' || digits", "subjectId": "'sub_' || digits"},
+    }
+    values = {
+        table: ", ".join(fresh[table].get(name, f'{table}."{name}"') for name in names)
+        for table, names in columns.items()
+    }
+    return [statement.format(numbers=numbers, **values) for statement in _FILL]
+
+
+def _fill_ours(ours: Served, size: int) -> None:
+    line = json.loads(ours.decision())
+    with httpx2.Client(headers=ours.headers, timeout=60) as client:
+        for start in range(0, size, _BATCH):
+            lines = [json.dumps({**line, "subject": f"load-{start + n}"}) for n in range(_BATCH)]
+            answer = client.post(f"http://127.0.0.1:{ours.port}/v1/decisions/batch", content="\n".join(lines))
+            assert answer.text.count('"status":201') == _BATCH
+
+
+def _beside(folder: Path, size: int, postgres: PostgresServer | None) -> dict[str, object]:
+    """Return the figures of one database at one size."""
+    url = None if postgres is None else postgres.url(postgres.create_database())
+    with (
+        served(folder / "ours", url) as ours,
+        served_again(folder, ours, workers=2) as two,
+        _peer(folder / "shipped", postgres, mended=False) as shipped,
+        _peer(folder / "mended", postgres, mended=True) as mended,
+    ):
+        _fill_ours(ours, size)
+        for peer in (shipped, mended):
+            _fill_peer(peer, size)
+        rates = interleaved(
+            {
+                "write": _ours(ours, ours.port, "/v1/decisions", ours.decision(), prefix="new-"),
+                "write_two_workers": _ours(ours, two, "/v1/decisions", ours.decision(), prefix="two-"),
+                "write_shipped": _theirs(shipped),
+                "write_mended": _theirs(mended),
+                "question": _ours(ours, ours.port, "/v1/gate", _GATE, subjects=size),
+                "question_two_workers": _ours(ours, two, "/v1/gate", _GATE, subjects=size),
+                "question_shipped": _theirs(shipped, asking=size),
+                "question_mended": _theirs(mended, asking=size),
+            }
+        )
+        settings = {"ours": _settings(ours, url), "shipped": shipped.settings, "mended": mended.settings}
+    compared = {
+        f"{act}s{workers}_to_{peer}": ratio(rates, f"{act}{workers}", f"{act}_{peer}")
+        for act in ("write", "question")
+        for workers in ("", "_two_workers")
+        for peer in ("shipped", "mended")
+    }
+    per_second = {name: median(values) for name, values in rates.items()}
+    return {**compared, "rates_per_second": per_second, "durability": settings}
+
+
+def _settings(ours: Served, url: str | None) -> dict[str, str]:
+    """Return what our own connections are set to, from one of them."""
+    database = Database(url or f"sqlite:///{ours.home / 'consent.db'}")
+    names = ("journal_mode", "synchronous") if url is None else ("synchronous_commit", "fsync")
+    ask = "PRAGMA" if url is None else "SHOW"
+    try:
+        with database.writing() as connection:
+            return {name: str(connection.execute(text(f"{ask} {name}")).scalar_one()) for name in names}
+    finally:
+        database.close()
+
+
+def _ours(
+    ours: Served, port: int, path: str, body: str, *, prefix: str = "load-", subjects: int = 10**9
+) -> Callable[[], float]:
+    rounds = iter(range(1000))
+
+    def measure() -> float:
+        fresh = f"{prefix}{next(rounds)}-" if prefix != "load-" else prefix
+        return _rate(port, path, body, headers=ours.headers, prefix=fresh, subjects=subjects)
+
+    return measure
+
+
+def _theirs(peer: _Peer, *, asking: int = 0) -> Callable[[], float]:
+    """Measure writes of new subjects, or questions about `asking` known ones."""
+    rounds = iter("bcdefgh")
+    if asking:
+        path = f"/subjects/sub_{NUMBER}?type=cookie_banner"
+        return lambda: _rate(peer.port, path, "", method="GET", subjects=asking)
+    return lambda: _rate(
+        peer.port, "/subjects", json.dumps({**_FIRST, "subjectId": f"sub_{next(rounds)}{NUMBER}"})
+    )
+
+
+def _rate(port: int, path: str, body: str, **more: object) -> float:
+    load = {"connections": _CONNECTIONS, "seconds": SECONDS, **more}
+    return apply_load(Load(port=port, path=path, body=body, **load)).rate  # type: ignore[arg-type]  # of the caller
