@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from consent_service.domain.duration import Duration
 from consent_service.domain.notice import Notice, NoticeDigest
-from consent_service.domain.purpose import Purpose
+from consent_service.domain.purpose import Purpose, PurposeKey
 from consent_service.web.words import Words, best_language, direction, names_of, own_name, words
 
 LONGEST_DAYS: Final = 180
@@ -27,8 +27,14 @@ def pages() -> Environment:
     )
 
 
-def banner_fragment(notice: Notice, digest: NoticeDigest, wanted: str) -> tuple[str, str]:
-    """Return the language taken and the fragment in it; `wanted` is a comma-separated list, best first."""
+def banner_fragment(
+    notice: Notice, digest: NoticeDigest, wanted: str, *, gpc: bool = False, early: bool = False
+) -> tuple[str, str]:
+    """Return the language taken and the fragment in it; `wanted` is a comma-separated list, best first.
+
+    With `gpc` it says what the browser's privacy signal refuses; `early` is for a page that shows it before
+    its script is there: the banner is not hidden, and a button that is pressed early keeps that in mind.
+    """
     language = best_language(wanted, notice.languages)
     spoken = words(language)
     text = (
@@ -43,21 +49,30 @@ def banner_fragment(notice: Notice, digest: NoticeDigest, wanted: str) -> tuple[
             contact=contact_address(notice),
             languages=[(tag, own_name(tag)) for tag in notice.languages],
             recipients=len({key for purpose in notice.purposes.values() for key in purpose.recipients}),
-            signalled=names_of(p.name[language] for p in notice.purposes.values() if p.gpc),
+            signalled=names_of(p.name[language] for p in notice.purposes.values() if p.gpc) if gpc else "",
+            early=early,
             facts={
                 key: purpose_facts(notice, purpose, language, spoken)
                 for key, purpose in notice.purposes.items()
             },
-            days={key: remembered_days(purpose.validity) for key, purpose in notice.purposes.items()},
+            days={key: days for key, (_, days) in remembered(notice).items()},
         )
     )
-    return language, re.sub(r"\n\s*", "", text)
+    # Every attribute stands in double quotes: a bare apostrophe ends none of them.
+    return language, re.sub(r"\n\s*", "", text).replace("&#39;", "'")
 
 
 def contact_address(notice: Notice) -> str:
     """Return the controller's contact as a link: `mailto:`, `tel:` or `https:`."""
     contact = notice.controller.contact
     return contact if contact.startswith(("https:", "tel:")) else f"mailto:{contact}"
+
+
+def remembered(notice: Notice) -> dict[PurposeKey, tuple[int, int]]:
+    """Return under which version, and for how many days, a browser remembers a choice of each purpose."""
+    return {
+        key: (purpose.version, remembered_days(purpose.validity)) for key, purpose in notice.purposes.items()
+    }
 
 
 def remembered_days(validity: Duration) -> int:

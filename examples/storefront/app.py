@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from consent_sdk.banner import PageBanner
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
@@ -32,8 +33,10 @@ def create_storefront(desk: ConsentDesk, catalogue: Catalogue) -> FastAPI:
     """Return the shop as an application."""
     app = FastAPI(title="Storefront", docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=_FOLDER / "static"), name="static")
-    pages = Pages(desk=desk, catalogue=catalogue)
+    banner = PageBanner(desk.url, key=desk.browser_key, stylesheet="/banner.css")
+    pages = Pages(desk=desk, catalogue=catalogue, banner=banner)
     app.add_api_route("/", pages.home, methods=["GET"])
+    app.add_api_route("/banner.css", pages.banner_style, methods=["GET"])
     app.add_api_route("/coupons", pages.coupons, methods=["GET"])
     app.add_api_route("/support", pages.support, methods=["GET"])
     app.add_api_route("/support", pages.say, methods=["POST"])
@@ -47,6 +50,7 @@ class Pages:
 
     desk: ConsentDesk
     catalogue: Catalogue
+    banner: PageBanner
     visits: dict[str, Visit] = field(default_factory=dict)
     templates: Environment = field(
         default_factory=lambda: Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True)
@@ -79,6 +83,10 @@ class Pages:
             shelf=chosen or self.catalogue.coupons_for_everybody(),
             reasons=self._reasons(visit.customer, "coupons") if chosen else [],
         )
+
+    def banner_style(self) -> Response:
+        """Serve the banner's style from the shop's own address: no page waits for somebody else's server."""
+        return Response(self.banner.style(), media_type="text/css", headers={"Cache-Control": "max-age=300"})
 
     def support(self, request: Request) -> Response:
         """Show the conversation, and beside it what the human at the other end sees."""
@@ -135,6 +143,12 @@ class Pages:
         text = self.templates.get_template(template).render(
             customer=visit.customer,
             customers=self.catalogue.customers,
+            # What a signed-in customer chose is not in her browser's cookie: the script asks the ledger.
+            banner=self.banner.markup(
+                language="en",
+                said=None if visit.customer else request.cookies.get("eu-consent", ""),
+                gpc=request.headers.get("sec-gpc") == "1",
+            ),
             token=self.desk.token(visit.customer.subject) if visit.customer else "",
             service=self.desk.public_url,
             key=self.desk.browser_key,

@@ -11,13 +11,14 @@ const here = dirname(fileURLToPath(import.meta.url));
 const out = process.env.BANNER_OUT ?? join(here, "../../consent_service/web/static");
 const check = process.argv.includes("--check");
 
+const squeezed = async (path) => {
+  const { code } = await transform(readFileSync(path, "utf8"), { loader: "css", minify: true, target: "chrome115" });
+  return code.trim().replace(/([,:]) /g, "$1");
+};
 const styles = {
   name: "styles",
   setup({ onLoad }) {
-    onLoad({ filter: /\.css$/ }, async ({ path }) => {
-      const { code } = await transform(readFileSync(path, "utf8"), { loader: "css", minify: true, target: "chrome115" });
-      return { contents: code.trim(), loader: "text" };
-    });
+    onLoad({ filter: /\.css$/ }, async ({ path }) => ({ contents: await squeezed(path), loader: "text" }));
   },
 };
 
@@ -55,6 +56,8 @@ for (const [name, entry] of Object.entries(entries)) {
   };
   stale += put(name, code);
 }
+// For pages that bring the banner along: the style that the script carries, as a file.
+stale += put("banner.css", Buffer.from((await squeezed(join(here, "src/style.css"))) + "\n"));
 stale += put("integrity.json", Buffer.from(JSON.stringify(integrity, null, 2) + "\n"));
 console.table(integrity, ["bytes", "gzip"]);
 if (stale) {

@@ -65,6 +65,23 @@ def test_an_unchanged_banner_is_not_sent_twice(client: TestClient) -> None:
     assert again.content == b""
 
 
+def test_a_shops_backend_gets_the_banner_for_its_own_pages(client: TestClient) -> None:
+    del client.headers["Origin"]
+
+    answer = client.get("/v1/banner/markup", params={"language": "fr"})
+
+    page = answer.json()
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    assert (page["language"], page["direction"]) == ("fr", "ltr")
+    assert page["notice"] == client.get("/v1/notice").json()["digest"]
+    assert page["purposes"]["coupons"] == {"version": 1, "days": 180}
+    assert page["content"].startswith("<section ")
+    assert page["style"] == client.get("/static/banner.css").text
+    unchanged = {"If-None-Match": answer.headers["etag"]}
+    again = client.get("/v1/banner/markup", params={"language": "fr"}, headers=unchanged)
+    assert again.status_code == 304
+
+
 def test_another_origin_gets_neither_banner_nor_subject(client: TestClient) -> None:
     foreign = {"Origin": "https://elsewhere.example"}
 

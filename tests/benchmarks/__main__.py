@@ -13,7 +13,16 @@ from rich.table import Table
 
 import tests.benchmarks
 
-_HARNESS = {"__main__", "bare_app", "load", "measure", "peer_pages", "services", "vault_bare_app"}
+_HARNESS = {
+    "__main__",
+    "bare_app",
+    "load",
+    "measure",
+    "peer_checks",
+    "peer_pages",
+    "services",
+    "vault_bare_app",
+}
 
 
 def main(names: list[str]) -> None:

@@ -12,15 +12,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from consent_sdk.banner import PageBanner
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -28,6 +30,7 @@ from consent_service.api.app import create_app
 from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.settings import Settings
+from tests.benchmarks.peer_checks import AXE, checks
 from tests.benchmarks.peer_pages import MODULES, Peer, peers
 from tests.browser.serving import served
 from tests.builders import a_notice
@@ -35,6 +38,12 @@ from tests.servers import unused_port
 
 CHROMIUM = "/usr/bin/chromium"
 _FILLER = "".join(f"<p>Product {n} is on this shelf, beside others of its kind.</p>" for n in range(40))
+_SHEET = '<link rel="stylesheet" href="/shop.css">'
+_STRICT = (
+    "default-src 'none'; script-src 'self' {service}; style-src 'self'; connect-src 'self' {service}; "
+    "img-src 'self' data:; form-action 'self' {service}; base-uri 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
 _OBSERVE = """
   window.seen = 0; window.shifts = 0; window.blocked = 0; window.answers = [];
   const watch = (type, use, more) => new PerformanceObserver((list) => list.getEntries().forEach(use))
@@ -44,7 +53,7 @@ _OBSERVE = """
   watch("event", (entry) => entry.name === "click" && answers.push(entry.duration),
     { durationThreshold: 16 });
   const deep = (selector) => document.querySelector(selector)
-    ?? document.querySelector("consent-banner")?.shadowRoot?.querySelector(selector);
+    ?? document.querySelector("consent-banner, cookie-consent-banner")?.shadowRoot?.querySelector(selector);
   (function frame() {
     const shown = { opacityProperty: true, visibilityProperty: true };
     if (!seen && window.wanted && deep(wanted)?.checkVisibility(shown)) {
@@ -75,10 +84,14 @@ def figures() -> dict[str, object]:
 
 
 def _install_peers() -> None:
-    if not (MODULES / "klaro").exists():
-        npm = shutil.which("npm") or sys.exit("This benchmark needs npm.")
+    npm = shutil.which("npm") or sys.exit("This benchmark needs npm.")
+    if not (MODULES / "c15t").exists():
         command = [npm, "ci", "--prefix", str(MODULES.parent), "--ignore-scripts", "--no-audit", "--no-fund"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    command = [npm, "run", "--prefix", str(MODULES.parent), "--silent", "build"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if not AXE.exists():
+        sys.exit("This benchmark needs axe-core: make js.")
 
 
 @contextmanager
@@ -93,37 +106,81 @@ def _shop() -> Iterator[dict[str, tuple[str, Peer]]]:
             tenant = require_tenant(deployment, "default")
             app.state.service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
             key = create_api_key(deployment, tenant, Role.BROWSER, origins=[origin]).key
-            ours = Peer(
-                name="this banner",
-                head=f'<script src="{service}/banner.js" data-key="{key}" defer></script>',
-                banner="section",
-                accept="section [value=accept_all]",
-            )
+            buttons = {
+                "banner": "section",
+                "accept": "section [value=accept_all]",
+                "refuse": "section [value=refuse_all]",
+                "choose": "section [value=open]",
+            }
+            script = f'<script src="{service}/banner.js" data-key="{key}" defer></script>'
+            ours = Peer(name="this banner", head=script, **buttons)
             address = f"{service}/v1/banner?key={key}&amp;language=en"
             hinted = Peer(
                 name="this banner, layout preloaded",
                 head=f'<link rel="preload" as="fetch" crossorigin href="{address}">'
-                + ours.head.replace(" defer", ' data-language="en" defer'),
-                banner=ours.banner,
-                accept=ours.accept,
+                + script.replace(" defer", ' data-language="en" defer'),
+                **buttons,
             )
             bare = Peer(name="a page without a banner", head="", banner="h1", accept="")
-            shown = {str(number): peer for number, peer in enumerate([bare, ours, hinted, *peers()])}
-            with served(_pages(shown), port):
+            styled = Peer(
+                name="a page without a banner, with a style sheet", head=_SHEET, banner="h1", accept=""
+            )
+            banners = [bare, styled, ours, hinted, *_rendered(service, key, script, buttons), *peers()]
+            shown = {str(number): peer for number, peer in enumerate(banners)}
+            with served(_pages(shown, service), port):
                 yield {peer.name: (f"{origin}/{number}", peer) for number, peer in shown.items()}
 
 
-def _pages(shown: dict[str, Peer]) -> Starlette:
+def _rendered(service: str, key: str, script: str, buttons: dict[str, str]) -> list[Peer]:
+    """Return our banner as a server puts it into its pages: its style inline, and in a file of the shop's."""
+    variants = []
+    for name, stylesheet in (("style inline", None), ("style in a file", "/banner.css")):
+        banner = PageBanner(service, key=key, stylesheet=stylesheet)
+        banner.wait_until_ready(10, language="en")
+        banner.wait_until_ready(10, language="en", gpc=True)
+        variants.append(
+            Peer(
+                name=f"this banner, rendered by the server, {name}",
+                head=script + (_SHEET if stylesheet else ""),
+                first=banner.markup(language="en", said=""),
+                first_signalled=banner.markup(language="en", said="", gpc=True),
+                **buttons,
+            )
+        )
+    return variants
+
+
+def _pages(shown: dict[str, Peer], service: str) -> Starlette:
+    """Return the shop: `?strict` sends a strict policy; its own scripts are files, as that asks for."""
+    policy = _STRICT.format(service=service)
+
     def page(request: Request) -> HTMLResponse:
-        peer = shown.get(request.path_params["number"])
-        head = "" if peer is None else peer.head
+        number = request.path_params["number"]
+        peer = shown[number]
+        first = peer.first_signalled if "sec-gpc" in request.headers else peer.first
+        own = [f'<script src="/own/{number}/{part}" defer></script>' for part in ("before", "after")]
         return HTMLResponse(
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop</title>'
             '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-            f"{head}</head><body><main><h1>Shop</h1>{_FILLER}</main></body></html>"
+            f"{own[0] if peer.before else ''}{peer.head}{own[1] if peer.after else ''}</head>"
+            f"<body>{first}<main><h1>Shop</h1>{_FILLER}</main></body></html>",
+            headers={"Content-Security-Policy": policy} if "strict" in request.query_params else {},
         )
 
-    app = Starlette(routes=[Mount("/peers", StaticFiles(directory=MODULES)), Route("/{number}", page)])
+    def own_script(request: Request) -> Response:
+        text = getattr(shown[request.path_params["number"]], request.path_params["part"])
+        return Response(text, media_type="text/javascript")
+
+    style = (files("consent_service.web") / "static" / "banner.css").read_text("utf-8")
+    app = Starlette(
+        routes=[
+            Mount("/peers", StaticFiles(directory=MODULES)),
+            Route("/own/{number}/{part:str}", own_script),
+            Route("/banner.css", lambda _: Response(style, media_type="text/css")),
+            Route("/shop.css", lambda _: Response("h1 { color: #223 }", media_type="text/css")),
+            Route("/{number}", page),
+        ]
+    )
     app.add_middleware(GZipMiddleware, minimum_size=200, compresslevel=9)
     return app
 
@@ -146,7 +203,12 @@ def _measure(browser: Browser, url: str, peer: Peer, rounds: int) -> dict[str, o
         "slow: blocked ms": median(far, "blocked"),
         "layout shift": round(max(visit["shift"] for visit in near + far), 4),
         "slow: accept ms": median(far, "answer"),
+        **(checks(browser, url, peer, _observing(peer)) if peer.accept else {}),
     }
+
+
+def _observing(peer: Peer) -> str:
+    return f"window.wanted = {peer.banner!r};{_OBSERVE}"
 
 
 def _visit(browser: Browser, url: str, peer: Peer, *, slow: bool) -> dict[str, float]:
@@ -154,7 +216,7 @@ def _visit(browser: Browser, url: str, peer: Peer, *, slow: bool) -> dict[str, f
     page = context.new_page()
     loaded: list[Any] = []
     page.on("response", lambda response: loaded.append(response))  # noqa: PLW0108  # Playwright marks handlers
-    page.add_init_script(f"window.wanted = {peer.banner!r};{_OBSERVE}")
+    page.add_init_script(_observing(peer))
     control = context.new_cdp_session(page)
     control.send("Performance.enable")
     if slow:

@@ -96,6 +96,7 @@ class Shop:
         *,
         head: str | None = None,
         body: str = FILLER,
+        first: str = "",
         lang: str = "en",
         headers: Mapping[str, str] | None = None,
     ) -> str:
@@ -107,7 +108,7 @@ class Shop:
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             '<meta name="color-scheme" content="light dark">'
             f"{self.script() if head is None else head}</head>"
-            f"<body><main><h1>Shop</h1>{body}</main></body></html>"
+            f"<body>{first}<main><h1>Shop</h1>{body}</main></body></html>"
         )
         self.documents[path] = Document(body=text, headers=dict(headers or {}))
         return f"{self.origin}{path}"

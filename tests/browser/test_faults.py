@@ -267,9 +267,8 @@ def test_what_she_withdraws_on_the_preference_page_reaches_the_shop(bench: ShopB
     expect(page.get_by_role("status")).to_be_visible()
 
     page.goto(bench.url)
-    page.wait_for_function(
-        "() => window.consent && consent.ready.then(() => !consent.allows('recommendations'))"
-    )
+    # The cookie still says yes: the ledger is asked, and answers.
+    page.wait_for_function("() => Object.values(window.consent?.choices() ?? {}).includes(false)")
 
     expect(layer_one(page)).to_be_hidden()
     assert not any(choices(page).values())

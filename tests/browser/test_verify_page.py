@@ -22,8 +22,8 @@ from consent_service.web.verifying import verifier_languages
 from tests.audit.conftest import KNOWN, fill
 from tests.audit.forge import Entries, forged
 from tests.audit.packs import a_foreign_signer, export_to, members_of, packed, zipped
+from tests.browser.own_platform_rules import violations
 from tests.browser.serving import served
-from tests.browser.test_preference_page import objections
 from tests.builders import a_decision
 from tests.installation import Installation
 from tests.servers import unused_port
@@ -363,7 +363,7 @@ def test_axe_has_nothing_to_say(
     page.locator("#file").set_input_files(pack)
     page.locator("#outcome").wait_for()
 
-    assert objections(page) == []
+    assert violations(page, "html") == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -21,9 +21,10 @@ from consent_service.errors import Forbidden, NotFound
 from consent_service.ledger.record import format_time
 from consent_service.operations.credentials import Caller
 from consent_service.operations.manage_tenants import Role
+from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.service import ConsentService
-from consent_service.web.layout import banner_fragment
-from consent_service.web.words import words
+from consent_service.web.layout import banner_fragment, remembered
+from consent_service.web.words import direction, words
 
 router = APIRouter(tags=["browser"])
 
@@ -39,6 +40,8 @@ _TYPES: Final = {
 }
 _WORDS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 Browser = Annotated[Caller, Depends(caller_with(Role.BROWSER))]
+PublishableKey = Annotated[str, Query(max_length=128, description="Publishable key `pk_…`")]
+Signal = Annotated[bool, Query(description="Whether the browser sends Global Privacy Control")]
 Languages = Annotated[str, Query(max_length=512, description="BCP 47 tags, best first, comma-separated")]
 
 
@@ -64,15 +67,52 @@ def publishable(service: ConsentService, headers: Headers, key: str) -> Caller:
 def get_banner(
     request: Request,
     service: Service,
-    key: Annotated[str, Query(max_length=128, description="Publishable key `pk_…`")],
+    key: PublishableKey,
+    *,
     language: Languages = "",
+    gpc: Signal = False,
 ) -> Response:
     """Return banner and dialog as an HTML fragment in the notice's language that fits best."""
-    caller = publishable(service, request.headers, key)
+    published = _published(service, request.headers, key)
+    taken, fragment = banner_fragment(published.notice, published.digest, language, gpc=gpc)
+    return _cached(request, fragment.encode(), "text/html; charset=utf-8", taken)
+
+
+@router.get("/v1/banner/markup", summary="Banner and dialog for a page that a server renders")
+def get_banner_markup(
+    request: Request,
+    service: Service,
+    key: PublishableKey,
+    *,
+    language: Languages = "",
+    gpc: Signal = False,
+) -> Response:
+    """Return what a shop's backend puts into its own page, so that the banner is there at first paint."""
+    published = _published(service, request.headers, key)
+    notice = published.notice
+    taken, fragment = banner_fragment(notice, published.digest, language, gpc=gpc, early=True)
+    answer = {
+        "language": taken,
+        "direction": direction(taken),
+        "notice": published.digest,
+        "content": fragment,
+        "style": _content("banner.css").decode(),
+        "purposes": {
+            purpose: {"version": version, "days": days}
+            for purpose, (version, days) in remembered(notice).items()
+        },
+    }
+    return _cached(request, json.dumps(answer, ensure_ascii=False).encode(), "application/json", taken)
+
+
+def _published(service: ConsentService, headers: Headers, key: str) -> PublishedNotice:
+    caller = publishable(service, headers, key)
     with service.deployment.reading(caller.tenant) as scope:
-        published = service.deployment.book(scope).require_current()
-    taken, fragment = banner_fragment(published.notice, published.digest, language)
-    etag = f'"{hashlib.sha256(fragment.encode()).hexdigest()[:32]}"'
+        return service.deployment.book(scope).require_current()
+
+
+def _cached(request: Request, body: bytes, media_type: str, taken: str) -> Response:
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     caching = {
         "Cache-Control": "public, max-age=300",
         "ETag": etag,
@@ -81,7 +121,7 @@ def get_banner(
     }
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=caching)
-    return _compressed(request, fragment.encode(), "text/html; charset=utf-8", caching)
+    return _compressed(request, body, media_type, caching)
 
 
 @router.get(

@@ -103,6 +103,20 @@ def open_dialog(page: Page) -> Locator:
     return layer_two(page)
 
 
+def facts(card: Locator) -> list[list[str]]:
+    """Return what a value-exchange card says: the texts under each of its names, in their order."""
+    found: list[list[str]] = card.locator("dl").evaluate(
+        """(list) => [...list.querySelectorAll("dt")].map((name) => {
+          const texts = [];
+          for (let next = name.nextElementSibling; next?.tagName === "DD"; next = next.nextElementSibling) {
+            texts.push(next.textContent.trim());
+          }
+          return texts;
+        })"""
+    )
+    return found
+
+
 def cookie(page: Page) -> str | None:
     """Return the value of the choice cookie, `None` before a choice."""
     return next(

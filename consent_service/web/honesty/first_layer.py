@@ -7,6 +7,7 @@ from consent_service.web.honesty.bench import (
     PHONE,
     Bench,
     cookie,
+    facts,
     layer_one,
     layer_two,
     look,
@@ -138,16 +139,9 @@ def no_wall(bench: Bench) -> None:
 def recipients_are_counted(bench: Bench) -> None:
     """Compare the number on the first layer with the list on the second."""
     page = bench.visit()
-    listed = (
-        layer_two(page)
-        .locator("dl")
-        .evaluate_all(
-            """(lists) => new Set(lists.flatMap((list) =>
-             [...list.children[3].querySelectorAll("dd")].map((item) => item.textContent)
-               .filter((text) => text.includes("(")))).size"""
-        )
-    )
-    counted = words(str(layer_one(page).get_attribute("lang"))).say("recipients", n=listed)
+    cards = layer_two(page).locator("fieldset").all()
+    listed = {text for card in cards for text in facts(card)[3] if "(" in text}
+    counted = words(str(layer_one(page).get_attribute("lang"))).say("recipients", n=len(listed))
     assert counted in str(layer_one(page).text_content())
 
 

@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 from consent_service.web.honesty.bench import (
     Bench,
     choices,
+    facts,
     layer_one,
     layer_two,
     open_dialog,
@@ -94,11 +95,10 @@ def six_facts_each(bench: Bench) -> None:
     cards = open_dialog(page).locator("fieldset")
     for card in cards.all():
         assert card.locator("dt").all_text_contents() == [spoken[name] for name in _FACTS]
-        facts = card.locator("dl > div").all()
-        assert all(str(fact.locator("dd").first.text_content()).strip() for fact in facts)
+        said = facts(card)
+        assert all(texts and all(texts) for texts in said)
         origins = {spoken[name] for name in ("told", "observed", "partner")}
-        used = facts[0].locator("dd").all_text_contents()
-        assert all(any(item.endswith(f"({origin})") for origin in origins) for item in used)
+        assert all(any(item.endswith(f"({origin})") for origin in origins) for item in said[0])
 
 
 @portable("R22", "What refusing means is said, purpose by purpose", "CNIL 2020-092 art. 2; EDPB 05/2020")
@@ -107,7 +107,7 @@ def refusing_is_explained(bench: Bench) -> None:
     cards = open_dialog(bench.visit()).locator("fieldset")
     assert cards.count() >= 1
     for card in cards.all():
-        assert str(card.locator("dl > div").last.locator("dd").text_content()).strip()
+        assert all(facts(card)[-1])
 
 
 @portable(

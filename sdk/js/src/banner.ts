@@ -6,8 +6,9 @@ import { base, layout, settings } from "./page.ts";
 import { honest } from "./parity.ts";
 import { enqueue, send, signedIn, standing, subjectToken, use, waiting, type Recorded } from "./recorder.ts";
 
-const host = document.createElement("consent-banner");
-const root = host.attachShadow({ mode: "open" });
+/** A page may bring the element, laid out on the server: then it is wired where it stands. */
+const host = document.querySelector<HTMLElement>("consent-banner") || document.createElement("consent-banner");
+const root = host.shadowRoot || host.attachShadow({ mode: "open" });
 const sheet = new CSSStyleSheet();
 const tabs = new BroadcastChannel("consent");
 const running = new Set<HTMLScriptElement>();
@@ -24,7 +25,7 @@ const $ = <E extends HTMLElement>(selector: string): E => root.querySelector<E>(
 /** What was said about a purpose and still counts: under its version, within its validity. */
 const live = ({ name, dataset }: HTMLInputElement): Choice | undefined => {
   const [version, choice, day] = said[name] || [];
-  return version == dataset.v && today() < day! + +dataset.days! ? choice : undefined;
+  return version == dataset.v && today() - day! < +dataset.days! ? choice : undefined;
 };
 
 /** Global Privacy Control, as the W3C text names it. */
@@ -60,7 +61,6 @@ const apply = (): void => {
   }
   const asked = inputs.filter((input) => answer(input) == null);
   const inside = section.contains(root.activeElement);
-  host.toggleAttribute("gpc", gpc());
   section.hidden = !asked[0];
   corner.hidden = !!asked[0] || !!document.querySelector("[data-consent-open]");
   if (inside && !asked[0]) corner.focus();
@@ -82,7 +82,7 @@ const show = (): void => {
     const day = said[input.name]?.[2] || 0;
     const note = input.closest("fieldset")!.querySelector("small")!;
     note.hidden = live(input) == null;
-    note.textContent = `${note.dataset.text} ${dates.formatRange(day * 864e5, (day + +input.dataset.days!) * 864e5)}`;
+    note.textContent = `${dialog.dataset.since} ${dates.formatRange(day * 864e5, (+day + +input.dataset.days!) * 864e5)}`;
   }
   if (!dialog.open) dialog.showModal();
 };
@@ -179,10 +179,10 @@ const press: Record<string, () => void> = {
   },
 };
 
-/** Lay banner and dialog out in a language, best first. */
-const speak = async (languages: string): Promise<void> => {
+/** Lay banner and dialog out in a language, best first; with none, take over what the page brought. */
+const speak = async (languages?: string): Promise<void> => {
   const was = dialog?.open;
-  root.replaceChildren(...(await layout(languages)));
+  if (languages) root.replaceChildren(...(await layout(languages + (gpc() ? "&gpc=1" : ""))));
   section = $("section");
   dialog = $("dialog");
   corner = $(".o");
@@ -201,11 +201,15 @@ const start = async (): Promise<void> => {
   sheet.replaceSync(css);
   root.adoptedStyleSheets = [sheet];
   root.addEventListener("click", (event) => press[(event.target as Element).closest("button")?.value!]?.());
-  document.body.prepend(host);
+  if (!host.isConnected) document.body.prepend(host);
   // The top layer is above every z-index of the page.
   host.popover = "manual";
   host.showPopover?.();
-  await speak(settings.language || [document.documentElement.lang, ...navigator.languages].join());
+  const early = root.querySelector(":popover-open");
+  await speak(root.firstChild ? "" : settings.language || [document.documentElement.lang, ...navigator.languages].join());
+  for (const button of root.querySelectorAll<HTMLButtonElement>("[popovertarget]")) button.popoverTargetElement = null;
+  // What she pressed before this script was there.
+  press[early?.id!]?.();
   tabs.onmessage = ({ data }) => {
     if (signedIn()) return;
     said = data;

@@ -31,7 +31,8 @@ export const decode = (value: string): Said => {
   const said: Said = {};
   for (const entry of value.split("~")) {
     const [key, ...numbers] = entry.split(":");
-    if (numbers[2]) said[key!] = numbers.map(Number) as Said[string];
+    // Digits count as numbers wherever they are used.
+    if (numbers[2]) said[key!] = numbers as unknown as Said[string];
   }
   return said;
 };

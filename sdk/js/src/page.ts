@@ -8,9 +8,10 @@ export const settings = script.dataset;
 /** The service's address: the script's own, without `banner.js` or `static/banner-….js`. */
 export const base = script.src.replace(/\/(static\/)?[^/]*$/, "");
 
-const ELEMENTS = /^([ABIP]|BUTTON|D[DLT]|DI(ALOG|V)|FIELDSET|FORM|H2|HEADER|INPUT|L(ABEL|I)|OPTION|S(ECTION|ELECT|MALL)|UL)$/;
+const OTHERS =
+  ":not(a,b,button,dd,dialog,div,dl,dt,fieldset,form,h2,header,i,input,label,li,option,p,section,select,small,ul)," +
+  "[href]:not([href^=http],[href^=mailto],[href^=tel])";
 const RUNNING = /^(on|form|action|style)/;
-const ADDRESS = /^(https?:|mailto:|tel:|undefined)$/;
 
 /**
  * Fetch banner and dialog in one language, laid out by the service. The answer is parsed without being run, and keeps
@@ -26,8 +27,8 @@ export const layout = (languages: string): Promise<Node[]> =>
       const body: HTMLElement | undefined = request.response?.body;
       // No answer, an error page, garbage: no banner.
       if (!body?.querySelector("dialog [role=switch]")) return reject();
-      for (const element of body.querySelectorAll<HTMLAnchorElement>("*")) {
-        if (!ELEMENTS.test(element.tagName) || !ADDRESS.test(element.protocol)) element.remove();
+      for (const element of body.querySelectorAll("*")) {
+        if (element.matches(OTHERS)) element.remove();
         for (const name of element.getAttributeNames()) if (RUNNING.test(name)) element.removeAttribute(name);
       }
       resolve([...body.childNodes]);

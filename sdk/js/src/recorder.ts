@@ -39,7 +39,7 @@ export const enqueue = (item: Waiting): void => wait([...waiting(), item]);
 
 const call = (path: string, bearer: string, body?: object, id = ""): Promise<Response> =>
   fetch(base + "/v1/" + path, {
-    method: body ? "POST" : "GET",
+    method: (body && "POST")!,
     headers: { authorization: "Bearer " + bearer, "content-type": "application/json", "idempotency-key": id },
     body: JSON.stringify(body),
     keepalive: true,

@@ -8,25 +8,37 @@ import { consent, script, shadow, words } from "./addon.ts";
 
 let signedIn = false;
 
+/** Until the account's choices are known nobody is asked what she may have answered on another device. */
+const held = new CSSStyleSheet();
+held.replaceSync("section { visibility: hidden }");
+
 /** Say on the first layer how far the choice reaches. */
 const reach = async (): Promise<void> => {
+  if (!signedIn) return;
+  const { account } = await words();
   const list = shadow().querySelector("section ul");
   if (!signedIn || !list || shadow().querySelector("[data-reach]")) return;
-  const note = document.createElement("p");
-  note.dataset.reach = "";
-  list.after(note);
-  note.textContent = (await words()).account!;
+  list.after(Object.assign(document.createElement("p"), { textContent: account }));
+  (list.nextSibling as HTMLElement).dataset.reach = "";
 };
 
 const identify = async (token?: string | null): Promise<void> => {
+  const sheets = document.querySelector("consent-banner")?.shadowRoot?.adoptedStyleSheets;
+  if (token && sheets) sheets.push(held);
   await consent().ready;
   signedIn = !!token;
   if (!token) {
     shadow().querySelector("[data-reach]")?.remove();
     return consent().use();
   }
-  await consent().use(token);
-  await reach();
+  try {
+    await consent().use(token);
+  } catch {
+    // The ledger does not say what she chose: nothing of hers is allowed, and she can still choose.
+    consent().apply();
+  }
+  await reach().catch(() => {});
+  if (sheets?.includes(held)) sheets.splice(sheets.indexOf(held), 1);
   if (shadow().querySelector<HTMLElement>("section")!.hidden && !sessionStorage.consent) {
     sessionStorage.consent = "told";
     consent().say((await words()).confirmed);
@@ -34,6 +46,6 @@ const identify = async (token?: string | null): Promise<void> => {
   document.dispatchEvent(new CustomEvent("consentaccount"));
 };
 
-document.addEventListener("consentchange", () => void reach());
+document.addEventListener("consentchange", () => reach().catch(() => {}));
 Object.assign(consent(), { identify });
 if (script.dataset.token) void identify(script.dataset.token);

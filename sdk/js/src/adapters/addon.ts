@@ -25,6 +25,7 @@ export const words = (): Promise<Record<string, string>> => {
   const language = shadow().querySelector("section")!.lang;
   if (asked?.language != language) {
     asked = { language, words: fetch(`${service}/v1/words?language=${language}`).then((answer) => answer.json()) };
+    asked.words.catch(() => (asked = undefined));
   }
   return asked!.words;
 };
