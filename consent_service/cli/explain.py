@@ -18,6 +18,9 @@ from consent_service.ledger.record import DecisionRecord, format_time
 from consent_service.operations.explain_consent import Explanation, explain_consent
 from consent_service.verifier.verify import printable
 
+_PIECE = 40
+"""Characters that `printable` shows in full, whatever they are."""
+
 
 @reporting_errors
 def explain(
@@ -65,13 +68,18 @@ def _document(found: Explanation) -> dict[str, Any]:
     return document
 
 
+def _whole(text: str) -> str:
+    """Return the exact words, however long, without what could steer a terminal."""
+    return "".join(printable(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+
+
 def _text(found: Explanation) -> str:
     document = _document(found)
     words = document.pop("words", None) or {}
     checkpoint = document.pop("checkpoint", "")
     lines = [f"{name}: {printable(value)}" for name, value in document.items()]
     if words:
-        lines += ["", "Words shown:", *(f"  {what}: {printable(text)}" for what, text in words.items())]
+        lines += ["", "Words shown:", *(f"  {what}: {_whole(text)}" for what, text in words.items())]
     if checkpoint:
         lines += [
             "",

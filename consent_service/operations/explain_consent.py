@@ -9,9 +9,12 @@ from consent_service.domain.decision import language_shown
 from consent_service.domain.gate import Verdict
 from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import UnknownEntry, UnknownPurpose
+from consent_service.ledger.checkpoint import Checkpoint
+from consent_service.ledger.cosignature import text_of
 from consent_service.ledger.record import DecisionRecord, LinkRecord, decode_record
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import PublishedNotice
+from consent_service.operations.read_cosigned import with_cosignatures
 from consent_service.operations.read_history import read_consents
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.ledger_store import covering_checkpoint, read_record
@@ -22,7 +25,7 @@ class Explanation:
     """The answer for one purpose at `moment`; what follows `status` is absent where nobody chose.
 
     `words` are the notice's texts about the purpose as they were shown, `checkpoint` the first signed one
-    that covers the entry.
+    that covers the entry, with its cosignatures.
     """
 
     purpose: PurposeKey
@@ -53,7 +56,9 @@ def explain_consent(
     index = current.consent.index
     with deployment.reading(tenant) as scope:
         record = decode_record(read_record(scope, index).body)
-        checkpoint = covering_checkpoint(scope, index)
+        note = covering_checkpoint(scope, index)
+        size = Checkpoint.parse(text_of(note)).size
+        checkpoint = with_cosignatures(scope, size, note)
         book = deployment.book(scope)
     if not isinstance(record, DecisionRecord | LinkRecord):
         raise UnknownEntry(f"The entry at index {index} is no decision.")

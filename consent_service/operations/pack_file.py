@@ -30,7 +30,12 @@ class PackFile:
         self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
 
     def member(self, name: str, contents: Iterable[bytes], *, stored: bool = False) -> Iterator[bytes]:
-        """Add a member and note its size and digests for the manifest; `stored` is compressed already."""
+        """Add a member and note its size and digests for the manifest; `stored` is compressed already.
+
+        The manifest and its signature are stored, too: no digest covers their bytes in the file, and
+        compressed data ends in bits that nobody reads.
+        """
+        stored = stored or name in {MANIFEST, SIGNATURE}
         info = zipfile.ZipInfo(name, _EARLIEST)
         info.create_system, info.external_attr = 3, 0o600 << 16
         info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED

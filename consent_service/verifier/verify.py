@@ -176,7 +176,8 @@ class Pack:
         name = data.decode("ascii", "replace")
         if len(data) != name_size or not _NAME.fullmatch(name):
             raise Fault("container", where, f"a name that no member has: {printable(ascii(name))}")
-        if method not in {0, 8} or (method == 0 and stored != size):
+        packed = method == 8 and name not in {MANIFEST, SIGNATURE}  # whose raw bytes no digest covers
+        if not packed and (method != 0 or stored != size):
             raise Fault("container", name, "is stored in another way than ours")
         extra = struct.pack("<2HQ", 1, 8, offset) if offset > 0x7FFFFFFF else b""
         needed = 45 if extra else 20

@@ -2,9 +2,13 @@
 
 import base64
 import hashlib
+import itertools
 import json
+import os
 import random
 import struct
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,11 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from consent_service.cli.audit import write_whole
+from consent_service.cli.main import app as cli
 from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.cosignature import Cosigner
 from consent_service.ledger.note import NoteSigner, sign_note
 from consent_service.ledger.pack_page import PackSummary, pack_page
 from consent_service.operations.export_audit import AuditRequest
@@ -33,6 +41,7 @@ from consent_service.verifier.verify import (
     SIGNATURE,
     VIEW_HEADER,
     Fault,
+    Policy,
     cell,
     printable,
     verify_pack,
@@ -51,6 +60,7 @@ from tests.builders import a_notice
 from tests.installation import Installation
 
 EDITS = 200
+SOAK = os.environ.get("CONSENT_SOAK", "") not in {"", "0"}
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +103,25 @@ def test_of_two_hundred_random_edits_of_one_byte_every_one_is_noticed(pack: Path
     assert len(faults) == EDITS
     assert {fault.check for fault in faults} <= {"container", "manifest"}
     assert all(fault.where and fault.message for fault in faults)
+
+
+def test_edits_of_one_byte_of_each_member_name_the_member(
+    pack: Path, members: dict[str, bytes], fault_of: FaultOf
+) -> None:
+    whole = pack.read_bytes()
+    chance = random.Random(20261128)  # noqa: S311  # the same edits every time
+    with zipfile.ZipFile(pack) as archive:
+        starts = [info.header_offset for info in archive.infolist()]
+    ends = [*starts[1:], whole.index(b"PK\1\2", starts[-1])]
+
+    for name, start, end in zip(members, starts, ends, strict=True):
+        for _ in range(EDITS if SOAK else EDITS // 20):
+            data = bytearray(whole)
+            data[chance.randrange(start, end)] ^= chance.randrange(1, 256)
+            fault = fault_of(bytes(data))
+            signed = name in {MANIFEST, SIGNATURE}
+            assert fault.check in ({"container", "manifest"} if signed else {"container"})
+            assert signed or fault.where == name
 
 
 def test_an_edit_of_any_byte_of_the_directory_is_noticed(pack: Path, fault_of: FaultOf) -> None:
@@ -187,9 +216,24 @@ def test_entries_of_another_tenant_are_noticed(
     installation.service.committer.submit_blocking(other, PublishNotice(notice=a_notice()))
     theirs = members_of(export_to(tmp_path / "other.zip", installation, AuditRequest(), other))
 
-    swapped = {**members, "entries/000000.ndjson": theirs["entries/000000.ndjson"]}
+    faults = {
+        name: fault_of(packed({**members, name: theirs[name]}, signer)).check
+        for name in ("entries/000000.ndjson", "checkpoints.ndjson", "table/000000.csv")
+    }
+    unsigned = PackFile()
+    pieces = [
+        piece
+        for name, data in {**members, MANIFEST: theirs[MANIFEST], SIGNATURE: theirs[SIGNATURE]}.items()
+        for piece in unsigned.member(name, [data])
+    ]
+    unsigned._zip.close()
 
-    assert fault_of(packed(swapped, signer)).check == "entries"
+    assert faults == {
+        "entries/000000.ndjson": "entries",
+        "checkpoints.ndjson": "checkpoints",
+        "table/000000.csv": "views",
+    }
+    assert fault_of(b"".join([*pieces, unsigned._sink.take()])).check == "manifest"
 
 
 def _lines(members: dict[str, bytes], edit: Callable[[list[bytes]], list[bytes]]) -> dict[str, bytes]:
@@ -444,6 +488,40 @@ def test_a_bomb_is_not_set_off(members: dict[str, bytes], signer: NoteSigner, fa
     assert (manifest.check, manifest.where) == ("container", MANIFEST)
 
 
+def test_a_manifest_of_a_gigabyte_is_refused_in_little_memory(
+    members: dict[str, bytes], tmp_path: Path
+) -> None:
+    """In full with CONSENT_SOAK; the size is what the directory says, and what is really there."""
+    bomb, megabytes = tmp_path / "bomb.zip", 1024 if SOAK else 64
+    file = PackFile()
+    with bomb.open("wb") as out:
+        for name, data in members.items():
+            contents = itertools.repeat(bytes(1 << 20), megabytes) if name == MANIFEST else [data]
+            out.writelines(file.member(name, contents))
+        file._zip.close()
+        out.write(file._sink.take())
+    understated = tmp_path / "understated.zip"
+    understated.write_bytes(_with_sizes(bomb.read_bytes(), MANIFEST, 100))
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20)); "
+        f"sys.argv = sys.argv[1:]; runpy.run_path({verify.__file__!r}, run_name='__main__')"
+    )
+
+    runs = [
+        subprocess.run(
+            [sys.executable, "-I", "-c", limited, "verify.py", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for path in (bomb, understated)
+    ]
+
+    assert [run.returncode for run in runs] == [1, 1]
+    assert "manifest.json: is larger than" in runs[0].stdout
+    assert "manifest.json: is stored in another way than ours" in runs[1].stdout
+
+
 def _with_sizes(data: bytes, name: str, size: int) -> bytes:
     """Return the pack with another uncompressed size of one member, in its trailer and in the directory."""
     with zipfile.ZipFile(BytesIO(data)) as archive:
@@ -544,6 +622,66 @@ def test_a_pack_made_while_others_write_verifies(installation: Installation, tmp
     sizes = [verify_pack(each, vkey=installation.tenant.signer.vkey)["size"] for each in packs]
     assert sizes == sorted(sizes)
     assert written
+
+
+def test_a_stolen_old_keys_other_future_is_refused_where_witnesses_or_an_older_pack_are_asked(
+    pack: Path, members: dict[str, bytes], signer: NoteSigner, tmp_path: Path
+) -> None:
+    """Alone it verifies: whoever has the key can sign any future. That is what witnesses are for."""
+
+    def another_future(entries: Entries) -> None:
+        entries[40]["record"]["source"] = "call_centre"
+
+    fork = tmp_path / "fork.zip"
+    fork.write_bytes(forged(members, signer, another_future))
+    witness = Cosigner("witness.example/w1", Ed25519PrivateKey.generate()).vkey
+
+    assert verify_pack(fork, vkey=signer.vkey)["verified"]
+    with pytest.raises(Fault) as unseen:
+        verify_pack(fork, vkey=signer.vkey, policy=Policy.all_of([witness]))
+    with pytest.raises(Fault) as older:
+        verify_pack(fork, vkey=signer.vkey, previous=pack)
+    assert (unseen.value.check, older.value.check) == ("cosignatures", "tree")
+
+
+def test_an_export_that_was_killed_leaves_the_file_before_and_succeeds_when_run_again(
+    installation: Installation, pack: Path, tmp_path: Path
+) -> None:
+    out, part = tmp_path / "pack.zip", tmp_path / "pack.zip.part"
+    out.write_bytes(pack.read_bytes())
+    environment = {
+        **os.environ,
+        "CONSENT_HOME": str(installation.home),
+        "CONSENT_DATABASE_URL": installation.database_url,
+    }
+    writing = (
+        "import os, sys\n"
+        "from consent_service.cli.main import app\n"
+        "def fsync(descriptor):\n"
+        "    print('written', flush=True); sys.stdin.read()\n"
+        "os.fsync = fsync\n"
+        "app(sys.argv[1:])\n"
+    )
+    arguments = ["audit", "export", "--out", str(out)]
+    with subprocess.Popen(
+        [sys.executable, "-c", writing, *arguments],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as exporter:
+        assert exporter.stdout is not None
+        assert exporter.stdout.readline() == b"written\n"
+        exporter.kill()
+    half = part.stat().st_size
+
+    before = verify_pack(out, vkey=installation.tenant.signer.vkey)["size"]
+    run = CliRunner(env=environment).invoke(cli, arguments)
+
+    assert half > 0
+    assert before == verify_pack(pack)["size"]
+    assert run.exit_code == 0
+    assert verify_pack(out, vkey=installation.tenant.signer.vkey)["verified"]
+    assert not part.exists()
 
 
 def test_a_file_under_its_name_is_whole_or_the_one_before(tmp_path: Path) -> None:

@@ -271,6 +271,20 @@ def test_a_pdf_receipt_says_the_words_and_carries_the_evidence() -> None:
     assert verified(json.loads(attached)) == SIZE
 
 
+def test_hostile_words_in_a_pdf_are_words_and_no_actions() -> None:
+    hostile = "<script>app.alert(1)</script> (/JavaScript) Tj ET /OpenAction"
+    notice = replace(a_notice(), title={"en": hostile, "fr": hostile})
+
+    body = write_receipt(a_receipt(notice), PDF_MEDIA_TYPE, Settings())
+
+    reader = pypdf.PdfReader(BytesIO(body))
+    text = "".join(page.extract_text() for page in reader.pages).replace("\n", " ")
+    assert "<script>app.alert(1)</script> (/JavaScript) Tj ET" in text
+    assert "/OpenAction" not in reader.root_object or "/JS" not in str(reader.root_object["/OpenAction"])
+    assert not any(key in reader.root_object.get("/Names", {}) for key in ("/JavaScript",))
+    assert all("/AA" not in page for page in reader.pages)
+
+
 def test_a_pdf_whose_font_lacks_letters_is_refused() -> None:
     notice = replace(a_notice(), title={"en": "你的选择", "fr": "你的选择"})
 
