@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consent_service.domain.decision import DecisionLimits
 
+LONGEST_GRACE = 3650
+"""Days that a closed grant may keep its keys at most."""
+
 
 class Settings(BaseSettings):
     """Every setting of the service; the variable is `CONSENT_` and the name in capitals."""
@@ -35,9 +38,9 @@ class Settings(BaseSettings):
     signing_in_keystore: bool = Field(
         default=False, description="Make new ledger signing keys in the keystore, which they never leave."
     )
-    grace_days: Annotated[int, Field(ge=0, le=3650)] = Field(
+    grace_days: Annotated[int, Field(ge=0, le=LONGEST_GRACE)] = Field(
         default=30,
-        description="Days that an expired or outdated grant keeps its keys, closed, for a renewal.",
+        description="Days that an expired or outdated grant keeps its keys; a tenant may have its own.",
     )
     evidence_key: str | None = Field(
         default=None,

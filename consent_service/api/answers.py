@@ -208,6 +208,13 @@ class PurposeItem(BaseModel):
     validity: str
 
 
+class RetentionItem(BaseModel):
+    """How long what closed is kept for a renewal, and what was used is kept to be shown."""
+
+    grace_days: int
+    uses_days: int
+
+
 class PersonalDataAnswer(BaseModel):
     """Everything that is held about a subject."""
 
@@ -220,6 +227,7 @@ class PersonalDataAnswer(BaseModel):
     notices: dict[str, dict[str, JsonValue]]
     profile: dict[str, dict[str, HeldAnswer]]
     purposes: dict[str, PurposeItem]
+    retention: RetentionItem
     uses: list[UseItem]
 
 

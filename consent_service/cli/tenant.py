@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from consent_service.cli.output import AsJson, DatabaseUrl, answer, opened, reporting_errors, settings_with
-from consent_service.operations.manage_tenants import create_tenant
+from consent_service.operations.manage_tenants import create_tenant, set_grace
 
 app = typer.Typer(help="Shops with a ledger of their own.", no_args_is_help=True)
 
@@ -32,11 +32,38 @@ def create(
 @app.command("list")
 @reporting_errors
 def list_all(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """List the tenants with the origin and the verifier key of their logs."""
+    """List the tenants with the origin and the verifier key of their logs, and their grace."""
     with opened(settings_with(database_url)) as deployment:
         tenants = [
-            {"tenant": tenant.name, "origin": tenant.origin, "vkey": tenant.signer.vkey}
+            {
+                "tenant": tenant.name,
+                "origin": tenant.origin,
+                "vkey": tenant.signer.vkey,
+                "grace_days": deployment.grace_days(tenant),
+            }
             for tenant in deployment.tenants()
         ]
         lines = [f"{tenant['tenant']}\t{tenant['vkey']}" for tenant in tenants]
         answer({"tenants": tenants}, as_json=as_json, text="\n".join(lines) or "No tenant yet.")
+
+
+@app.command("grace")
+@reporting_errors
+def grace(
+    name: Annotated[str, typer.Argument(help="The tenant.")],
+    days: Annotated[
+        int | None, typer.Argument(help="Days; without them CONSENT_GRACE_DAYS holds again.", min=0)
+    ] = None,
+    *,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Set for how many days an expired or outdated grant keeps its keys, closed, for a late renewal."""
+    with opened(settings_with(database_url)) as deployment:
+        tenant = deployment.tenant_named(name)
+        held = set_grace(deployment, tenant, days)
+        answer(
+            {"tenant": tenant.name, "grace_days": held},
+            as_json=as_json,
+            text=f"Closed grants of tenant {tenant.name} keep their keys for {held} days.",
+        )

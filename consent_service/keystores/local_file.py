@@ -107,7 +107,8 @@ class LocalFileKeystore:
             self._reload()
         if version not in self._keys.by_id:
             raise WrongKey(
-                f"{self._path} lacks root key {version}: restore the key file that belongs to this database."
+                f"{self._path} lacks root key {version}: restore the key file that belongs to this database. "
+                "Where several machines each have a copy, give them one keystore."
             )
         return self._keys.by_id[version]
 

@@ -6,8 +6,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from consent_service.domain.subject import TenantName
-from consent_service.errors import ConfigurationError, ConsentToolkitError, UnknownTenant
+from consent_service.errors import (
+    ConfigurationError,
+    ConsentToolkitError,
+    KeystoreUnavailable,
+    UnknownTenant,
+    WrongKey,
+)
 from consent_service.keystores.keystore import epoch_location, open_keystore
+from consent_service.observability import logger
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.tenant import Roots, Tenant, open_tenant
 from consent_service.settings import Settings
@@ -16,7 +23,7 @@ from consent_service.storage.ledger_store import Head, read_head
 from consent_service.storage.notice_store import notices_after
 from consent_service.storage.schema import require_schema
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.tenant_store import StoredTenant, list_tenants, wrapped_keys
+from consent_service.storage.tenant_store import StoredTenant, find_grace, list_tenants, wrapped_keys
 from consent_service.storage.vault_store import key_versions, tenant_keys
 from consent_service.verifier.verify import Policy, policy_of
 
@@ -130,10 +137,30 @@ class Deployment:
             if known is not None and known.versions == versions:
                 return known
         stored = StoredTenant(id=tenant.id, name=tenant.name, origin=tenant.origin)
-        fresh = open_tenant(self.roots, stored, tenant_keys(scope))
+        try:
+            fresh = open_tenant(self.roots, stored, tenant_keys(scope))
+        except (
+            WrongKey
+        ) as error:  # So it is with a copy of a key file, once an epoch ended on another machine.
+            logger.error("keys", error=type(error).__name__)
+            raise KeystoreUnavailable(
+                "This process's keystore lacks the database's newest keys: every process needs the same one."
+            ) from None
         with self._lock:
             self._tenants[tenant.id] = fresh
         return fresh
+
+    def grace_days(self, tenant: Tenant) -> int:
+        """Return for how many days a closed grant of this tenant keeps its keys."""
+        with self.database.reading() as connection:
+            own = find_grace(connection, tenant.id)
+        return self.settings.grace_days if own is None else own
+
+    def require_keys(self) -> None:
+        """Raise `KeystoreUnavailable` where stored keys are not in memory and cannot be opened."""
+        for tenant in self.tenants():
+            with self.reading(tenant) as scope:
+                self.refreshed(scope, tenant)
 
     def tenant(self, tenant_id: int) -> Tenant:
         """Return the tenant with this number; raise `UnknownTenant`."""

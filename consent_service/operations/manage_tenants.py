@@ -13,6 +13,7 @@ from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.merkle import Frontier
 from consent_service.operations.deployment import KEYS_LOCK, Deployment
 from consent_service.operations.tenant import Tenant, new_tenant_keys, open_tenant
+from consent_service.settings import LONGEST_GRACE
 from consent_service.storage.ledger_store import create_head
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import to_ms
@@ -26,6 +27,7 @@ from consent_service.storage.tenant_store import (
     list_api_keys,
     list_tenants,
     revoke_api_key,
+    store_grace,
 )
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
@@ -85,6 +87,15 @@ def require_tenant(deployment: Deployment, name: str) -> Tenant:
         return create_tenant(deployment, name)
     except TenantExists:  # Another process was first.
         return deployment.tenant_named(name)
+
+
+def set_grace(deployment: Deployment, tenant: Tenant, days: int | None) -> int:
+    """Give a tenant a grace of its own, `None` for that of the settings; return the days in force."""
+    if days is not None and not 0 <= days <= LONGEST_GRACE:
+        raise InvalidInput(f"A grace is 0 to {LONGEST_GRACE} days.")
+    with deployment.database.writing() as connection:
+        store_grace(connection, tenant.id, days)
+    return deployment.grace_days(tenant)
 
 
 def create_api_key(

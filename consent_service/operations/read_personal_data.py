@@ -41,7 +41,10 @@ class HeldValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalData:
-    """What is held; `external_id` and `ref` are `None` where that is nothing."""
+    """What is held; `external_id` and `ref` are `None` where that is nothing.
+
+    A closed value is deleted `grace_days` after it closed, a use after `uses_days`.
+    """
 
     external_id: ExternalId | None
     ref: SubjectRef | None
@@ -52,6 +55,8 @@ class PersonalData:
     uses: Sequence[DayOfUses]
     published: PublishedNotice | None
     made_at: datetime
+    grace_days: int
+    uses_days: int
 
 
 def read_personal_data(
@@ -61,7 +66,7 @@ def read_personal_data(
     recorder.flush()
     consents = read_consents(deployment, tenant, subject)
     history = read_history(deployment, tenant, subject)
-    now = deployment.clock()
+    now, grace_days = deployment.clock(), deployment.grace_days(tenant)
     with deployment.reading(tenant) as scope:
         tenant = deployment.refreshed(scope, tenant)
         book = deployment.book(scope)
@@ -77,6 +82,8 @@ def read_personal_data(
             uses=() if known is None else uses_of(scope, tenant, known.id),
             published=book.current,
             made_at=now,
+            grace_days=grace_days,
+            uses_days=deployment.settings.uses_days,
         )
 
 

@@ -70,7 +70,7 @@ def end_epochs(
     `progress` gets the subjects done and to do. Raises `KeystoreUnavailable`: nothing is lost, run it again.
     """
     with deployment.database.exclusively(KEYS_LOCK):
-        root = deployment.roots.epoch.rotate()  # (1)
+        root = _new_root(deployment)  # (1)
         total = sum(subjects_of(deployment, tenant) for tenant in tenants)
         done = 0
         for tenant in tenants:
@@ -84,6 +84,21 @@ def end_epochs(
         for tenant in deployment.tenants():
             rewrap_by_root(deployment, tenant, [VAULT], root)  # (5)
         deployment.roots.epoch.destroy_before(root)  # (6)
+
+
+def _new_root(deployment: Deployment) -> str:
+    """Return a root key of epochs that wraps nothing yet: one that a failed run left, or a new one.
+
+    Raises `KeystoreUnavailable` before anything is changed where this one does not open every tenant's keys.
+    """
+    used = set()
+    keystore = deployment.roots.epoch
+    for tenant in deployment.tenants():
+        with deployment.reading(tenant) as scope:
+            deployment.refreshed(scope, tenant)
+            used |= {keystore.version_of(key.wrapped) for key in tenant_keys(scope) if key.purpose == VAULT}
+    current = keystore.current
+    return keystore.rotate() if current in used else current
 
 
 def subjects_of(deployment: Deployment, tenant: Tenant) -> int:

@@ -92,10 +92,10 @@ class Closed:
 def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
     """Delete what is past its grace or its retention, in small transactions; return how much went."""
     now = deployment.clock()
-    settings = deployment.settings
+    settings, grace = deployment.settings, timedelta(days=deployment.grace_days(tenant))
     with deployment.reading(tenant) as scope:
         publications = deployment.book(scope).publications
-        closed = Closed.before(publications, now - timedelta(days=settings.grace_days))
+        closed = Closed.before(publications, now - grace)
         due = due_subjects(scope, until_ms=to_ms(closed.until), outdated=closed.outdated())
     grants = 0
     for start in range(0, len(due), _SUBJECTS_AT_ONCE):

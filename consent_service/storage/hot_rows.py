@@ -63,11 +63,15 @@ def upsert_text(table: Table, columns: tuple[str, ...], dialect: str) -> str:
 
 
 @cache
-def update_text(table: Table, columns: tuple[str, ...], dialect: str) -> str:
-    """Return the statement that sets `columns` of the row whose tenant and primary key follow them."""
+def update_text(table: Table, columns: tuple[str, ...], dialect: str, still: tuple[str, ...] = ()) -> str:
+    """Return the statement that sets `columns` of the row whose tenant and primary key follow them.
+
+    The values of the columns `still` come last: where a row has others by now, it stays as it is.
+    """
     mark = "%b" if dialect == "postgresql" else "?"
     changes = ", ".join(f"{_quoted(name)} = {mark}" for name in columns)
-    keys = " AND ".join(f"{_quoted(column.name)} = {mark}" for column in table.primary_key)
+    found_by = (*(column.name for column in table.primary_key), *still)
+    keys = " AND ".join(f"{_quoted(name)} = {mark}" for name in found_by)
     return f"UPDATE {table.name} SET {changes} WHERE {keys}"  # noqa: S608 - names of our own tables
 
 

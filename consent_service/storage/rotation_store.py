@@ -43,16 +43,7 @@ _OLD_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(
     _grant.c.subject_id <= bindparam("last"),
     _grant.c.key_version < bindparam("version"),
 )
-_REWRAP_GRANT = (
-    scoped_update(KeyGrantRow)
-    .where(
-        _grant.c.subject_id == bindparam("subject"),
-        _grant.c.purpose == bindparam("for_purpose"),
-        _grant.c.category == bindparam("of_category"),
-        _grant.c.key_version == bindparam("old_version"),
-    )
-    .values(key_version=bindparam("new_version"), wrapped=bindparam("new"))
-)
+_REWRAPPED = ("key_version", "wrapped")
 _OLD_SUBJECT_KEYS = (
     scoped_select(SubjectKeyRow, "subject_id", "key_version", "wrapped")
     .where(
@@ -61,11 +52,6 @@ _OLD_SUBJECT_KEYS = (
         _own_key.c.key_version < bindparam("version"),
     )
     .order_by(_own_key.c.subject_id)  # The order in which those who count uses lock them.
-)
-_REWRAP_SUBJECT_KEY = (
-    scoped_update(SubjectKeyRow)
-    .where(_own_key.c.subject_id == bindparam("subject"), _own_key.c.key_version == bindparam("old_version"))
-    .values(key_version=bindparam("new_version"), wrapped=bindparam("new"))
 )
 _ANY_OLD_GRANT = (
     scoped_select(KeyGrantRow, "subject_id").where(_grant.c.key_version < bindparam("version")).limit(1)
@@ -105,20 +91,11 @@ def old_grants(scope: TenantScope, first: int, last: int, version: int) -> list[
 
 def rewrap_grants(scope: TenantScope, rewrapped: Sequence[tuple[KeyGrant, bytes]], version: int) -> None:
     """Store key grants under tenant key `version`, except those that changed or went meanwhile."""
-    scope.run_many(
-        _REWRAP_GRANT,
-        [
-            {
-                "subject": grant.subject_id,
-                "for_purpose": grant.purpose,
-                "of_category": grant.category,
-                "old_version": grant.key_version,
-                "new_version": version,
-                "new": wrapped,
-            }
-            for grant, wrapped in rewrapped
-        ],
-    )
+    rows = [
+        (version, wrapped, grant.subject_id, grant.purpose, grant.category, grant.key_version)
+        for grant, wrapped in rewrapped
+    ]
+    scope.update_tuples(KeyGrantRow, _REWRAPPED, rows, still=("key_version",))
 
 
 def old_subject_keys(scope: TenantScope, first: int, last: int, version: int) -> list[SubjectKey]:
@@ -131,18 +108,8 @@ def rewrap_subject_keys(
     scope: TenantScope, rewrapped: Sequence[tuple[SubjectKey, bytes]], version: int
 ) -> None:
     """Store subjects' own keys under tenant key `version`, except those that changed or went meanwhile."""
-    scope.run_many(
-        _REWRAP_SUBJECT_KEY,
-        [
-            {
-                "subject": key.subject_id,
-                "old_version": key.key_version,
-                "new_version": version,
-                "new": wrapped,
-            }
-            for key, wrapped in rewrapped
-        ],
-    )
+    rows = [(version, wrapped, key.subject_id, key.key_version) for key, wrapped in rewrapped]
+    scope.update_tuples(SubjectKeyRow, _REWRAPPED, rows, still=("key_version",))
 
 
 def wraps_before(scope: TenantScope, version: int) -> bool:

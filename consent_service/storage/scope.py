@@ -151,11 +151,19 @@ class TenantScope:
             self._connection.exec_driver_sql(statement, [(own, *row) for row in rows])
 
     def update_tuples(
-        self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
+        self,
+        model: type[SQLModel],
+        columns: tuple[str, ...],
+        rows: Sequence[tuple[object, ...]],
+        *,
+        still: tuple[str, ...] = (),
     ) -> None:
-        """Set `columns` of rows given as tuples: the new values, then what follows the tenant in the key."""
+        """Set `columns` of rows given as tuples: the new values, then what follows the tenant in the key.
+
+        With `still`, the values that these columns must have come last, or the row stays as it is.
+        """
         if rows:
-            statement = update_text(table_of(model), columns, self.dialect)
+            statement = update_text(table_of(model), columns, self.dialect, still)
             new, own = len(columns), self.tenant_id
             self._connection.exec_driver_sql(statement, [(*row[:new], own, *row[new:]) for row in rows])
 

@@ -20,6 +20,7 @@ _tenant, _api_key, _tenant_key = (
 )
 
 _TENANTS = select(_tenant.c.id, _tenant.c.name, _tenant.c.origin).order_by(_tenant.c.id)
+_GRACE = select(_tenant.c.grace_days).where(_tenant.c.id == bindparam("tenant"))
 _KEY_COLUMNS = (_api_key.c.id, _api_key.c.tenant_id, _api_key.c.role, _api_key.c.origins)
 _BY_DIGEST = select(*_KEY_COLUMNS).where(
     _api_key.c.digest == bindparam("digest"), _api_key.c.revoked_at_ms.is_(None)
@@ -67,6 +68,17 @@ def list_tenants(connection: Connection) -> list[StoredTenant]:
         StoredTenant(id=row.id, name=TenantName(row.name), origin=row.origin)
         for row in connection.execute(_TENANTS)
     ]
+
+
+def find_grace(connection: Connection, tenant_id: int) -> int | None:
+    """Return a tenant's own grace in days, or `None` where the setting holds."""
+    days: int | None = connection.execute(_GRACE, {"tenant": tenant_id}).scalar_one()
+    return days
+
+
+def store_grace(connection: Connection, tenant_id: int, days: int | None) -> None:
+    """Store a tenant's own grace in days; `None` gives it back to the setting."""
+    connection.execute(update(_tenant).where(_tenant.c.id == tenant_id).values(grace_days=days))
 
 
 def insert_tenant(connection: Connection, *, name: TenantName, origin: str, created_at_ms: int) -> int:

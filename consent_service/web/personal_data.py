@@ -26,7 +26,8 @@ _LABELS: Final = {
         "since": "stored on",
         "derived": "worked out for",
         "open": "may be read for",
-        "closed": "closed: nobody may read it, and it is going to be deleted",
+        "closed": "closed: nobody may read it, and it is deleted {days} days after it closed",
+        "uses_kept": "Uses are kept for {days} days.",
         "uses": "What it was used for",
         "no_uses": "No use is recorded.",
         "history": "What you decided, and the words you were shown",
@@ -44,7 +45,8 @@ _LABELS: Final = {
         "since": "enregistré le",
         "derived": "déduit pour",
         "open": "lisible pour",
-        "closed": "fermé : personne ne peut le lire, et il va être supprimé",
+        "closed": "fermé : personne ne peut le lire, et il est supprimé {days} jours après sa fermeture",
+        "uses_kept": "Les usages sont conservés {days} jours.",
         "uses": "À quoi elles ont servi",
         "no_uses": "Aucun usage n'est enregistré.",
         "history": "Ce que vous avez décidé, et les mots montrés",
@@ -92,7 +94,7 @@ def personal_data_page(data: PersonalData, published: PublishedNotice, wanted: s
             language=language,
             direction=direction(language),
             words=spoken,
-            labels=_LABELS[own],
+            labels=_labels(own, data),
             own=own,
             contact=contact_address(notice),
             choices=[
@@ -109,6 +111,12 @@ def personal_data_page(data: PersonalData, published: PublishedNotice, wanted: s
         )
     )
     return language, text
+
+
+def _labels(own: str, data: PersonalData) -> dict[str, str]:
+    labels = _LABELS[own]
+    days = {"closed": data.grace_days, "uses_kept": data.uses_days}
+    return {**labels, **{key: labels[key].format(days=number) for key, number in days.items()}}
 
 
 def _profile(data: PersonalData, notice: Notice, language: str) -> list[tuple[str, list[ValueView]]]:

@@ -68,6 +68,7 @@ def test_everything_is_there_as_json(client: TestClient) -> None:
     assert data["profile"]["household"]["segment"]["derived_for"] == "coupons"
     assert data["purposes"]["coupons"]["recipients"][0]["name"] == "Poste & Co"
     assert data["purposes"]["coupons"]["retention"] == "P12M"
+    assert data["retention"] == {"grace_days": 30, "uses_days": 400}
     assert {(use["category"], use["times"]) for use in data["uses"]} == {("purchases", 1), ("household", 1)}
 
 

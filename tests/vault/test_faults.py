@@ -142,3 +142,38 @@ def test_a_full_disk_leaves_a_profile_as_it_was(sqlite_url: str, tmp_path: Path)
     assert len(fields) == 1 + int(stored)
     shop.check_ledger()
     shop.close()
+
+
+def test_a_copy_of_the_key_file_on_another_machine_says_so_and_destroys_nothing(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    here = Shop(migrated_url, tmp_path / "here")
+    here.grant("ana", "coupons")
+    here.write("ana", SIZE)
+    ours, theirs = (tmp_path / name / "root.key" for name in ("here", "there"))
+    theirs.parent.mkdir(mode=0o700)
+    shutil.copy(ours, theirs)
+    there = Shop(migrated_url, theirs.parent)
+    there.service.deployment.require_keys()
+    copy = theirs.read_bytes()
+
+    end_epochs(here.service.deployment, here.service.committer, here.service.deployment.tenants())
+
+    for attempt in (
+        there.service.deployment.require_keys,
+        lambda: there.read("ana", "coupons"),
+        lambda: there.grant("ben", "coupons"),
+        lambda: end_epochs(there.service.deployment, there.service.committer, [there.tenant]),
+    ):
+        with pytest.raises(KeystoreUnavailable, match="every process needs the same one"):
+            attempt()
+    assert theirs.read_bytes() == copy
+    with pytest.raises(WrongKey, match="lacks root key"):
+        there.reopen()
+    shutil.copy(ours, theirs)
+    there = Shop(migrated_url, theirs.parent)
+    there.grant("ben", "coupons")
+    assert [shop.read("ana", "coupons") for shop in (here, there)] == [SIZE, SIZE]
+    here.check_ledger()
+    for shop in (here, there):
+        shop.close()

@@ -1,13 +1,20 @@
 """Closed grants keep their keys for a grace; then all that lived by them goes, on both databases."""
 
+import json
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from consent_service.cli.main import app as cli
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.uses import Feature
-from consent_service.errors import NoLiveGrant
+from consent_service.errors import InvalidInput, NoLiveGrant
 from consent_service.followers.keeper import Keeper, keep_house
+from consent_service.operations.manage_tenants import create_tenant, set_grace
+from consent_service.operations.read_personal_data import read_personal_data
 from consent_service.operations.sweep_vault import Swept, sweep_vault
 from consent_service.storage.vault_store import key_versions
 from tests.builders import REMOVED, a_notice
@@ -46,6 +53,40 @@ def test_an_expired_grant_is_swept_after_the_grace_and_not_before(shop: Shop) ->
     assert shop.rows("profile_value") == shop.rows("key_grant") == 0
     shop.grant("ana", "coupons")
     assert shop.read("ana", "coupons") == {}
+
+
+def test_a_tenant_may_have_a_grace_of_its_own(shop: Shop) -> None:
+    other = create_tenant(shop.service.deployment, "other")
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.pass_time(SIX_MONTHS + 29 * DAY)
+
+    held = set_grace(shop.service.deployment, shop.tenant, 7)
+
+    assert (held, shop.service.deployment.grace_days(other)) == (7, 30)
+    data = read_personal_data(shop.service.deployment, shop.service.uses, shop.tenant, shop.subject("ana"))
+    assert data.grace_days == 7
+    assert sweep(shop).key_grants == 2
+    assert set_grace(shop.service.deployment, shop.tenant, None) == 30
+
+
+@pytest.mark.parametrize("days", [-1, 3651])
+def test_a_grace_that_is_none_is_refused(shop: Shop, days: int) -> None:
+    with pytest.raises(InvalidInput, match="A grace is 0 to 3650 days"):
+        set_grace(shop.service.deployment, shop.tenant, days)
+
+
+def test_the_command_line_sets_and_lists_a_grace(sqlite_url: str, tmp_path: Path) -> None:
+    Shop(sqlite_url, tmp_path / "home").close()
+    environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": sqlite_url}
+
+    def run(*words: str) -> Any:
+        done = CliRunner().invoke(cli, ["tenant", *words, "--json"], env=environment, catch_exceptions=False)
+        return json.loads(done.stdout)
+
+    assert run("grace", "default", "14") == {"tenant": "default", "grace_days": 14}
+    assert [tenant["grace_days"] for tenant in run("list")["tenants"]] == [14]
+    assert run("grace", "default") == {"tenant": "default", "grace_days": 30}
 
 
 def test_a_renewal_in_the_grace_keeps_everything(shop: Shop) -> None:

@@ -8,7 +8,6 @@ from consent_service.api.answers import TEXT, StateAnswer, answers, media
 from consent_service.api.callers import Service
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.observability import WAITING, render_metrics
-from consent_service.storage.tenant_store import list_tenants
 
 router = APIRouter(tags=["operation"])
 
@@ -21,9 +20,8 @@ async def health() -> Response:
 
 @router.get("/ready", summary="Readiness", responses=answers(StateAnswer))
 def ready(service: Service) -> Response:
-    """Return 200 when requests may be sent: the database answers; 503 otherwise."""
-    with service.deployment.database.reading() as connection:
-        list_tenants(connection)
+    """Return 200 when requests may be sent: the database answers and its keys open here; 503 otherwise."""
+    service.deployment.require_keys()
     return JsonBytes({"status": "ready"})
 
 

@@ -74,6 +74,7 @@ def personal_data_document(data: PersonalData) -> dict[str, Any]:
         },
         "profile": _profile(data),
         "purposes": {} if notice is None else _purposes(notice),
+        "retention": {"grace_days": data.grace_days, "uses_days": data.uses_days},
         "uses": [item for day in data.uses for item in use_items(day)],
     }
 
