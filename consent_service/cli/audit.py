@@ -18,7 +18,6 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from consent_service.cli.download import Download
 from consent_service.cli.output import (
     FAILED,
     UNUSABLE,
@@ -95,6 +94,8 @@ def _fetched(url: str, out: Path, query: Mapping[str, str | None], subject: str 
     params = {name: value for name, value in query.items() if value is not None}
     if "since" in params:
         params["since"] = str(_size(params["since"]))
+    from consent_service.cli.download import Download  # noqa: PLC0415  # no other command needs a client
+
     download = Download(
         url=f"{url.rstrip('/')}/v1/audit/export",
         params=params,

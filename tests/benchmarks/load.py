@@ -18,7 +18,9 @@ import uvloop
 class Load:
     """What to send: the body stays the same, `Consent-Subject` is `prefix` and a number below `subjects`.
 
-    For servers that want the subject elsewhere, `NUMBER` in path and body stands for that number.
+    For servers that want the subject elsewhere, `NUMBER` in path and body stands for that number. With
+    `lines`, a request is that many lines of the body (NDJSON), each with the next subject in it; the rate
+    then counts lines, and every one must be answered with 201.
     """
 
     port: int
@@ -30,6 +32,7 @@ class Load:
     prefix: str = "load-"
     subjects: int = 1_000_000_000
     method: str = "POST"
+    lines: int = 0
 
 
 NUMBER = "aaaaaaaaaaaa"
@@ -38,8 +41,9 @@ NUMBER = "aaaaaaaaaaaa"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Answers per second, answers that were not 2xx, and latencies."""
+    """Answers (or lines of them) in all and per second, answers that were not 2xx, and latencies."""
 
+    answered: int
     rate: float
     errors: int
     p50_ms: float
@@ -80,7 +84,8 @@ class _Connection(asyncio.Protocol):
         length = int(head[start + 16 :].split(b"\r\n", 1)[0])
         if len(rest) < length:
             return
-        self._sender.answered(ok=head[9:10] == b"2", seconds=time.perf_counter() - self._sent_at)
+        ok = head[9:10] == b"2" and rest.count(b'"status":201') >= self._sender.lines
+        self._sender.answered(ok=ok, seconds=time.perf_counter() - self._sent_at)
         self._buffer = b""
         self._send()
 
@@ -95,10 +100,16 @@ class _Sender:
         lines = [f"{load.method} {load.path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
         lines += [f"{name}: {value}" for name, value in load.headers.items()]
         body = load.body.encode()
-        lines.append(f"Content-Length: {len(body)}")
-        self._head = ("\r\n".join(lines) + "\r\nConsent-Subject: " + load.prefix).encode()
-        self._tail = b"\r\n\r\n" + body
+        if load.lines:
+            self._start = "\r\n".join(lines).encode() + b"\r\nContent-Length: "
+            self._head, self._tail = body[:-1] + b',"subject":"' + load.prefix.encode(), b'"}\n'
+        else:
+            lines.append(f"Content-Length: {len(body)}")
+            self._start = b""
+            self._head = ("\r\n".join(lines) + "\r\nConsent-Subject: " + load.prefix).encode()
+            self._tail = b"\r\n\r\n" + body
         self._numbered = NUMBER in load.path + load.body
+        self.lines = load.lines
         self._load = load
         self._number = 0
         self._open = load.connections
@@ -110,10 +121,14 @@ class _Sender:
         self.finished = asyncio.Event()
 
     def next_request(self) -> bytes:
-        self._number += 1
-        number = self._number % self._load.subjects
-        request = self._head + str(number).encode() + self._tail
-        return request.replace(NUMBER.encode(), numbered(number).encode()) if self._numbered else request
+        first, self._number = self._number + 1, self._number + max(1, self.lines)
+        if not self.lines:
+            number = first % self._load.subjects
+            request = self._head + str(number).encode() + self._tail
+            return request.replace(NUMBER.encode(), numbered(number).encode()) if self._numbered else request
+        numbers = range(first, self._number + 1)
+        body = b"".join([b"%b%d%b" % (self._head, number, self._tail) for number in numbers])
+        return b"%b%d\r\n\r\n%b" % (self._start, len(body), body)
 
     def over(self) -> bool:
         return time.perf_counter() >= self._deadline
@@ -130,8 +145,10 @@ class _Sender:
 
     def measured(self) -> Measured:
         ordered = sorted(self._latencies)
+        answered = len(ordered) * max(1, self.lines)
         return Measured(
-            rate=len(ordered) / (self._last - self._started),
+            answered=answered,
+            rate=answered / (self._last - self._started),
             errors=self._errors,
             p50_ms=1000 * ordered[len(ordered) // 2],
             p99_ms=1000 * ordered[len(ordered) * 99 // 100],
