@@ -144,13 +144,18 @@ def verify(
         Path | None,
         typer.Option("--policy", help="File of the witnesses and their quorum (C2SP tlog-policy)."),
     ] = None,
+    certificate: Annotated[
+        list[Path] | None,
+        typer.Option("--certificate", help="Erasure certificate that has to be of this log; repeat."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a pack offline: every signature, leaf, record, chain and status; exit code 1 on a fault."""
     try:
         asked = policy_of(witness or (), policy)
+        certificates = [each.read_bytes().decode() for each in certificate or ()]
     except (ValueError, OSError) as error:
-        raise InvalidInput(f"These are no witnesses: {printable(error)}.") from None
+        raise InvalidInput(f"No witnesses or no certificate: {printable(error)}.") from None
     try:
         with Progress(*_COLUMNS, console=complaints, transient=True) as bar:
             task = bar.add_task("verifying", total=None)
@@ -159,6 +164,7 @@ def verify(
                 vkey=_key(key),
                 previous=previous,
                 policy=asked,
+                certificates=certificates,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         result = verify_parquet(file, result)

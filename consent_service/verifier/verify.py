@@ -2,6 +2,7 @@
 """Verify an audit pack of the Consent Toolkit offline. Needs Python 3.11 and the package `cryptography`.
 
     python verify.py PACK.zip [--key VKEY] [--previous OLDER.zip] [--witness VKEY]… [--policy FILE]
+                        [--certificate FILE]…
 
     python verify.py MISBEHAVIOUR.txt --key VKEY      checks a proof that a log signed two histories
 
@@ -1327,6 +1328,38 @@ class Verification:
         if any(name.endswith(".parquet") for name in self.pack.members):
             self.remarks.append(PARQUET_UNREAD)
 
+    # A certificate that somebody holds.
+
+    def check_certificate(self, certificate: str) -> int:
+        """Return the index of the erasure that a certificate is of; raise `Fault` unless it is in this pack.
+
+        The log's key signed it, and the leaf at its index commits to what it says was destroyed.
+        """
+        lines = [""]
+        for vkey in self.keys:
+            try:
+                lines = open_note(certificate, vkey, alone=True).split("\n")
+            except ValueError:
+                continue
+        if len(lines) != 7 or lines[0] != "consent-erasure/v1" or lines[1] != self.origin:
+            raise Fault("certificate", "certificate", "is none that a key of this log signed")
+        try:
+            index, opening = int(lines[2]), decoded(lines[4], 32)
+        except ValueError as error:
+            raise Fault("certificate", "certificate", _reason(error)) from None
+        committed = commitment(opening, lines[5].encode())
+        for member in self.manifest["members"]:
+            if member["name"].startswith("entries/"):
+                for line in self.pack.lines(member["name"]):
+                    found = self._line.fullmatch(line)
+                    if found and int(found[1]) == index:
+                        if found[3] == committed and found[4] == b"erasure":
+                            return index
+                        raise Fault(
+                            "certificate", "certificate", "the log has another entry there", index=index
+                        )
+        raise Fault("certificate", "certificate", "is of an entry that is not in this pack", index=index)
+
     # A pack of one subject: entries with a proof each.
 
     def _run_subject(self) -> None:
@@ -1407,12 +1440,13 @@ def verify_pack(
     vkey: str | None = None,
     previous: Path | None = None,
     policy: Policy | None = None,
+    certificates: Sequence[str] = (),
     progress: Progress = lambda _d, _t: None,
 ) -> dict[str, Any]:
     """Return what was verified; raise `Fault` at the first thing that does not hold, or OSError.
 
     `previous` is an older pack of the same log: the newer one has to continue it. With a `policy`, its
-    witnesses have to have cosigned a checkpoint of the pack.
+    witnesses have to have cosigned a checkpoint of the pack. Each of `certificates` is of an erasure in it.
     """
     with Pack(path) as pack:
         run = Verification(pack, vkey, progress, policy)
@@ -1420,6 +1454,9 @@ def verify_pack(
         run.run()
         if older is not None:
             _compare(older, run)
+        for certificate in certificates:
+            run.check_certificate(certificate)
+            run.counts["certificates"] = run.counts.get("certificates", 0) + 1
         if run.pinned is None:
             run.remarks.insert(
                 0, "No --key was given: the pack agrees with itself, but anybody could have made it."
@@ -1526,7 +1563,9 @@ def main(arguments: list[str]) -> int:
     """Verify the pack named on the command line and say what was found."""
     if arguments[:1] == ["--read-beside"]:
         return _read_beside(Path(arguments[1]))
-    options: dict[str, list[str]] = {"--key": [], "--previous": [], "--witness": [], "--policy": []}
+    options: dict[str, list[str]] = {
+        name: [] for name in ("--key", "--previous", "--witness", "--policy", "--certificate")
+    }
     paths: list[str] = []
     words = iter(arguments)
     for word in words:
@@ -1555,6 +1594,7 @@ def _tell_pack(path: Path, options: Mapping[str, list[str]]) -> int:
             vkey=next(iter(options["--key"]), None),
             previous=next(map(Path, options["--previous"]), None),
             policy=policy_of(options["--witness"], next(map(Path, options["--policy"]), None)),
+            certificates=[Path(each).read_bytes().decode() for each in options["--certificate"]],
         )
     except Fault as fault:
         at = "" if fault.index is None else f" (entry {fault.index})"
@@ -1564,7 +1604,7 @@ def _tell_pack(path: Path, options: Mapping[str, list[str]]) -> int:
         print(f"Cannot read the pack: {error.strerror}")
         return 2
     except ValueError as error:
-        print(f"These are no witnesses: {_reason(error)}")
+        print(f"An option names no witnesses or no certificate: {_reason(error)}")
         return 2
     print(f"Verified: {printable(result['origin'])}, entries {result['from']} to {result['size']}")
     print(f"root {result['root']}\nkey  {printable(result['vkey'])}")

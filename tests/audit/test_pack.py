@@ -4,19 +4,24 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from consent_service.domain.subject import SubjectRef
 from consent_service.errors import InvalidInput, UnknownSubject
+from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.certificate import ErasureCertificate
+from consent_service.ledger.record import ErasureRecord, decode_record
 from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.manage_tenants import create_tenant
 from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.verifier import verify
 from consent_service.verifier.verify import PARQUET_UNREAD, Fault, verify_pack
 from tests.audit.conftest import ERASED, KNOWN, VISITOR
-from tests.audit.packs import entries_of, export_to, members_of
+from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of
 from tests.installation import Installation
 
 both = pytest.mark.parametrize("installation", ["sqlite", "postgresql"], indirect=True)
@@ -120,6 +125,40 @@ def test_a_large_pack_is_read_in_several_passes(pack: Path, monkeypatch: pytest.
     parts = verify_pack(pack)["checked"]
 
     assert parts == whole
+
+
+def test_a_certificate_is_of_an_erasure_in_the_pack_or_refused(
+    installation: Installation, pack: Path, tmp_path: Path
+) -> None:
+    signer, tenant = installation.tenant.signer, installation.tenant
+    index, entry = next(
+        (entry["index"], entry)
+        for entry in entries_of(members_of(pack))
+        if entry["leaf"]["kind"] == "erasure"
+    )
+    record = decode_record(canonical_json(entry["record"]))
+    assert isinstance(record, ErasureRecord)
+    good = ErasureCertificate(
+        origin=tenant.origin,
+        index=index,
+        subject=SubjectRef("s_erased"),
+        opening=bytes.fromhex(entry["opening"]),
+        record=record,
+    )
+    more = replace(record, destroyed={**record.destroyed, "records": 99})
+    stranger = a_foreign_signer(signer.name)
+
+    assert verify_pack(pack, certificates=[good.sign(signer)])["checked"]["certificates"] == 1
+    for certificate, words in (
+        (replace(good, record=more).sign(signer), "another entry there"),
+        (replace(good, index=1).sign(signer), "another entry there"),
+        (replace(good, index=10_000).sign(signer), "not in this pack"),
+        (replace(good, origin="consent.local/other").sign(signer), "none that a key of this log"),
+        (good.sign(stranger), "none that a key of this log"),
+        ("", "none that a key of this log"),
+    ):
+        with pytest.raises(Fault, match=words):
+            verify_pack(pack, certificates=[certificate])
 
 
 def test_two_processes_find_what_one_finds(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
