@@ -141,6 +141,10 @@ class Settings(BaseSettings):
         default=10.0, description="Seconds between two checkpoints that are sent to the witnesses, about."
     )
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="Log level.")
+    lock_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
+        default=10.0,
+        description="How long to wait for another one's lock or connection before the caller gets 503.",
+    )
     pool_size: Annotated[int, Field(ge=1, le=100)] = Field(
         default=8, description="Database connections kept open by one process."
     )

@@ -9,17 +9,23 @@ import socket
 from collections.abc import Callable, MutableMapping
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION = "consent.connection"
 _UNACKNOWLEDGED_MS = 20_000
 _UNREAD_BYTES = 65_536
+_LINGER_S = 1.0
 
 
 class Connection(HttpToolsProtocol):
-    """Gives a peer who went away without a word twenty seconds, not the system's many minutes."""
+    """Gives a peer who went away without a word twenty seconds, not the system's many minutes.
+
+    At a shutdown an idle connection stays open for a second: a request that is on its way to it meets an
+    answer that says `Connection: close`, not a reset.
+    """
 
     when_shut_down: Callable[[], None] | None = None
+    _last_request = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Set how long bytes may stay unacknowledged (RFC 5482)."""
@@ -31,14 +37,28 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Hand this connection to the application with the request."""
         super().on_headers_complete()
+        if self._last_request:
+            self.cycle.keep_alive = False
         scope = cast("MutableMapping[str, Any]", self.scope)
         scope.setdefault("extensions", {})[EXTENSION] = self
 
     def shutdown(self) -> None:
-        """Tell the answer under way, and go on as usual."""
+        """Tell the answer under way; take one more request from a connection that waits for one."""
         if self.when_shut_down is not None:
             self.when_shut_down()
-        super().shutdown()
+        self._last_request = True
+        if self._idle():
+            self.loop.call_later(_LINGER_S, self._close_if_idle)
+        else:
+            super().shutdown()
+
+    def _idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        return cycle is None or cycle.response_complete
+
+    def _close_if_idle(self) -> None:
+        if self._idle():
+            self.transport.close()
 
     def buffer_little(self) -> None:
         """Let the system keep little of what the reader has not taken, so that a slow one shows early."""

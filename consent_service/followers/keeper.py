@@ -38,6 +38,9 @@ class Keeper:
             except ConsentToolkitError as error:
                 KEEPER_RUNS.labels("failed").inc()
                 logger.warning("keeper", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001  # a bug of ours must not end all housekeeping
+                KEEPER_RUNS.labels("failed").inc()
+                logger.error("keeper", error=type(error).__name__, exc_info=error)
 
 
 def keep_house(service: ConsentService) -> bool:

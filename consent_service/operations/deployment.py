@@ -93,7 +93,11 @@ class Deployment:
         """
         policy = _open_policy(settings)
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        database = Database(settings.resolved_database_url.get_secret_value(), pool_size=settings.pool_size)
+        database = Database(
+            settings.resolved_database_url.get_secret_value(),
+            pool_size=settings.pool_size,
+            lock_seconds=settings.lock_seconds,
+        )
         require_schema(database)
         with database.reading() as connection:
             first_start = not list_tenants(connection)

@@ -12,7 +12,7 @@ from datetime import datetime
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.uses import Day, Feature, UseCount, UseKind, Uses, added, day_of
 from consent_service.errors import ConsentToolkitError, SealBroken
-from consent_service.observability import BROKEN_SEALS, USES
+from consent_service.observability import BROKEN_SEALS, USES, logger
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import VAULT, Tenant
 from consent_service.storage.scope import TenantScope
@@ -118,9 +118,12 @@ class UsesRecorder:
         while not self._stop.wait(_INTERVAL_S):
             with self._lock:
                 idle = not self._pending
-            if not idle:
-                with suppress(ConsentToolkitError):  # Kept in memory, and tried again with the next ones.
-                    self.flush()
+            if idle:
+                continue
+            try:
+                self.flush()
+            except Exception as error:  # noqa: BLE001  # kept in memory, and tried again with the next ones
+                logger.warning("uses", error=type(error).__name__, exc_info=error)
 
     def _put_back(self, pending: Mapping[int, _Days]) -> None:
         with self._lock:

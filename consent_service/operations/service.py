@@ -1,5 +1,8 @@
 """The running service: a deployment with its committer, its gate reader and its credentials."""
 
+from contextlib import suppress
+
+from consent_service.errors import Unavailable
 from consent_service.operations.check_gate import GateReader
 from consent_service.operations.committer import Committer
 from consent_service.operations.credentials import Credentials
@@ -30,7 +33,8 @@ class ConsentService:
         deployment = Deployment.open(settings, clock=clock)
         if not deployment.tenants():
             require_tenant(deployment, settings.tenant)
-        prune_idempotency(deployment)
+        with suppress(Unavailable):  # A database that takes no writes now may take them later.
+            prune_idempotency(deployment)
         return cls(deployment)
 
     def close(self) -> None:

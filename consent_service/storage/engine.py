@@ -8,37 +8,47 @@ next in line at once instead of by SQLite's polling.
 import fcntl
 import hashlib
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from consent_service.errors import DatabaseUnavailable, TransactionUndone
+from consent_service.storage.file_lock import FileLock
 from consent_service.storage.hot_rows import install_copy
 
-BUSY_TIMEOUT_MS = 10_000
-POSTGRESQL_LOCK_TIMEOUT_MS = 5_000
+_DEFAULT_LOCK_SECONDS = 10.0
 _UNDONE = frozenset({"40001", "40P01"})
 """SQLSTATEs of a transaction that was certainly rolled back: serialization_failure, deadlock_detected."""
+_READ_ONLY = "25006"
+_INTERNAL = "XX"
+_DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 
 
 class Database:
-    """One database: `reading()` and `writing()` transactions as Core connections."""
+    """One database: `reading()` and `writing()` transactions as Core connections.
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    Nobody waits longer than `lock_seconds` for somebody else's lock, or for a free connection.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, lock_seconds: float = _DEFAULT_LOCK_SECONDS) -> None:
         parsed = make_url(url)
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.dialect = parsed.get_backend_name()
         self._lock_path: Path | None = None
+        self._lock_seconds = lock_seconds
+        self._first_in_line = threading.Lock()
         if self.dialect == "sqlite":
-            self._reader = _sqlite_engine(parsed.render_as_string(hide_password=False), pool_size, "BEGIN")
-            self._writer = _sqlite_engine(parsed.render_as_string(hide_password=False), 2, "BEGIN IMMEDIATE")
+            self._reader = _sqlite_engine(parsed, pool_size, "BEGIN", lock_seconds)
+            self._writer = _sqlite_engine(parsed, 2, "BEGIN IMMEDIATE", lock_seconds)
             if parsed.database not in {None, "", ":memory:"}:
                 self._lock_path = Path(f"{parsed.database}-writer")
                 _make_file(str(parsed.database))
@@ -47,12 +57,12 @@ class Database:
                 parsed,
                 pool_size=pool_size,
                 max_overflow=4,
-                pool_timeout=5,
+                pool_timeout=lock_seconds,
                 pool_pre_ping=True,
                 hide_parameters=True,
                 connect_args={
                     "connect_timeout": 5,
-                    "options": f"-c lock_timeout={POSTGRESQL_LOCK_TIMEOUT_MS} -c timezone=UTC",
+                    "options": f"-c lock_timeout={round(lock_seconds * 1000)} -c timezone=UTC",
                 },
             )
             install_copy(self._writer)
@@ -65,7 +75,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent snapshot for reading; raise `DatabaseUnavailable` where there is no connection."""
-        with _translated(), self._reader.connect() as connection, connection.begin():
+        with self._translated(), self._reader.connect() as connection, connection.begin():
             if self.dialect == "postgresql":
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield connection
@@ -73,7 +83,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction that commits at the end of the block, or leaves no trace."""
-        with _translated(), self._turn(), self._writer.connect() as connection, connection.begin():
+        with self._translated(), self._turn(), self._writer.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -81,12 +91,14 @@ class Database:
         if self._lock_path is None:
             yield
             return
-        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + self._lock_seconds
+        if not self._first_in_line.acquire(timeout=self._lock_seconds):
+            raise DatabaseUnavailable("another thread is writing")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            with FileLock(self._lock_path, deadline):
+                yield
         finally:
-            os.close(descriptor)  # Closing the descriptor gives the lock back.
+            self._first_in_line.release()
 
     @contextmanager
     def exclusively(self, name: str, *, wait: bool = True) -> Iterator[bool]:
@@ -120,7 +132,7 @@ class Database:
     @contextmanager
     def _advisory_lock(self, name: str, *, wait: bool) -> Iterator[bool]:
         number = int.from_bytes(hashlib.sha256(f"consent/{name}".encode()).digest()[:8], "big", signed=True)
-        with _translated(), self._writer.connect() as connection, connection.begin():
+        with self._translated(), self._writer.connect() as connection, connection.begin():
             if wait:
                 connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
@@ -137,7 +149,7 @@ class Database:
         """
         if self.dialect != "sqlite":
             return True
-        with _translated(), self._reader.connect() as connection:
+        with self._translated(), self._reader.connect() as connection:
             raw = connection.connection.cursor()
             try:
                 busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -157,6 +169,28 @@ class Database:
         self._reader.dispose()
         self._writer.dispose()
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("every connection is taken") from error
+        except DBAPIError as error:
+            name, code = type(error.orig).__name__, getattr(error.orig, "sqlstate", None) or ""
+            if code in _UNDONE:
+                raise TransactionUndone(name) from error
+            if code == _READ_ONLY:  # It was the primary, and is no more: connect anew, wherever that leads.
+                self._writer.dispose()
+            if (
+                isinstance(error, OperationalError)
+                or error.connection_invalidated
+                or code == _READ_ONLY
+                or code.startswith(_INTERNAL)
+                or getattr(error.orig, "sqlite_errorname", None) in _DAMAGED
+            ):
+                raise DatabaseUnavailable(name) from error
+            raise
+
 
 def _make_file(path: str) -> None:
     """Make the database's file, for its owner only; SQLite gives its journal files the same mode."""
@@ -166,37 +200,21 @@ def _make_file(path: str) -> None:
         raise DatabaseUnavailable(f"{path}: {error.strerror}") from error
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as error:
-        name = type(error.orig).__name__
-        if getattr(error.orig, "sqlstate", None) in _UNDONE:
-            raise TransactionUndone(name) from error
-        raise DatabaseUnavailable(name) from error
-    except PoolTimeout as error:
-        raise DatabaseUnavailable("every connection is taken") from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise DatabaseUnavailable(type(error.orig).__name__) from error
-        raise
-
-
-def _sqlite_engine(url: str, pool_size: int, begin: str) -> Engine:
+def _sqlite_engine(url: URL, pool_size: int, begin: str, lock_seconds: float) -> Engine:
     engine = create_engine(
         url,
         poolclass=QueuePool,
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=32,
+        pool_timeout=lock_seconds,
         connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 256},
     )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:  # DBAPI connections have no common type
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute(f"PRAGMA busy_timeout = {round(lock_seconds * 1000)}")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")

@@ -37,6 +37,7 @@ def require_schema(database: Database) -> None:
     A PostgreSQL database with data in it is upgraded by `consent migrate` only: when is the operator's word.
     """
     with database.reading() as connection:
+        _refuse_newer(connection)
         revision = _revision(connection)
         empty = revision is None and not inspect(connection).get_table_names()
     if revision == _newest():

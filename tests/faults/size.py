@@ -1,0 +1,10 @@
+"""How much a fault suite does: a little in `make test`, in full in `make soak`."""
+
+import os
+
+SOAK = os.environ.get("CONSENT_SOAK") == "1"
+
+
+def size(little: int, full: int) -> int:
+    """Return how often, how many or how long: `little` in `make test`, `full` in `make soak`."""
+    return full if SOAK else little
