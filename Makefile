@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(NODE)/bin:$(PATH)
 JS := sdk/js/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench serve clean node js js-check js-test
+.PHONY: help setup demo test soak check format docs bench serve clean node js js-check js-test
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -62,6 +62,10 @@ js-test: $(JS) | node
 
 test: $(READY) js-test ## Run every test on SQLite and PostgreSQL
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
+soak: $(READY) ## Run in full what `make test` runs in a small size: faults, fuzzing (about an hour)
+	CONSENT_SOAK=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
+	    tests/faults $$(grep -rl --include='test_*.py' CONSENT_SOAK tests sdk/python/tests)
 
 check: $(READY) js-check ## Lint, format check, types, import contracts
 	$(BIN)/ruff check

@@ -11,6 +11,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -68,16 +69,39 @@ class PostgresServer:
         """Let everybody in again."""
         self._execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
-    def base_backup(self, folder: Path) -> "PostgresServer":
+    def base_backup(self, folder: Path, *options: str) -> "PostgresServer":
         """Copy the whole running cluster by pg_basebackup into an empty folder, and serve the copy."""
         if self._account is not None:
             os.chown(folder, *self._account)
         self._run(
             str(self._programs / "pg_basebackup"),
             *("-h", str(self._folder), "-U", "postgres", "-D", str(folder / "data")),
-            *("-X", "fetch", "-c", "fast"),
+            *("-X", "fetch", "-c", "fast", *options),
         )
         return PostgresServer(folder)
+
+    def synchronous_standby(self, folder: Path) -> "PostgresServer":
+        """Serve a standby from an empty folder; from then on no commit here is durable without it."""
+        standby = self.base_backup(folder, "--write-recovery-conf")
+        self._execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self._execute("SELECT pg_reload_conf()")
+        self._process.wait_until(self._has_standby, what="the standby to be synchronous")
+        return standby
+
+    def _has_standby(self) -> bool:
+        return self._value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == 1
+
+    def promote(self) -> None:
+        """Make this standby the primary."""
+        self._execute("SELECT pg_promote()")
+
+    def kill(self) -> None:
+        """End the server and every process of it at once, as a machine that loses its power."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        self._process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
 
     def stop(self) -> None:
         """End the server, whoever is connected."""
@@ -121,10 +145,16 @@ class PostgresServer:
         return True
 
     def _execute(self, statement: str) -> None:
-        with psycopg.connect(
-            host=str(self._folder), user="postgres", dbname="postgres", autocommit=True
-        ) as session:
+        with self._session() as session:
             session.execute(statement.encode())
+
+    def _value(self, query: str) -> object:
+        with self._session() as session:
+            row = session.execute(query.encode()).fetchone()
+        return None if row is None else row[0]
+
+    def _session(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True)
 
 
 def _package() -> Path:

@@ -15,6 +15,7 @@ from consent_service.errors import (
 )
 from consent_service.keystores.keystore import epoch_location, open_keystore
 from consent_service.observability import logger
+from consent_service.operations.complete_keys import complete_keys
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.tenant import Roots, Tenant, open_tenant
 from consent_service.settings import Settings
@@ -23,6 +24,7 @@ from consent_service.storage.ledger_store import Head, read_head
 from consent_service.storage.notice_store import notices_after
 from consent_service.storage.schema import require_schema
 from consent_service.storage.scope import TenantScope
+from consent_service.storage.subject_store import to_ms
 from consent_service.storage.tenant_store import StoredTenant, find_grace, list_tenants, wrapped_keys
 from consent_service.storage.vault_store import key_versions, tenant_keys
 from consent_service.verifier.verify import Policy, policy_of
@@ -98,15 +100,16 @@ class Deployment:
             pool_size=settings.pool_size,
             lock_seconds=settings.lock_seconds,
         )
-        require_schema(database)
-        with database.reading() as connection:
-            first_start = not list_tenants(connection)
         try:
+            require_schema(database)
+            with database.reading() as connection:
+                first_start = not list_tenants(connection)
             deployment = cls(settings, database, _open_roots(settings, create=first_start), clock, policy)
         except ConsentToolkitError:
             database.close()
             raise
         try:
+            complete_keys(database, deployment.roots, now_ms=to_ms(clock()))
             deployment.tenants()
         except ConsentToolkitError:
             deployment.close()

@@ -18,6 +18,7 @@ KEY_SIZE = 32
 
 _LOOKUP = b"consent/v1/blind-index\x00"
 _REFERENCE = b"consent/v1/subject-ref\x00"
+_REFERENCE_KEY = b"consent/v1/subject-ref-key\x00"
 _REFERENCE_SIZE = 18
 
 
@@ -37,6 +38,11 @@ def subject_ref(key: bytes, external_id: str) -> SubjectRef:
     """
     digest = _keyed_hash(key, _REFERENCE, external_id)[:_REFERENCE_SIZE]
     return SubjectRef("s_" + base64.urlsafe_b64encode(digest).decode("ascii"))
+
+
+def derived_reference_key(key: bytes) -> bytes:
+    """Return the reference key that programs before schema 0004 derived from a blind-index key."""
+    return _keyed_hash(key, _REFERENCE_KEY, "")
 
 
 def _keyed_hash(key: bytes, label: bytes, external_id: str) -> bytes:

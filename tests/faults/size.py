@@ -2,7 +2,7 @@
 
 import os
 
-SOAK = os.environ.get("CONSENT_SOAK") == "1"
+SOAK = os.environ.get("CONSENT_SOAK", "") not in {"", "0"}
 
 
 def size(little: int, full: int) -> int:

@@ -38,9 +38,8 @@ def test_a_committer_killed_between_any_two_statements_committed_all_or_nothing(
     places = [place for place, _ in kills]
     assert [entries for _, entries in kills] == ["0"] * (len(kills) - 1) + ["4"]
     assert places[-2:] == ["before COMMIT", "after COMMIT"]
-    assert {"INSERT INTO entry", "INSERT INTO record", "INSERT INTO checkpoint"} <= {
-        place.replace('"', "") for place in places
-    }
+    words = {word for place in places for word in place.replace('"', "").split()}
+    assert {"entry", "record", "checkpoint", "head", "key_grant", "subject"} <= words
     assert len(places) > 25
 
 
