@@ -81,7 +81,7 @@ docs: $(READY) ## Write the tables of docs/reference from the code
 	$(BIN)/python -m tools.reference
 
 bench: $(READY) | node ## Print the performance figures as JSON and as a table (QUICK=1 for under five minutes)
-	$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks
 
 serve: $(READY) ## Serve on http://127.0.0.1:8000 with SQLite in ./.consent
 	$(BIN)/consent serve

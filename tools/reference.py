@@ -25,6 +25,7 @@ from consent_service.api.hot_routes import ACCESS, ENDPOINTS
 from consent_service.cli.main import app as command_line
 from consent_service.errors import ConsentToolkitError
 from consent_service.settings import Settings
+from tools.performance import durability, performance, performance_run, performance_tests, rates
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
 _SECTION = re.compile(
@@ -164,6 +165,11 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "problems": problems,
     "error classes": error_classes,
+    "performance": performance,
+    "performance run": performance_run,
+    "performance tests": performance_tests,
+    "rates": rates,
+    "durability": durability,
 }
 
 

@@ -9,11 +9,13 @@ import importlib
 import json
 import os
 import pkgutil
+import platform
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -61,9 +63,20 @@ def main(names: list[str]) -> int:
         for each in figures
         if each.goal is not None
     ]
-    print(json.dumps({"figures": results, "goals": goals, "failed": failed, "seconds": seconds}, indent=2))
+    run = {"machine": _machine(), "figures": results, "goals": goals, "failed": failed, "seconds": seconds}
+    print(json.dumps(run, indent=2))
     console.print(_table(figures, failed))
     return 1 if failed else 0
+
+
+def _machine() -> dict[str, str]:
+    """Return when and where this is."""
+    return {
+        "day": datetime.now(tz=UTC).date().isoformat(),
+        "processors": str(os.cpu_count()),
+        "Python": platform.python_version(),
+        "size": "quick" if QUICK else "whole",
+    }
 
 
 class _Failed(Exception):

@@ -23,11 +23,12 @@ from sqlalchemy.engine import make_url
 
 from consent_service.storage.engine import Database
 from tests.benchmarks.load import NUMBER, Load, apply_load
-from tests.benchmarks.measure import QUICK, SECONDS, interleaved, median, ratio
+from tests.benchmarks.measure import QUICK, interleaved, median, ratio
 from tests.benchmarks.services import Served, served, served_again, wait_for
 from tests.postgres import PostgresServer
 from tests.servers import ServerProcess, unused_port
 
+SECONDS = 1.0 if QUICK else 4.0
 SIZES = (10_000,) if QUICK else (10_000, 100_000)
 _CONNECTIONS = 64
 _ROOT = Path(__file__).parents[2]
