@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from consent_service.domain.duration import Duration
 from consent_service.domain.notice import Notice, NoticeDigest
-from consent_service.domain.purpose import Purpose, PurposeKey
+from consent_service.domain.purpose import CONSENT_MODE_SIGNALS, Purpose, PurposeKey
 from consent_service.web.words import Words, best_language, direction, names_of, own_name, words
 
 LONGEST_DAYS: Final = 180
@@ -53,6 +53,11 @@ def banner_fragment(
             early=early,
             facts={
                 key: purpose_facts(notice, purpose, language, spoken)
+                for key, purpose in notice.purposes.items()
+            },
+            # Counted as `consent-mode.ts` lists them: names are long.
+            signals={
+                key: "".join(str(CONSENT_MODE_SIGNALS.index(signal)) for signal in purpose.consent_mode)
                 for key, purpose in notice.purposes.items()
             },
             days={key: days for key, (_, days) in remembered(notice).items()},

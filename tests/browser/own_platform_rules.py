@@ -126,7 +126,7 @@ def privacy_signal(bench: ShopBench) -> None:
 def consent_mode(bench: ShopBench) -> None:
     shop = bench.shop
     tag = "<script>(window.dataLayer ||= []).push({ event: 'tag' })</script>"
-    head = shop.script("consent-mode.js", defer=False, region="FR,DE") + tag + shop.script()
+    head = shop.script("consent-mode.js", defer=False, region="FR, DE", wait="750") + tag + shop.script()
     page = bench.visit(shop.page(head=head))
     first = page.evaluate("[Object.prototype.toString.call(dataLayer[0]), ...dataLayer[0]]")
     assert first[:3] == ["[object Arguments]", "consent", "default"]
@@ -143,7 +143,7 @@ def consent_mode(bench: ShopBench) -> None:
             "denied",
         ),
         "security_storage": "granted",
-        "wait_for_update": 500,
+        "wait_for_update": 750,
         "region": ["FR", "DE"],
     }
     press(page, "accept_all")

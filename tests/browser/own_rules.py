@@ -13,6 +13,16 @@ from tests.browser.notices import in_languages
 from tests.builders import a_notice
 
 OWN: list[Rule] = []
+_BROKEN_WORDS = """() => {
+  const labels = document.querySelector("consent-banner").shadowRoot.querySelectorAll(".a button");
+  return [...labels].flatMap(({ firstChild }) => [...firstChild.data.matchAll(/\\p{L}+/gu)].filter((word) => {
+    const range = new Range();
+    range.setStart(firstChild, word.index);
+    range.setEnd(firstChild, word.index + word[0].length);
+    return range.getClientRects().length > 1;
+  }).map(([word]) => word));
+}"""
+"""Words of the answers' labels that are torn apart over two lines."""
 
 
 def own(rule_id: str, text: str, source: str) -> Callable[[Callable[[ShopBench], None]], None]:
@@ -54,9 +64,11 @@ def speaks_the_pages_language(bench: ShopBench) -> None:
     page.goto(bench.shop.page(lang="ja"))
     expect(page.locator("consent-banner")).to_have_attribute("lang", "ja")
     press(page, "open")
+    page.set_viewport_size({"width": 320, "height": 640})
     for tag in tags:
         layer_two(page).get_by_role("combobox").select_option(tag)
         expect(page.locator("consent-banner")).to_have_attribute("lang", tag)
+        assert page.evaluate(_BROKEN_WORDS) == []
         assert layer_one(page).get_attribute("dir") == direction(tag)
         text = f"{layer_one(page).text_content()} {layer_two(page).text_content()}"
         assert words(tag)["refuse"] in text

@@ -4,11 +4,13 @@ import gzip
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from consent_service.domain.duration import Duration
 from consent_service.domain.notice import Notice, NoticeDigest
+from consent_service.domain.purpose import CONSENT_MODE_SIGNALS
 from consent_service.web.layout import banner_fragment, remembered_days
 from consent_service.web.words import languages
 from tests.browser.notices import in_languages
@@ -104,3 +106,15 @@ def test_a_fragment_carries_no_script_and_no_style() -> None:
 )
 def test_a_browser_remembers_no_longer_than_the_notice_says(validity: str, days: int) -> None:
     assert remembered_days(Duration.parse(validity)) == days
+
+
+def test_the_signals_of_consent_mode_are_counted_as_the_notice_and_the_script_name_them() -> None:
+    source = (Path(__file__).parents[2] / "sdk" / "js" / "src" / "adapters" / "consent-mode.ts").read_text()
+    listed = re.search(r"names = \[(.*?)\]", source, re.DOTALL)
+
+    assert listed is not None
+    assert tuple(re.findall(r"\w+", listed[1])) == CONSENT_MODE_SIGNALS
+    assert (
+        'name="coupons" data-v=1 data-days=180 data-gpc=1 data-mode=120'
+        in banner_fragment(a_notice(), DIGEST, "en")[1]
+    )

@@ -1,0 +1,231 @@
+"""What surrounds the banner: prerendering, sub-domains, slow answers, large text, long and odd words."""
+
+import base64
+import json
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
+
+from consent_service.web.honesty.bench import choices, layer_one, layer_two, press
+from consent_service.web.words import words
+from tests.browser.bench import ShopBench
+from tests.browser.notices import in_languages
+from tests.browser.own_rules import allowed
+from tests.builders import a_notice
+
+PRERENDERED = """let prepared = true;
+  Object.defineProperty(Document.prototype, "prerendering", { get: () => prepared });
+  window.activate = () => {
+    prepared = false;
+    document.onprerenderingchange?.(new Event("prerenderingchange"));
+  };"""
+
+
+def test_a_page_that_is_only_prepared_asks_nobody_and_nothing(bench: ShopBench) -> None:
+    page = bench.browser.new_context(locale="en").new_page()
+    bench.pages.append(page)
+    page.set_default_timeout(10_000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.add_init_script(PRERENDERED)
+
+    page.goto(bench.url)
+    page.wait_for_function("() => window.consent")
+    assert page.locator("consent-banner").count() == 0
+    assert not [url for url in asked if "/v1/" in url]
+
+    page.evaluate("activate()")
+    expect(layer_one(page)).to_be_visible()
+
+
+def test_the_back_forward_cache_shows_what_was_chosen_meanwhile(bench: ShopBench) -> None:
+    page = bench.visit()
+    other = page.context.new_page()
+    other.add_init_script("window.BroadcastChannel = class { postMessage() {} }")
+    other.goto(bench.url)
+    press(other, "refuse_all")
+    expect(layer_one(other)).to_be_hidden()
+    assert layer_one(page).is_visible()
+
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+
+    expect(layer_one(page)).to_be_hidden()
+    assert not any(choices(page).values())
+
+
+def test_one_choice_holds_on_every_sub_domain(bench: ShopBench) -> None:
+    shop = bench.shop
+    shop.open_tenant(a_notice(), origins=("https://www.shop.example", "https://m.shop.example"))
+    page = shop.page("/sub", head=shop.script(domain="shop.example"))
+    text = shop.documents[page.removeprefix(shop.origin)].body.replace(
+        shop.service_url, "https://consent.example"
+    )
+
+    def over_https(new: Page) -> None:
+        def service(route: Route) -> None:
+            address = route.request.url.replace("https://consent.example", shop.service_url)
+            route.fulfill(response=route.fetch(url=address))
+
+        new.context.route("https://consent.example/**", service)
+        new.context.route(
+            "https://*.shop.example/", lambda route: route.fulfill(body=text, content_type="text/html")
+        )
+
+    first = bench.visit("https://www.shop.example/", prepare=over_https)
+    press(first, "accept_all")
+    allowed(first)
+    (saved,) = first.context.cookies()
+    assert saved.get("domain") == ".shop.example"
+
+    first.goto("https://m.shop.example/")
+    allowed(first)
+    expect(layer_one(first)).to_be_hidden()
+
+
+def test_a_slow_service_holds_nothing_up(bench: ShopBench) -> None:
+    waiting: list[Route] = []
+    page = bench.browser.new_context(locale="en").new_page()
+    bench.pages.append(page)
+    page.route("**/v1/banner?*", lambda route: waiting.append(route))  # noqa: PLW0108  # Playwright marks handlers
+    page.goto(bench.url)
+
+    page.get_by_role("link", name="Product 1", exact=True).click()
+    assert not page.evaluate("consent.allows('recommendations')")
+    assert layer_one(page).count() == 0
+    waiting[0].continue_()
+
+    expect(layer_one(page)).to_be_visible()
+
+
+def test_what_is_announced_lies_in_nobodys_way(bench: ShopBench) -> None:
+    page = bench.visit()
+    press(page, "refuse_all")
+    status = page.locator("consent-banner [role=status]")
+    expect(status).not_to_be_empty()
+    over = """(element) => {
+      const box = element.getBoundingClientRect();
+      return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2).localName;
+    }"""
+
+    assert status.evaluate(over) != "consent-banner"
+    status.evaluate("(element) => element.replaceChildren()")
+    assert status.evaluate(over) != "consent-banner"
+
+
+def test_a_page_in_a_language_the_notice_lacks_gets_the_next_best(bench: ShopBench) -> None:
+    bench.shop.open_tenant(in_languages(("fr", "de")))
+
+    page = bench.visit(bench.shop.page(lang="sw"), locale="de-AT")
+
+    assert page.locator("consent-banner").get_attribute("lang") == "de"
+    expect(layer_one(page).get_by_role("button", name=words("de")["refuse"])).to_be_visible()
+    assert page.locator("html").get_attribute("lang") == "sw"
+
+
+def test_text_of_twice_the_size_hides_no_answer(bench: ShopBench) -> None:
+    large = "<style>html { font-size: 200% }</style>"
+    page = bench.visit(bench.shop.page(head=large + bench.shop.script()))
+    for layer in (layer_one(page), layer_two(page)):
+        for name in ("refuse_all", "accept_all"):
+            button = layer.locator(f"[value={name}]")
+            button.scroll_into_view_if_needed()
+            box = button.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 1280
+            assert box["y"] >= 0
+            assert box["y"] + box["height"] <= 720
+            assert button.evaluate("(element) => element.scrollWidth <= element.clientWidth")
+        assert layer.evaluate("(element) => element.scrollWidth <= element.clientWidth")
+        if layer_two(page).is_hidden():
+            press(page, "open")
+
+
+def test_ten_thousand_characters_and_reversed_ones_leave_the_answers_alone(bench: ShopBench) -> None:
+    # No notice can be published with either: a layout from somewhere else might have them.
+    def hostile(route: Route) -> None:
+        turned = "\u202etpecca ot kcilC\u202c \u2067\u05d0\u2066"
+        body = route.fetch().text().replace("</h2><p>", f"{turned}</h2><p>{'Data ' * 2000}")
+        body = body.replace("<b>", f"<b>{turned}").replace("<dd>", f"<dd>{'a' * 2000} ")
+        route.fulfill(body=body, content_type="text/html", headers={"Access-Control-Allow-Origin": "*"})
+
+    page = bench.visit(prepare=lambda new: new.route("**/v1/banner?*", hostile))
+    assert len(str(layer_one(page).text_content())) > 10_000
+    spoken = words("en")
+
+    labels = layer_one(page).locator(".a button")
+    assert labels.all_text_contents() == [spoken["refuse"], spoken["accept"], spoken["choose"]]
+    boxes = [box for button in labels.all() if (box := button.bounding_box())]
+    assert [box["x"] for box in boxes] == sorted(box["x"] for box in boxes)
+    assert all(box["y"] + box["height"] <= 720 for box in boxes)
+    press(page, "open")
+    refuse = layer_two(page).get_by_role("button", name=spoken["refuse"])
+    box = refuse.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 720
+    assert layer_two(page).evaluate("(element) => element.scrollWidth <= element.clientWidth")
+    refuse.click()
+    expect(layer_one(page)).to_be_hidden()
+
+
+def test_a_token_of_one_page_is_worth_nothing_on_another_origin_and_none_when_changed(
+    bench: ShopBench,
+) -> None:
+    page = bench.visit()
+    press(page, "accept_all")
+    allowed(page)
+    token = page.evaluate("consent.token()")
+    address = f"{bench.shop.service_url}/v1/consents"
+
+    def ask(credential: str, origin: str) -> int:
+        headers = {"Authorization": f"Bearer {credential}", "Origin": origin}
+        return page.request.get(address, headers=headers).status
+
+    head, claims, signature = token.split(".")
+    facts: dict[str, Any] = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    longer = base64.urlsafe_b64encode(json.dumps({**facts, "exp": facts["exp"] + 9}).encode()).decode()
+    assert ask(token, bench.shop.origin) == 200
+    assert ask(token, "https://elsewhere.example") == 403
+    assert ask(f"{head}.{longer.rstrip('=')}.{signature}", bench.shop.origin) == 401
+    assert ask(f"{head}.{claims}.", bench.shop.origin) == 401
+
+
+def test_a_decision_that_is_sent_again_is_recorded_once(bench: ShopBench) -> None:
+    page = bench.visit()
+    sent: list[tuple[str, dict[str, str]]] = []
+
+    def note(route: Route) -> None:
+        sent.append((str(route.request.post_data), route.request.all_headers()))
+        route.continue_()
+
+    page.route("**/v1/decisions", note)
+    press(page, "refuse_all")
+    page.wait_for_function(
+        "() => localStorage.consent && JSON.parse(localStorage.consent).queue.length === 0"
+    )
+    ((body, headers),) = sent
+
+    again = page.request.post(f"{bench.shop.service_url}/v1/decisions", headers=headers, data=body)
+
+    bearer = {"Authorization": headers["authorization"]}
+    history = page.request.get(f"{bench.shop.service_url}/v1/decisions", headers=bearer).json()
+    assert again.ok
+    assert len(history["decisions"]) == 1
+
+
+def test_a_cookie_of_odd_entries_says_what_its_good_ones_say(bench: ShopBench) -> None:
+    page = bench.visit()
+    day = page.evaluate("Math.floor(Date.now() / 864e5)")
+    page.evaluate(
+        "(value) => (document.cookie = value)", f"eu-consent=coupons:1:1:{day}~x:__proto__:1:1;Path=/"
+    )
+    page.reload()
+    page.wait_for_function("() => window.consent && consent.ready.then(() => true)")
+
+    assert choices(page) == {
+        "recommendations": False,
+        "coupons": True,
+        "support_context": False,
+        "ai_assistance": False,
+    }
+    assert layer_one(page).locator("li:visible").count() == 3
