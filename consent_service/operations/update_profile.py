@@ -18,7 +18,7 @@ from consent_service.storage.vault_store import (
     SealedValue,
     delete_categories,
     delete_fields,
-    find_grants,
+    own_grants,
     store_values,
 )
 from consent_service.vault.keyring import TenantKeyring, field_tag
@@ -60,7 +60,7 @@ def update_profile(
             if missing := _written(changes):
                 raise NoLiveGrant(missing)
             return []
-        grants = find_grants(scope, [known[0]])  # After the lock: nobody deletes one of these meanwhile.
+        grants = own_grants(scope, known[0])  # After the lock: nobody deletes one of these meanwhile.
         if any(grant.key_version > tenant.keyring.version for grant in grants):
             tenant = deployment.refreshed(scope, tenant)
         writer = _Writer(deployment, scope, tenant.keyring, known, grants)

@@ -28,7 +28,7 @@ _KNOWN = scoped_select(SubjectRow, "blind_index", "id", "state").where(
 )
 _LOCK_ONE = (
     scoped_select(SubjectRow, "id", "state")
-    .where(_subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True)))
+    .where(_subject.c.blind_index == bindparam("blind_index"))
     .with_for_update(key_share=True)
 )
 _LOCK = (
@@ -189,8 +189,11 @@ def find_known(
 
 def lock_subject(scope: TenantScope, blind_indexes: Sequence[bytes]) -> tuple[int, SubjectState] | None:
     """Return number and state of the subject with one of these; nobody changes her or her keys meanwhile."""
-    row = scope.run(_LOCK_ONE, blind_indexes=list(blind_indexes)).one_or_none()
-    return None if row is None else (row.id, decode_state(row.state))
+    for blind_index in blind_indexes:
+        row = scope.run(_LOCK_ONE, blind_index=blind_index).one_or_none()
+        if row is not None:
+            return row.id, decode_state(row.state)
+    return None
 
 
 def lock_subjects(scope: TenantScope, subject_ids: Iterable[int]) -> None:

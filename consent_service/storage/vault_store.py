@@ -48,6 +48,7 @@ _VALUE_COLUMNS = (
 )
 _OF_SUBJECTS: BindParameter[Any] = bindparam("subjects", expanding=True)
 _GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
+_OWN_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id == bindparam("subject"))
 _PURPOSE_GRANTS = _GRANTS.where(_grant.c.purpose == bindparam("purpose"))
 _DELETE_GRANT = scoped_delete(KeyGrantRow).where(
     _grant.c.subject_id == bindparam("subject"),
@@ -189,6 +190,11 @@ def count_wraps(scope: TenantScope, purpose: str, version: int, wraps: int) -> N
 def find_grants(scope: TenantScope, subject_ids: Iterable[int]) -> list[KeyGrant]:
     """Return every key grant of these subjects."""
     return _read_grants(scope, _GRANTS, list(subject_ids))
+
+
+def own_grants(scope: TenantScope, subject_id: int) -> list[KeyGrant]:
+    """Return every key grant of one subject."""
+    return grants_of(scope.run(_OWN_GRANTS, subject=subject_id))
 
 
 def find_purpose_grants(

@@ -9,6 +9,7 @@ MAX_VALUE_SIZE = 64 * 1024
 """Bytes of one value's JSON."""
 
 _BLOCK = 64
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def encode_value(field: str, value: ProfileValue) -> bytes:
@@ -17,7 +18,7 @@ def encode_value(field: str, value: ProfileValue) -> bytes:
     Raises `InvalidProfile` for a value of more than `MAX_VALUE_SIZE` bytes, and for what is not JSON (NaN).
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        text = _encode(value).encode()
     except (ValueError, TypeError, RecursionError):
         raise InvalidProfile(
             "A value has no JSON form: send null, true, numbers, strings, lists and objects."
