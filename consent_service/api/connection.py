@@ -66,6 +66,17 @@ class Connection(HttpToolsProtocol):
         if connected is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
 
+    def write_now(self, take: Callable[[], bytes]) -> bool:
+        """Write what `take` gives as one chunk of the answer under way (RFC 9112, section 7.1).
+
+        Returns False, and takes nothing, when the reader is behind: ASGI's `send` waits for it then.
+        """
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        if data := take():
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
     def abort(self) -> None:
         """Drop the connection with whatever was not written yet."""
         self.transport.abort()

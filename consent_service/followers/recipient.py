@@ -4,11 +4,16 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+WriteNow = Callable[[Callable[[], bytes]], bool]
+"""Writes what a function gives, if the connection takes it now; returns whether it did."""
+
 
 class Recipient(ABC):
     """One connection. `next` gives what to write; `None` when there will be no more.
 
     `cut_off`: ended for being slow. `writing_since` is when a write under way began (monotonic clock).
+    With `write_now`, what comes while `next` waits is written at once, without waking a task; where the
+    connection takes nothing more now, `next` goes on.
     """
 
     def __init__(self) -> None:
@@ -16,6 +21,7 @@ class Recipient(ABC):
         self.cut_off = False
         self.writing_since: float | None = None
         self.when_cut: Callable[[], None] | None = None
+        self.write_now: WriteNow | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     async def next(self) -> bytes | None:
@@ -52,7 +58,9 @@ class Recipient(ABC):
         """Return what there is to write, and count it as written."""
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is None or self._waiter.done():
+            return
+        if self.write_now is None or self.ended or not self.write_now(self._take):
             self._waiter.set_result(None)
 
 

@@ -193,10 +193,20 @@ class Deployment:
             yield TenantScope(connection, tenant.id)
 
     @contextmanager
+    def glancing(self, tenant: Tenant) -> Iterator[TenantScope]:
+        """One statement on one tenant's rows."""
+        with self.database.glancing() as connection:
+            yield TenantScope(connection, tenant.id)
+
+    @contextmanager
     def writing(self, tenant: Tenant) -> Iterator[TenantScope]:
         """One transaction on one tenant's rows."""
         with self.database.writing() as connection:
             yield TenantScope(connection, tenant.id)
+
+    def known_book(self, tenant: Tenant) -> NoticeBook:
+        """Return the tenant's notices as far as they are in memory."""
+        return self._books.get(tenant.id, NoticeBook())
 
     def book(self, scope: TenantScope, head: Head | None = None) -> NoticeBook:
         """Return the tenant's notices as of this transaction, reading only those not yet in memory."""

@@ -81,6 +81,17 @@ class Database:
             yield connection
 
     @contextmanager
+    def glancing(self) -> Iterator[Connection]:
+        """As `reading`, for one statement: that is a snapshot by itself, and costs one round trip."""
+        if self.dialect == "sqlite":
+            with self.reading() as connection:
+                yield connection
+            return
+        autocommit = self._reader.execution_options(isolation_level="AUTOCOMMIT")
+        with self._translated(), autocommit.connect() as connection:
+            yield connection
+
+    @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction that commits at the end of the block, or leaves no trace."""
         with self._translated(), self._turn(), self._writer.connect() as connection, connection.begin():

@@ -67,6 +67,8 @@ class StreamResponse(Response):
                 recipient.writing_since = time.monotonic()
                 await send({"type": "http.response.body", "body": first + data, "more_body": True})
                 recipient.writing_since, first = None, b""
+                if connection is not None:
+                    recipient.write_now = connection.write_now
             if not recipient.cut_off:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
