@@ -11,10 +11,8 @@ import typer
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
@@ -26,8 +24,10 @@ from consent_service.cli.output import (
     TenantName,
     answer,
     complaints,
+    key_of,
     moment_of,
     opened,
+    progress_columns,
     reporting_errors,
     settings_with,
 )
@@ -38,7 +38,6 @@ from consent_service.verifier.verify import Fault, Pack, policy_of, printable, v
 
 app = typer.Typer(help="Packs that an auditor checks without us.", no_args_is_help=True)
 PackFile = Annotated[Path, typer.Argument(help="Audit pack, see docs/reference/audit-pack.md.")]
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 _LARGEST_MANIFEST = 1 << 24
 
 
@@ -78,7 +77,7 @@ def export(
             subject=None if subject is None else owner.subject(subject),
             since=_size(since),
         )
-        with Progress(*_COLUMNS, console=complaints, transient=True) as bar:
+        with Progress(*progress_columns(), console=complaints, transient=True) as bar:
             task = bar.add_task("exporting", total=None)
             pieces = export_audit(
                 deployment,
@@ -157,11 +156,11 @@ def verify(
     except (ValueError, OSError) as error:
         raise InvalidInput(f"No witnesses or no certificate: {printable(error)}.") from None
     try:
-        with Progress(*_COLUMNS, console=complaints, transient=True) as bar:
+        with Progress(*progress_columns(), console=complaints, transient=True) as bar:
             task = bar.add_task("verifying", total=None)
             result = verify_pack(
                 file,
-                vkey=_key(key),
+                vkey=key_of(key),
                 previous=previous,
                 policy=asked,
                 certificates=certificates,
@@ -210,9 +209,3 @@ def _size(since: str | None) -> int | None:
     if not isinstance(size, int):
         raise InvalidInput("--since is the last pack or its size.")
     return size
-
-
-def _key(key: str | None) -> str | None:
-    if key is not None and "+" not in key and Path(key).is_file():
-        return Path(key).read_text(encoding="utf-8").strip()
-    return key

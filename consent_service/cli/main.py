@@ -15,6 +15,7 @@ from consent_service.cli import (
     receipt,
     relay,
     rotation,
+    scan,
     serve,
     subject,
     tenant,
@@ -37,6 +38,7 @@ app.add_typer(notice.app, name="notice")
 ledger.app.command("follow")(follow.follow)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(witness.app, name="witness")
+audit.app.command("scan")(scan.scan)
 app.add_typer(audit.app, name="audit")
 app.command("receipt")(receipt.receipt)
 app.command("explain")(explain.explain)

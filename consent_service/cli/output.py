@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from consent_service.errors import ConsentToolkitError, InvalidInput, InvalidNotice
 from consent_service.operations.deployment import Deployment
@@ -58,6 +60,18 @@ def opened(settings: Settings) -> Iterator[Deployment]:
         yield deployment
     finally:
         deployment.close()
+
+
+def progress_columns() -> tuple[ProgressColumn, ...]:
+    """Return what a progress bar shows."""
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+
+
+def key_of(key: str | None) -> str | None:
+    """Return a log's key, given as such or as a file that holds it."""
+    if key is not None and "+" not in key and Path(key).is_file():
+        return Path(key).read_text(encoding="utf-8").strip()
+    return key
 
 
 def moment_of(text: str | None) -> datetime | None:

@@ -5,7 +5,7 @@ group of index and leaf, which a scan hashes anew, and `table`, the rows of the 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -61,6 +61,17 @@ def verify_parquet(pack: Path, result: dict[str, Any]) -> dict[str, Any]:
             checked += 1
     remarks = [remark for remark in result["remarks"] if remark != PARQUET_UNREAD]
     return {**result, "checked": {**result["checked"], "parquet": checked}, "remarks": remarks}
+
+
+def require_columns(file: Path, name: str, columns: Mapping[str, str]) -> None:
+    """Check that a file is Parquet with columns of these types; raise `Fault`, in the name of a member."""
+    try:
+        schema = _arrow("parquet").read_schema(file)
+        found = {column: str(schema.field(column).type) for column in columns}
+    except (_arrow("lib").ArrowException, LookupError, ValueError):
+        found = {}
+    if found != columns:
+        raise Fault("views", name, "is not a Parquet view of a pack")
 
 
 def _expected(pack: Pack, name: str) -> Any:

@@ -1068,6 +1068,10 @@ class Verification:
             self.remarks.append(remark)
         return Tree(start, peaks)
 
+    def signed_roots(self) -> dict[int, bytes]:
+        """Return the roots that the log signed, by size, without reading an entry; raise `Fault`."""
+        return {size: root for size, root in self._checkpoints() if size is not None}
+
     def _checkpoints(self) -> list[tuple[int | None, bytes]]:
         """Return (size, root) of each checkpoint, then (None, …) as the end."""
         due: list[tuple[int | None, bytes]] = []
