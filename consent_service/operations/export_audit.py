@@ -55,6 +55,7 @@ CHUNK = 65_536
 _CHECKPOINT_BLOCK = 1024
 """Of the checkpoints in an aligned block of this many entries, a pack has the last."""
 _LINES = 256
+_SLICE = 1 << 18
 _COMMITMENT_END = 50
 
 Progress = Callable[[int, int], None]
@@ -220,9 +221,10 @@ class _Export:
     def _views(self, number: str, table: list[str], start: int, leaves: list[bytes]) -> Iterator[bytes]:
         """Yield what is made of a chunk's records for people and their tools."""
         rows = "".join(table).encode()
-        yield from self._file.member(f"table/{number}.csv", [rows])
+        slices = (rows[at : at + _SLICE] for at in range(0, len(rows), _SLICE))
+        yield from self._file.member(f"table/{number}.csv", slices, ahead=True)
         for name, data in parquet_members(number, rows, start, leaves):
-            yield from self._file.member(name, [data], stored=True)
+            yield from self._file.member(name, [data], stored=True, ahead=True)
 
     def _entry_lines(self, start: int, stop: int, table: list[str], leaves: list[bytes]) -> Iterator[bytes]:
         lines: list[bytes] = []
