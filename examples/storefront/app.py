@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from examples.storefront.catalogue import Catalogue, Customer
 from examples.storefront.consent_desk import ConsentDesk
-from examples.storefront.support import Conversation, hand_over, say
+from examples.storefront.support import HISTORY, Conversation, hand_over, say
 
 _FOLDER = Path(__file__).parent
 _SESSION = "shop-session"
@@ -90,7 +90,9 @@ class Pages:
 
     def support(self, request: Request) -> Response:
         """Show the conversation, and beside it what the human at the other end sees."""
-        return self._page(request, "support.html", talk=self._visit(request).talk)
+        visit = self._visit(request)
+        reasons = self._reasons(visit.customer, HISTORY) if visit.talk.agent_sees else []
+        return self._page(request, "support.html", talk=visit.talk, reasons=reasons)
 
     async def say(self, request: Request) -> Response:
         """Take a message, or bring a human in."""

@@ -151,7 +151,7 @@ def _product(number: int, row: "pd.Series[str]", price: float) -> Product:
     size: object = row["package_size"]
     return Product(
         id=number,
-        name=_readable(kind),
+        name=readable(kind),
         size=size.lower() if isinstance(size, str) else "",
         aisle=_AISLES.get(str(row["department"]), "Grocery"),
         kind=kind,
@@ -159,7 +159,8 @@ def _product(number: int, row: "pd.Series[str]", price: float) -> Product:
     )
 
 
-def _readable(kind: str) -> str:
+def readable(kind: str) -> str:
+    """Return a kind of product in words: the data set has a till's abbreviations."""
     text = kind.partition("(")[0].replace("/", " / ").replace("-", " ").replace(":", ": ").lower()
     return " ".join(_SHORT.get(word, word) for word in text.split() if word not in _DROPPED).capitalize()
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from examples.storefront.catalogue import readable
 from examples.storefront.consent_desk import ConsentDesk
 
 AI, HISTORY = "ai_assistance", "support_context"
@@ -44,6 +45,9 @@ def hand_over(desk: ConsentDesk, subject: str | None, talk: Conversation) -> Non
         shown = desk.profile(subject, HISTORY)
     talk.agent_sees = [
         *[f"Wrote before: {line}" for line in shown.get("support_history", {}).get("conversation", [])],
-        *[f"Buys often: {kind.lower()}" for kind in shown.get("purchases", {}).get("favourites", [])[:3]],
+        *[
+            f"Buys often: {readable(kind).lower()}"
+            for kind in shown.get("purchases", {}).get("favourites", [])[:3]
+        ],
     ]
     talk.lines.append(("human", _HUMAN_WITH_HISTORY if talk.agent_sees else _HUMAN))

@@ -1,6 +1,7 @@
 """The demo shop, as somebody who shops there: personal where she allowed it, and open about why."""
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,10 +12,11 @@ from consent_service.web.honesty.bench import layer_two, press
 from examples.storefront.app import create_storefront
 from examples.storefront.catalogue import Catalogue, Customer, Product
 from examples.storefront.consent_desk import ConsentDesk
+from tests.browser.own_platform_rules import violations
 from tests.browser.serving import served
 from tests.browser.shop import Shop
 from tests.builders import a_notice
-from tests.servers import unused_port
+from tests.servers import unused_port, wait_until
 
 
 def a_product(number: int, kind: str) -> Product:
@@ -83,9 +85,27 @@ def test_a_yes_shows_recommendations_and_why(page: Page) -> None:
     page.get_by_text("Why do I see this?").click()
 
     expect(page.get_by_text("What you bought here: used")).to_be_visible()
+    assert violations(page, "html") == []
     page.get_by_role("button", name="Change this choice").click()
     press(page, "refuse_all")
     expect(page.get_by_role("heading", name="What everybody buys")).to_be_visible()
+
+
+def test_the_shops_pages_bring_the_banner_along_for_who_has_not_answered(
+    browser: Browser, storefront: str
+) -> None:
+    context = browser.new_context()
+    day = int(time.time() // 86_400)
+
+    def brought(said: str) -> str:
+        return context.request.get(storefront, headers={"Cookie": f"eu-consent={said}"}).text()
+
+    wait_until(lambda: "shadowrootmode" in brought(""), what="the service's first answer")
+    assert "<section lang=" in brought("")
+    keys = ("recommendations", "coupons", "support_context", "ai_assistance")
+    assert "<section hidden lang=" in brought("~".join(f"{key}:1:0:{day}" for key in keys))
+    assert ":host" in context.request.get(f"{storefront}/banner.css").text()
+    context.close()
 
 
 def test_a_human_knows_the_history_where_that_is_allowed(page: Page) -> None:
@@ -100,6 +120,9 @@ def test_a_human_knows_the_history_where_that_is_allowed(page: Page) -> None:
 
     expect(page.get_by_text("Wrote before: Where is my order?")).to_be_visible()
     expect(page.get_by_text("you need not repeat it")).to_be_visible()
+    page.get_by_text("Why do I see this?").click()
+    expect(page.get_by_text("Earlier conversations with support: used")).to_be_visible()
+    assert violations(page, "html") == []
 
 
 def test_who_denies_the_assistant_gets_a_human_at_once_who_knows_nothing(page: Page) -> None:
