@@ -83,6 +83,9 @@ GOALS: dict[str, Goal] = {
     "banner.this banner.slow: blocked ms": _at_most(0),
     "banner.this banner.layout shift": _at_most(0),
     "banner.this banner.slow: accept ms": _at_most(100),
+    "banner.this banner.after bare paint ms": _at_most(50),
+    "banner.*rendered by the server, style inline.after bare paint ms": _at_most(50),
+    "banner.*rendered by the server, style inline.slow: after bare paint ms": _at_most(250),
 }
 
 
