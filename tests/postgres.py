@@ -54,6 +54,21 @@ class PostgresServer:
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
+    def create_database_in(self, folder: Path) -> str:
+        """Create an empty database whose tables are in a folder that does not exist yet; return its name."""
+        folder.mkdir()
+        if self._account is not None:
+            os.chown(folder, *self._account)
+        self._databases += 1
+        name = f"consent_{self._databases}"
+        self._execute(f"CREATE TABLESPACE {name}_space LOCATION '{folder}'")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE template0 TABLESPACE {name}_space")
+        return name
+
+    def drop_tablespace(self, name: str) -> None:
+        """Drop the tablespace of a database that was dropped."""
+        self._execute(f"DROP TABLESPACE {name}_space")
+
     def drop_database(self, name: str) -> None:
         """Drop the database and disconnect whoever still uses it."""
         self._execute(f"DROP DATABASE {name} WITH (FORCE)")

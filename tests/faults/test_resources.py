@@ -1,0 +1,223 @@
+"""What runs out, is damaged or does not fit: disks, file descriptors, files, keys. Nothing is lost."""
+
+import http.client
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+import httpx2
+import pytest
+
+from consent_service.errors import DatabaseUnavailable, InvalidInput, KeyFileMissing, WrongKey
+from consent_service.operations.read_ledger import prove_consistency
+from tests.faults.crowd import Acknowledged
+from tests.faults.ledgers import assert_nothing_is_lost
+from tests.followers.following import Place
+from tests.installation import Installation
+from tests.postgres import PostgresServer
+from tests.servers import ConsentServer, wait_until
+
+MEGABYTE = 1_000_000
+IDLE = 64
+
+
+class SmallDisk:
+    """A disk of a few megabytes that can be filled, and emptied again.
+
+    Who may not mount one gets a limit on the size of this process's files instead.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        command = ["mount", "-t", "tmpfs", "-o", "size=32m,mode=0777", "tmpfs", str(folder)]
+        self.mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self) -> None:
+        """Leave room for about a megabyte."""
+        if self.mounted:
+            free = os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_bsize
+            (self.folder / "ballast").write_bytes(bytes(free - MEGABYTE))
+        else:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2 * MEGABYTE, self._limits[1]))
+
+    def make_room(self) -> None:
+        """Take away what filled it."""
+        (self.folder / "ballast").unlink(missing_ok=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+
+    def close(self) -> None:
+        """Take the disk away."""
+        self.make_room()
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+        self.folder.rmdir() if self.mounted else shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[SmallDisk]:
+    """A disk under a short path that every account may enter."""
+    folder = Path(mkdtemp(prefix="consent-disk-"))
+    folder.chmod(0o755)
+    disk = SmallDisk(folder / "disk")
+    yield disk
+    disk.close()
+    folder.rmdir()
+
+
+def fill_until_refused(installation: Installation) -> list[Acknowledged]:
+    """Decide until the database refuses; return what it had stored until then."""
+    stored: list[Acknowledged] = []
+    with suppress(DatabaseUnavailable):
+        while True:
+            subject = f"customer-{len(stored)}"
+            answer = installation.decide(subject, {"coupons": "granted"})
+            stored.append(Acknowledged(answer.index, subject, "granted"))
+    return stored
+
+
+def assert_room_is_all_it_needs(installation: Installation, disk: SmallDisk) -> None:
+    """Fill the disk, look at what is there, make room, and go on with the same service."""
+    installation.publish()
+    disk.fill()
+    stored = fill_until_refused(installation)
+    assert stored
+    assert installation.reasons("customer-0")["coupons"] == "granted"
+    assert_nothing_is_lost(installation.service.deployment, installation.tenant, stored)
+
+    disk.make_room()
+
+    assert installation.decide("after", {"coupons": "granted"}).index == len(stored) + 1
+    assert_nothing_is_lost(installation.service.deployment, installation.tenant, stored)
+
+
+def test_a_full_disk_refuses_decisions_until_there_is_room(small_disk: SmallDisk, tmp_path: Path) -> None:
+    url = f"sqlite:///{small_disk.folder / 'consent.db'}"
+    with Installation(home=tmp_path / "home", database_url=url) as installation:
+        assert_room_is_all_it_needs(installation, small_disk)
+
+
+def test_a_full_disk_under_postgresql_refuses_decisions_until_there_is_room(
+    small_disk: SmallDisk, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """The tables are on the small disk, PostgreSQL's own log is not; who may not mount has no such disk."""
+    name = postgres_server.create_database_in(small_disk.folder / "tables")
+    with Installation(home=tmp_path / "home", database_url=postgres_server.url(name)) as installation:
+        if small_disk.mounted:
+            assert_room_is_all_it_needs(installation, small_disk)
+    postgres_server.drop_database(name)
+    postgres_server.drop_tablespace(name)
+
+
+def test_a_service_without_file_descriptors_refuses_and_recovers(place: Place) -> None:
+    with place.serve() as server:
+        stored = [Acknowledged(place.decide(server, "ana", {"coupons": "granted"}), "ana", "granted")]
+        most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (descriptors(server) + 8, most))
+        with ExitStack() as stack:
+            kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+            stack.callback(kept.close)
+            kept.connect()
+            for _ in range(IDLE):
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            wait_until(lambda: descriptors(server) >= limit(server), what="the last descriptor to be taken")
+            status, index = decide_over(kept, place)
+
+        stored += [Acknowledged(index, "ben", "granted")] if status == 201 else []
+        wait_until(lambda: admitted(server, place, stored), what="a new connection to be let in")
+
+    assert status in {201, 503}
+    verified = assert_nothing_is_lost(place.service.deployment, place.tenant, stored)
+    assert verified.size == 1 + len(stored)
+
+
+def admitted(server: ConsentServer, place: Place, stored: list[Acknowledged]) -> bool:
+    """Try to record a decision over a new connection; without descriptors the system resets it unread."""
+    try:
+        index = place.decide(server, "cleo", {"coupons": "granted"})
+    except httpx2.TransportError:
+        return False
+    stored.append(Acknowledged(index, "cleo", "granted"))
+    return True
+
+
+def descriptors(server: ConsentServer) -> int:
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+
+
+def limit(server: ConsentServer) -> int:
+    return resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0]
+
+
+def decide_over(connection: http.client.HTTPConnection, place: Place) -> tuple[int, int]:
+    """Record a decision over an open connection; return the status and the index, -1 without one."""
+    connection.request(
+        "POST",
+        "/v1/decisions",
+        json.dumps(place.decision({"coupons": "granted"})),
+        {
+            "Authorization": f"Bearer {place.key}",
+            "Consent-Subject": "ben",
+            "Content-Type": "application/json",
+        },
+    )
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read()).get("index", -1)
+
+
+def test_two_services_with_different_keys_are_not_let_onto_one_database(
+    installation: Installation, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "stranger"
+    with pytest.raises(KeyFileMissing):
+        Installation(home=stranger, database_url=installation.database_url)
+    with Installation(home=tmp_path / "other", database_url=f"sqlite:///{tmp_path / 'other.db'}"):
+        shutil.copy(tmp_path / "other" / "root.key", stranger / "root.key")
+    with pytest.raises(WrongKey):
+        Installation(home=stranger, database_url=installation.database_url)
+
+    assert installation.decide("ana", {"coupons": "granted"}).index == 1
+    assert installation.size == 2
+
+
+def test_a_damaged_log_loses_only_its_end_and_an_older_checkpoint_shows_it(tmp_path: Path) -> None:
+    database, copy = tmp_path / "consent.db", tmp_path / "copy.db"
+    with Installation(home=tmp_path / "home", database_url=f"sqlite:///{database}") as installation:
+        installation.publish()
+        for number in range(20):
+            installation.decide(f"customer-{number}")
+        shutil.copy(database, copy)
+        log = bytearray(Path(f"{database}-wal").read_bytes())
+    log[len(log) * 3 // 4] ^= 1
+    Path(f"{copy}-wal").write_bytes(log)
+
+    with Installation(home=tmp_path / "home", database_url=f"sqlite:///{copy}") as damaged:
+        left = damaged.size
+        with pytest.raises(InvalidInput, match="from a smaller size to a larger one"):
+            prove_consistency(damaged.service.deployment, damaged.tenant, old_size=21)
+        assert damaged.decide("after").index == left
+        assert damaged.verify().size == left + 1
+    assert 1 <= left < 21
+
+
+def test_a_file_that_is_no_database_any_more_is_refused(tmp_path: Path) -> None:
+    database = tmp_path / "consent.db"
+    with Installation(home=tmp_path / "home", database_url=f"sqlite:///{database}") as installation:
+        installation.publish()
+    content = database.read_bytes()
+    database.write_bytes(b"not a database" + content[14:])
+
+    with pytest.raises(DatabaseUnavailable, match="DatabaseError"):
+        Installation(home=tmp_path / "home", database_url=f"sqlite:///{database}")
+
+    database.write_bytes(content)
+    with Installation(home=tmp_path / "home", database_url=f"sqlite:///{database}") as mended:
+        assert mended.size == 1
