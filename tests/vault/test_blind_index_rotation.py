@@ -18,12 +18,14 @@ from consent_service.errors import PurposeClosed, SealBroken
 from consent_service.operations.check_gate import GateQuestion
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.export_audit import AuditRequest, export_audit
 from consent_service.operations.read_personal_data import read_personal_data
 from consent_service.operations.read_profile import Profile, ProfileQuestion, read_profiles
 from consent_service.operations.rotate_blind_index import rotate_blind_index
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.operations.update_profile import update_profile
 from consent_service.storage.vault_store import key_versions
+from consent_service.verifier.verify import verify_pack
 from tests.service_api import ServiceApi
 from tests.shop import Shop
 
@@ -63,7 +65,7 @@ def gate(shop: Shop, tenant: Tenant, subject: Subject) -> tuple[str, str]:
     return answer.ref, answer.verdicts[PurposeKey("coupons")].reason.value
 
 
-def test_everybody_is_found_under_the_new_key_and_keeps_her_reference(shop: Shop) -> None:
+def test_everybody_is_found_under_the_new_key_and_keeps_her_reference(shop: Shop, tmp_path: Path) -> None:
     settle(shop)
     before, known, size = indexes(shop), refs(shop), shop.check_ledger().size
 
@@ -73,6 +75,9 @@ def test_everybody_is_found_under_the_new_key_and_keeps_her_reference(shop: Shop
     assert not indexes(shop) & before
     assert refs(shop) == known
     assert shop.check_ledger().size == size + 1  # The ledger says that there is a new key.
+    pack = tmp_path / "pack.zip"
+    pack.write_bytes(b"".join(export_audit(shop.service.deployment, shop.tenant, AuditRequest())))
+    assert verify_pack(pack, vkey=shop.tenant.signer.vkey)["size"] == size + 1
     assert all(shop.read(name, "coupons") == SIZE for name in NAMES)
     data = read_personal_data(
         shop.service.deployment, shop.service.uses, shop.tenant, shop.subject("customer-7")
