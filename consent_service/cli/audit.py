@@ -34,7 +34,7 @@ from consent_service.cli.output import (
 from consent_service.errors import InvalidInput
 from consent_service.operations.export_audit import AuditRequest, export_audit
 from consent_service.operations.parquet_views import verify_parquet
-from consent_service.verifier.verify import Fault, Pack, policy_of, printable, verify_pack
+from consent_service.verifier.verify import Fault, Pack, policy_of, printable, verify_pack, verify_receipt
 
 app = typer.Typer(help="Packs that an auditor checks without us.", no_args_is_help=True)
 PackFile = Annotated[Path, typer.Argument(help="Audit pack, see docs/reference/audit-pack.md.")]
@@ -141,7 +141,7 @@ def verify(
     ] = None,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", help="File of the witnesses and their quorum (C2SP tlog-policy)."),
+        typer.Option("--policy", help="File of witnesses and quorum (C2SP tlog-policy)."),
     ] = None,
     certificate: Annotated[
         list[Path] | None,
@@ -183,6 +183,38 @@ def verify(
         complaints.print(f"Cannot read {file}: {error.strerror}.", highlight=False, markup=False)
         raise typer.Exit(UNUSABLE) from None
     answer(result, as_json=as_json, text=_text(result))
+
+
+@app.command("receipt")
+@reporting_errors
+def verify_one(
+    file: Annotated[Path, typer.Argument(help="Receipt as JSON-LD, Kantara JSON, text or HTML.")],
+    *,
+    key: Annotated[
+        str | None, typer.Option("--key", help="The log's key as you know it: name+id+base64, or a file.")
+    ] = None,
+    witness: Annotated[
+        list[str] | None, typer.Option("--witness", help="Key of a witness who has to have cosigned; repeat.")
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="File of witnesses and quorum (C2SP tlog-policy)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a receipt offline: signature, place in the log, decision and words; exit code 1 on a fault."""
+    try:
+        text = file.read_bytes().decode("utf-8", "replace")
+        result = verify_receipt(text, vkey=key_of(key), policy=policy_of(witness or (), policy))
+    except Fault as fault:
+        document = {"verified": False, "check": fault.check, "fault": printable(fault.message)}
+        answer(document, as_json=as_json, text=f"NOT VERIFIED: {fault.check}: {document['fault']}")
+        raise typer.Exit(FAILED) from None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"Cannot read {file} or an option: {printable(error)}.") from None
+    said = ", ".join(f"{purpose} {choice}" for purpose, choice in result["choices"].items())
+    text = f"Verified: entry {result['index']} of {printable(result['origin'])}: {said}"
+    answer(result, as_json=as_json, text=text)
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@
     python verify.py PACK.zip [--key VKEY] [--previous OLDER.zip] [--witness VKEY]… [--policy FILE]
                         [--certificate FILE]…
 
+    python verify.py RECEIPT [--key VKEY] [--witness VKEY]… [--policy FILE]    JSON, text or HTML
     python verify.py MISBEHAVIOUR.txt --key VKEY      checks a proof that a log signed two histories
 
 Exit code 0: everything below holds. 1: something does not; the first fault is named. 2: no pack to read.
@@ -1510,6 +1511,76 @@ def _compare(older: dict[str, Any], newer: Verification) -> None:
         )
 
 
+_EVIDENCE = {"v", "origin", "vkey", "index", "leaf", "opening", "record", "notice", "proof"}
+LARGEST_RECEIPT = 16 * MEGABYTE
+
+
+def evidence_in(text: str) -> dict[str, Any] | None:
+    """Return the evidence in a receipt of any of the textual forms, `None` if there is none."""
+    block = re.search(r'id="consent-evidence">([^<]*)</script>', text)
+    for candidate in (text, block[1] if block else "", text.rstrip("\n").rpartition("\n")[2]):
+        try:
+            waiting: list[Any] = [json.loads(candidate)]
+        except (ValueError, RecursionError):
+            continue
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, dict) and value.keys() == _EVIDENCE:
+                return value
+            waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return None
+
+
+def verify_receipt(text: str, *, vkey: str | None = None, policy: Policy | None = None) -> dict[str, Any]:
+    """Return what a receipt proves; raise `Fault` at the first thing that does not hold.
+
+    (1) the log's key signed a checkpoint, and the witnesses of the policy cosigned it; (2) the leaf is in its
+    tree; (3) the leaf commits to the decision beside it; (4) the words are those that the decision names.
+    """
+    evidence = evidence_in(text)
+    if evidence is None:
+        raise Fault("receipt", "receipt", "there is no evidence in this file")
+    try:
+        return _verified_evidence(evidence, vkey, policy)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Fault("receipt", "evidence", _reason(error)) from None
+
+
+def _verified_evidence(evidence: dict[str, Any], vkey: str | None, policy: Policy | None) -> dict[str, Any]:
+    head, _, note = evidence["proof"].partition("\n\n")
+    lines = [line for line in head.split("\n") if not line.startswith("extra ")]
+    index, origin, leaf, record = (evidence[name] for name in ("index", "origin", "leaf", "record"))
+    if (
+        evidence["v"] != 1
+        or lines[:2] != ["c2sp.org/tlog-proof@v1", f"index {index}"]
+        or type(index) is not int
+    ):
+        raise Fault("receipt", "proof", "is no C2SP tlog-proof of this entry")
+    _, size, root = open_checkpoint(note, vkey or evidence["vkey"], origin)  # (1)
+    seen = policy.seen(note) if policy else {}
+    if policy is not None and not policy.satisfied(seen):
+        raise Fault("cosignatures", "proof", "the checkpoint lacks the cosignatures that you ask for")
+    verify_inclusion(index, size, leaf.encode(), [decoded(step, 32) for step in lines[2:]], root)  # (2)
+    committed = commitment(binascii.unhexlify(evidence["opening"]), record.encode()).decode()
+    if canonical({"c": committed, "kind": "decision", "log": origin, "v": 1}) != leaf.encode():  # (3)
+        raise Fault("commitments", "leaf", "does not commit to this decision and opening")
+    match = parse_record("decision", record.encode())
+    words = hashlib.sha256(evidence["notice"].encode()).hexdigest()
+    if match is None or match["notice"] != words:  # (4)
+        raise Fault("notices", "notice", "the words are not those that the decision was made under")
+    return {
+        "verified": True,
+        "origin": origin,
+        "vkey": vkey or evidence["vkey"],
+        "key_pinned": vkey is not None,
+        "index": index,
+        "size": size,
+        "recorded_at": match["recorded_at"],
+        "choices": dict(parse_choices(match["choices"])),
+        "cosigned": seen,
+    }
+
+
 MISBEHAVIOUR = "consent-misbehaviour/v1"
 
 
@@ -1580,6 +1651,8 @@ def main(arguments: list[str]) -> int:
     path = Path(paths[0])
     if _starts_like(path, MISBEHAVIOUR.encode()):
         return _tell_misbehaviour(path, "".join(options["--key"]))
+    if not _starts_like(path, b"PK") and path.is_file():
+        return _tell_receipt(path, options)
     return _tell_pack(path, options)
 
 
@@ -1589,6 +1662,30 @@ def _starts_like(path: Path, start: bytes) -> bool:
             return file.read(len(start)) == start
     except OSError:
         return False
+
+
+def _tell_receipt(path: Path, options: Mapping[str, list[str]]) -> int:
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_RECEIPT).decode("utf-8", "replace")
+        policy = policy_of(options["--witness"], next(map(Path, options["--policy"]), None))
+        result = verify_receipt(text, vkey=next(iter(options["--key"]), None), policy=policy)
+    except Fault as fault:
+        print(f"NOT VERIFIED: {fault.check}: {printable(fault.where)}: {printable(fault.message)}")
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"Cannot read the receipt or an option: {_reason(error)}")
+        return 2
+    said = ", ".join(f"{purpose} {choice}" for purpose, choice in result["choices"].items())
+    print(
+        f"Verified: entry {result['index']} of {printable(result['origin'])}, {result['recorded_at']}: {said}"
+    )
+    print(f"in a log of {result['size']} entries, signed by {printable(result['vkey'])}")
+    for name, seconds in result["cosigned"].items():
+        print(f"cosigned by {printable(name)} at POSIX second {seconds}")
+    if not result["key_pinned"]:
+        print("Note: No --key was given: anybody could have made this receipt.")
+    return 0
 
 
 def _tell_pack(path: Path, options: Mapping[str, list[str]]) -> int:

@@ -1,0 +1,122 @@
+"""A receipt in each of its forms is checked offline by the one-file verifier, and a spoilt one is refused."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pypdf
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
+
+from consent_service.cli.main import app as cli
+from consent_service.ledger.cosignature import Cosigner
+from consent_service.ledger.proof import TlogProof
+from consent_service.ledger.receipt import Receipt
+from consent_service.operations.read_receipt import FORMS, PDF_MEDIA_TYPE, write_receipt
+from consent_service.settings import Settings
+from consent_service.verifier import verify
+from consent_service.verifier.verify import Fault, Policy, verify_receipt
+from tests.receipts.make import CHOICES, INDEX, SIGNER, SIZE, a_receipt
+
+WITNESS = Cosigner("witness.example/w1", Ed25519PrivateKey.from_private_bytes(bytes(32)))
+
+
+def cosigned(receipt: Receipt) -> Receipt:
+    proof = TlogProof.parse(receipt.evidence.proof)
+    note = proof.checkpoint + WITNESS.cosign(proof.checkpoint, 1000).encode()
+    evidence = replace(receipt.evidence, proof=replace(proof, checkpoint=note).encode())
+    return replace(receipt, evidence=evidence)
+
+
+@pytest.mark.parametrize("media_type", [*FORMS, PDF_MEDIA_TYPE])
+def test_every_form_is_checked(media_type: str) -> None:
+    body = write_receipt(cosigned(a_receipt()), media_type, Settings())
+    if media_type == PDF_MEDIA_TYPE:
+        body = pypdf.PdfReader(BytesIO(body)).attachments["consent-evidence.json"][0]
+
+    result = verify_receipt(body.decode(), vkey=SIGNER.vkey, policy=Policy.all_of([WITNESS.vkey]))
+
+    assert (result["index"], result["size"], result["choices"]) == (INDEX, SIZE, CHOICES)
+    assert result["cosigned"] == {"w0": 1000}
+
+
+def test_a_receipt_without_the_cosignatures_that_are_asked_for_is_refused() -> None:
+    text = json.dumps(a_receipt().evidence.document())
+
+    assert not verify_receipt(text)["key_pinned"]
+    with pytest.raises(Fault) as caught:
+        verify_receipt(text, vkey=SIGNER.vkey, policy=Policy.all_of([WITNESS.vkey]))
+    assert caught.value.check == "cosignatures"
+
+
+def _set(**changes: object) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    return lambda evidence: {**evidence, **changes}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _set(v=2),
+        _set(index=4),
+        _set(index="5"),
+        _set(index=True),
+        _set(origin="consent.example/other"),
+        _set(opening="00" * 32),
+        _set(opening=None),
+        _set(proof="c2sp.org/tlog-proof@v1\nindex 5\n\n"),
+        _set(proof=5),
+        lambda evidence: {**evidence, "record": evidence["record"].replace("denied", "granted")},
+        lambda evidence: {**evidence, "notice": evidence["notice"] + " "},
+        lambda evidence: {**evidence, "leaf": evidence["leaf"].replace("decision", "notice")},
+        lambda evidence: {key: value for key, value in evidence.items() if key != "leaf"},
+    ],
+)
+def test_evidence_with_one_thing_changed_is_a_fault_and_never_a_crash(
+    spoil: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> None:
+    document: dict[str, Any] = json.loads(json.dumps(a_receipt().evidence.document()))
+
+    assert verify_receipt(json.dumps(document), vkey=SIGNER.vkey)["verified"]
+    with pytest.raises(Fault):
+        verify_receipt(json.dumps(spoil(document)), vkey=SIGNER.vkey)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 100_000, "{}", "hi\n", '<a id="consent-evidence">{</script>']
+)
+def test_a_file_without_evidence_is_a_fault(text: str) -> None:
+    with pytest.raises(Fault, match="no evidence"):
+        verify_receipt(text)
+
+
+def test_the_commands_check_a_file(tmp_path: Path) -> None:
+    file, spoilt = tmp_path / "receipt.txt", tmp_path / "spoilt.txt"
+    body = write_receipt(a_receipt(), "text/plain", Settings())
+    file.write_bytes(body)
+    spoilt.write_bytes(body.replace(b"denied", b"granted"))
+    runner = CliRunner()
+
+    alone = [
+        subprocess.run(
+            [sys.executable, "-I", str(verify.__file__), str(each), "--key", SIGNER.vkey],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for each in (file, spoilt)
+    ]
+    ours = [
+        runner.invoke(cli, ["audit", "receipt", str(each), "--key", SIGNER.vkey, "--json"])
+        for each in (file, spoilt)
+    ]
+
+    assert [run.returncode for run in alone] == [run.exit_code for run in ours] == [0, 1]
+    assert "recommendations granted" in alone[0].stdout
+    assert json.loads(ours[0].stdout)["size"] == SIZE
+    assert json.loads(ours[1].stdout)["check"] == "commitments"
