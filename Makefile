@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(NODE)/bin:$(PATH)
 JS := sdk/js/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check format docs bench serve clean node js js-check js-test
+.PHONY: help setup demo test soak check format docs bench build audit serve clean node js js-check js-test
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -82,6 +82,13 @@ docs: $(READY) ## Write the tables of docs/reference from the code
 
 bench: $(READY) | node ## Print the performance figures as JSON and as a table (QUICK=1 for under five minutes)
 	@$(BIN)/python -m tests.benchmarks
+
+build: $(READY) ## Build wheels, source archives and their bills of materials into dist
+	rm -rf dist
+	@$(BIN)/python -m tools.release build
+
+audit: $(READY) ## Look known vulnerabilities of the dependencies up (AUDIT_OFFLINE=allowed: only say that nobody could)
+	@$(BIN)/python -m tools.release audit
 
 serve: $(READY) ## Serve on http://127.0.0.1:8000 with SQLite in ./.consent
 	$(BIN)/consent serve
