@@ -13,6 +13,12 @@ from tests.browser.notices import in_languages
 from tests.builders import a_notice
 
 OWN: list[Rule] = []
+_FRAMES = """window.framesWithBanner = 0;
+  (function frame() {
+    const section = document.querySelector("consent-banner")?.shadowRoot?.querySelector("section");
+    if (section?.checkVisibility({ visibilityProperty: true })) framesWithBanner += 1;
+    requestAnimationFrame(frame);
+  })();"""
 _BROKEN_WORDS = """() => {
   const labels = document.querySelector("consent-banner").shadowRoot.querySelectorAll(".a button");
   return [...labels].flatMap(({ firstChild }) => [...firstChild.data.matchAll(/\\p{L}+/gu)].filter((word) => {
@@ -91,8 +97,9 @@ def account_wide(bench: ShopBench) -> None:
     allowed(first)
     assert cookie(first) is None
 
-    second = bench.visit(signed_in, shown=False)
+    second = bench.visit(signed_in, shown=False, prepare=lambda new: new.add_init_script(_FRAMES))
     allowed(second)
+    assert second.evaluate("framesWithBanner") == 0
     expect(second.locator("consent-banner [role=status]")).to_have_text(words("en")["confirmed"])
     second.locator("consent-banner .o").click()
     press(second, "refuse_all")

@@ -274,6 +274,50 @@ def test_what_she_withdraws_on_the_preference_page_reaches_the_shop(bench: ShopB
     assert not any(choices(page).values())
 
 
+def test_an_account_that_cannot_be_read_allows_nothing_and_is_asked(bench: ShopBench) -> None:
+    shop = bench.shop
+    subject = shop.tenant.subject("customer-away")
+    token = shop.service.credentials.issue_subject_token(shop.tenant, subject).token
+    url = shop.page(head=shop.script() + shop.script("account.js", token=token))
+
+    page = bench.visit(
+        url, prepare=lambda new: new.route("**/v1/consents", answering(500, "{}", "application/json"))
+    )
+
+    expect(layer_one(page).get_by_text(words("en")["account"])).to_be_visible()
+    assert not any(choices(page).values())
+    press(page, "accept_all")
+    allowed(page)
+
+
+def test_segment_hears_of_a_choice_only_once_something_is_allowed(bench: ShopBench) -> None:
+    shop = bench.shop
+    stub = "<script>window.told = []; window.analytics = { track: (...all) => told.push(all) };</script>"
+    page = bench.visit(shop.page(head=stub + shop.script() + shop.script("segment.js")))
+
+    press(page, "refuse_all")
+    expect(page.locator("consent-banner [role=status]")).to_have_text(words("en")["saved"])
+    assert page.evaluate("told") == []
+    assert page.evaluate("dataLayer.at(-1).event") == "consent_changed"
+    page.locator("consent-banner .o").click()
+    layer_two(page).get_by_role("switch", name="Coupons chosen for you").check()
+    press(page, "save")
+    allowed(page, "coupons")
+
+    page.wait_for_function("() => told.length > 0")
+    assert page.evaluate("told.at(-1)") == [
+        "Consent Changed",
+        {
+            "consent": {
+                "recommendations": False,
+                "coupons": True,
+                "support_context": False,
+                "ai_assistance": False,
+            }
+        },
+    ]
+
+
 def test_the_back_button_brings_no_old_answer_back(bench: ShopBench) -> None:
     page = bench.visit()
     page.goto(bench.shop.page("/next"))
