@@ -4,13 +4,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from consent_service.api.app import create_app
 from consent_service.cli.main import app as cli
@@ -157,40 +158,64 @@ class Cutter:
         self._thread.join(5)
 
 
-def test_the_command_goes_on_after_connections_that_broke_and_after_a_kill(tmp_path: Path) -> None:
+@dataclass
+class Shop:
+    """A filled installation on SQLite that is not running, and an auditor's key."""
+
+    home: Path
+    url: str
+    key: str
+    vkey: str
+    out: Path
+
+    def export(self, address: str, *, key: str | None = None) -> Result:
+        """Fetch a pack by the command line."""
+        runner = CliRunner(env={"CONSENT_API_KEY": key or self.key})
+        return runner.invoke(cli, ["audit", "export", "--url", address, "--out", str(self.out)])
+
+    def beside(self, ending: str) -> Path:
+        return self.out.with_name(self.out.name + ending)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
     home, url = tmp_path / "home", f"sqlite:///{tmp_path / 'consent.db'}"
     with Installation(home=home, database_url=url) as installation:
         fill(installation)
         key = create_api_key(installation.service.deployment, installation.tenant, Role.AUDITOR).key
         vkey = installation.tenant.signer.vkey
-    out, part, tag = (tmp_path / name for name in ("pack.zip", "pack.zip.part", "pack.zip.part.tag"))
-    runner = CliRunner(env={"CONSENT_API_KEY": key})
-    with ConsentServer(home=home, database_url=url) as server:
+    return Shop(home, url, key, vkey, tmp_path / "pack.zip")
+
+
+def test_the_command_goes_on_after_connections_that_broke(shop: Shop) -> None:
+    with ConsentServer(home=shop.home, database_url=shop.url) as server:
         cutter = Cutter(server.port, [9_000, 700, 6_000, 1, 1 << 30])
-        address = f"http://127.0.0.1:{cutter.port}"
-        first = runner.invoke(cli, ["audit", "export", "--url", address, "--out", str(out)])
+        fetched = shop.export(f"http://127.0.0.1:{cutter.port}")
         cutter.close()
-        assert first.exit_code == 0, first.output
-        whole = out.read_bytes()
-        etag = _tag_of(server.url, key)
-        part.write_bytes(etag[1][:5_000])
-        tag.write_text(etag[0])
-        again = runner.invoke(cli, ["audit", "export", "--url", server.url, "--out", str(out), "--json"])
-        resumed = out.read_bytes()
-        refused = CliRunner(env={"CONSENT_API_KEY": "ck_wrong"}).invoke(
-            cli, ["audit", "export", "--url", server.url, "--out", str(tmp_path / "none.zip")]
-        )
+        refused = shop.export(server.url, key="ck_wrong")
 
-    assert (first.exit_code, again.exit_code, refused.exit_code) == (0, 0, 2)
-    assert resumed == etag[1]
-    assert len(whole) > 10_000
-    assert verify_pack(out, vkey=vkey)["verified"]
-    assert out.stat().st_mode & 0o777 == 0o600
-    assert not part.exists()
-    assert not tag.exists()
+    assert (fetched.exit_code, refused.exit_code) == (0, 2), fetched.output
+    assert verify_pack(shop.out, vkey=shop.vkey)["verified"]
+    assert not shop.beside(".part").exists()
 
 
-def _tag_of(url: str, key: str) -> tuple[str, bytes]:
+def test_the_command_goes_on_after_both_sides_were_killed_and_the_shop_went_on(shop: Shop) -> None:
+    with ConsentServer(home=shop.home, database_url=shop.url) as server:
+        headers = {"Authorization": f"Bearer {shop.key}"}
+        whole = httpx2.get(f"{server.url}{PATH}", headers=headers, timeout=60)
+        server.kill()
+    shop.beside(".part").write_bytes(whole.content[:5_000])  # what a killed command leaves
+    shop.beside(".part.tag").write_text(whole.headers["etag"])
+    with Installation(home=shop.home, database_url=shop.url) as installation:
+        installation.clock.advance(days=10)
+        for number in range(30):
+            installation.decide(f"meanwhile-{number}", {"coupons": "denied"})
 
-    answer = httpx2.get(f"{url}{PATH}", headers={"Authorization": f"Bearer {key}"}, timeout=60)
-    return answer.headers["etag"], answer.content
+    with ConsentServer(home=shop.home, database_url=shop.url) as server:
+        resumed = shop.export(server.url)
+
+    assert resumed.exit_code == 0, resumed.output
+    assert shop.out.read_bytes() == whole.content
+    assert verify_pack(shop.out, vkey=shop.vkey)["verified"]
+    assert shop.out.stat().st_mode & 0o777 == 0o600
+    assert not shop.beside(".part.tag").exists()
