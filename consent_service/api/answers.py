@@ -179,6 +179,7 @@ class HeldAnswer(BaseModel):
     stored_at: AwareDatetime
     derived_for: str | None
     open_to: list[str]
+    kept_until: AwareDatetime | None
 
 
 class WhoAnswer(BaseModel):

@@ -57,6 +57,13 @@ class Duration:
         """
         return _later(moment, self.months, self.exact)
 
+    def before(self, moment: datetime) -> datetime:
+        """Return a moment before which everything is at least this long ago.
+
+        At the end of a longer month it is up to three days earlier than the latest such moment.
+        """
+        return _later(moment - self.exact, -self.months, timedelta())
+
     def at_most(self, other: "Duration") -> bool:
         """Say whether this span ends no later than `other`, whichever day both begin.
 

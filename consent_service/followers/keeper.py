@@ -53,7 +53,7 @@ def keep_house(service: ConsentService) -> bool:
         deleted = 0
         for tenant in deployment.tenants():
             swept = sweep_vault(deployment, tenant)
-            deleted += swept.key_grants + swept.days_of_uses + swept.tombstones + swept.evidence
+            deleted += swept.rows
         SWEPT.inc(deleted)
         due = due_tenants(deployment)
         if due:

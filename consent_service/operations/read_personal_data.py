@@ -28,7 +28,8 @@ from consent_service.vault.seal import SealingKey
 class HeldValue:
     """A field of her profile: since when, what it was derived for, and the purposes that may read it now.
 
-    Without any such purpose it is closed, and deleted when the grace of its last grant is over.
+    Without any such purpose it is closed, and deleted when the grace of its last grant is over. `kept_until`
+    is the end of the longest retention of the purposes that hold it, `None` where one of them is retired.
     """
 
     category: CategoryKey
@@ -37,6 +38,7 @@ class HeldValue:
     stored_at: datetime
     derived_for: PurposeKey | None
     open_to: Sequence[PurposeKey]
+    kept_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +104,24 @@ class _Reader:
     def values(self, catalogue: Catalogue, now: datetime) -> list[HeldValue]:
         live = [grant for grant in self._grants if self._live(grant, catalogue, now)]
         keys = {value.category: self._key(value.category) for value in self._values}
-        held = [self._held(value, keys[value.category], live) for value in self._values]
+        held = [self._held(value, keys[value.category], live, catalogue) for value in self._values]
         return sorted(held, key=lambda value: (value.category, value.field))
 
-    def _held(self, stored: SealedValue, key: SealingKey, live: Sequence[KeyGrant]) -> HeldValue:
+    def _held(
+        self, stored: SealedValue, key: SealingKey, live: Sequence[KeyGrant], catalogue: Catalogue
+    ) -> HeldValue:
         field, value = open_value(self._keyring.tenant, key, stored)
+        stored_at, purposes = from_ms(stored.stored_at_ms), catalogue.purposes
+        holding = [grant.purpose for grant in self._grants if grant.category == stored.category]
+        ends = [purposes[held].retention.after(stored_at) for held in holding if held in purposes]
         return HeldValue(
             category=stored.category,
             field=field,
             value=value,
-            stored_at=from_ms(stored.stored_at_ms),
+            stored_at=stored_at,
             derived_for=PurposeKey(stored.source) if stored.source else None,
             open_to=sorted(grant.purpose for grant in live if grant.category == stored.category),
+            kept_until=max(ends) if len(ends) == len(holding) else None,
         )
 
     def _live(self, grant: KeyGrant, catalogue: Catalogue, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""Delete what closed long enough ago: key grants past their grace, and all that lived by them only.
+"""Delete what closed long enough ago, with all that lived by it only, and what is older than its retention.
 
 Gate and vault refuse an expired or outdated grant at once; its keys stay for a grace, so that a late renewal,
 or a notice that was published by mistake and taken back, finds the profile as it was.
@@ -17,7 +17,7 @@ from consent_service.storage.evidence_store import prune_evidence
 from consent_service.storage.ledger_store import lock_head
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import lock_subjects, to_ms
-from consent_service.storage.sweep_store import Outdated, due_subjects
+from consent_service.storage.sweep_store import Outdated, delete_outlived, due_subjects, outlived_values
 from consent_service.storage.vault_store import (
     KeyGrant,
     delete_categories,
@@ -32,6 +32,7 @@ TOMBSTONE_DAYS = 7
 """Days that followers may ask whom an erasure was about."""
 
 _SUBJECTS_AT_ONCE = 200
+_VALUES_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,13 @@ class Swept:
     key_grants: int
     days_of_uses: int
     tombstones: int
+    values: int = 0
     evidence: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows went in all."""
+        return self.key_grants + self.values + self.days_of_uses + self.tombstones + self.evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +108,30 @@ def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
     for start in range(0, len(due), _SUBJECTS_AT_ONCE):
         with deployment.writing(tenant) as scope:
             grants += _sweep(scope, closed, due[start : start + _SUBJECTS_AT_ONCE])
+    values = _sweep_outlived(deployment, tenant, now)
     with deployment.writing(tenant) as scope:
         uses = prune_uses(scope, before_day=day_of(now - timedelta(days=settings.uses_days)))
         evidence = prune_evidence(scope, now_ms=to_ms(now))
         tombstones = prune_tombstones(scope, before_ms=to_ms(now - timedelta(days=TOMBSTONE_DAYS)))
-    return Swept(key_grants=grants, days_of_uses=uses, tombstones=tombstones, evidence=evidence)
+    return Swept(
+        key_grants=grants, values=values, days_of_uses=uses, tombstones=tombstones, evidence=evidence
+    )
+
+
+def _sweep_outlived(deployment: Deployment, tenant: Tenant, now: datetime) -> int:
+    """Delete the values that no purpose which holds them keeps any longer, by the current notice."""
+    deleted = 0
+    while True:
+        with deployment.reading(tenant) as scope:
+            purposes = deployment.book(scope).catalogue.purposes
+            since = {key: to_ms(purpose.retention.before(now)) for key, purpose in purposes.items()}
+            outlived = outlived_values(scope, since, most=_VALUES_AT_ONCE)
+        if outlived:
+            with deployment.writing(tenant) as scope:
+                delete_outlived(scope, outlived)
+        deleted += len(outlived)
+        if len(outlived) < _VALUES_AT_ONCE:
+            return deleted
 
 
 def _sweep(scope: TenantScope, closed: Closed, subject_ids: Sequence[int]) -> int:

@@ -24,6 +24,7 @@ _LABELS: Final = {
         "profile": "Your data",
         "no_data": "No data is stored.",
         "since": "stored on",
+        "until": "kept until",
         "derived": "worked out for",
         "open": "may be read for",
         "closed": "closed: nobody may read it, and it is deleted {days} days after it closed",
@@ -43,6 +44,7 @@ _LABELS: Final = {
         "profile": "Vos données",
         "no_data": "Aucune donnée n'est enregistrée.",
         "since": "enregistré le",
+        "until": "conservé jusqu'au",
         "derived": "déduit pour",
         "open": "lisible pour",
         "closed": "fermé : personne ne peut le lire, et il est supprimé {days} jours après sa fermeture",
@@ -63,6 +65,7 @@ class ValueView:
     field: str
     value: str
     stored: str
+    kept_until: str
     derived_for: str
     open_to: str
 
@@ -128,6 +131,7 @@ def _profile(data: PersonalData, notice: Notice, language: str) -> list[tuple[st
                 field=held.field,
                 value=_shown(held),
                 stored=spoken.moment(held.stored_at),
+                kept_until="" if held.kept_until is None else spoken.moment(held.kept_until),
                 derived_for="" if held.derived_for is None else _purpose(notice, held.derived_for, language),
                 open_to=", ".join(_purpose(notice, key, language) for key in held.open_to),
             )

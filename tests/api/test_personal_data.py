@@ -1,6 +1,7 @@
 """Everything that is held about a subject, as JSON and as a page."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from consent_service.api.app import create_app
+from consent_service.domain.duration import Duration
 from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.service import ConsentService
@@ -65,6 +67,9 @@ def test_everything_is_there_as_json(client: TestClient) -> None:
     assert data["notices"][digest]["purposes"]["coupons"]["name"]["en"] == "Coupons chosen for you"
     assert data["profile"]["purchases"]["last_basket"]["value"] == ["milk"]
     assert data["profile"]["purchases"]["last_basket"]["open_to"] == ["coupons"]
+    basket = data["profile"]["purchases"]["last_basket"]
+    until = Duration.parse("P12M").after(datetime.fromisoformat(basket["stored_at"]))
+    assert datetime.fromisoformat(basket["kept_until"]) == until
     assert data["profile"]["household"]["segment"]["derived_for"] == "coupons"
     assert data["purposes"]["coupons"]["recipients"][0]["name"] == "Poste & Co"
     assert data["purposes"]["coupons"]["retention"] == "P12M"

@@ -96,3 +96,12 @@ def test_no_time_at_all_is_zero(text: str) -> None:
 @pytest.mark.parametrize("text", ["PT1S", "P1M"])
 def test_any_time_is_more_than_zero(text: str) -> None:
     assert not Duration.parse(text).is_zero
+
+
+@given(DAYS, st.sampled_from(["P1M", "P6M", "P24M", "P1M3D", "P90D", "PT12H", "P0D"]))
+def test_whatever_is_older_than_the_moment_before_is_over(now: datetime, text: str) -> None:
+    duration = Duration.parse(text)
+    since = duration.before(now)
+
+    assert duration.after(since - timedelta(milliseconds=1)) <= now
+    assert now <= duration.after(since + timedelta(days=4))

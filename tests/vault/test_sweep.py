@@ -55,6 +55,24 @@ def test_an_expired_grant_is_swept_after_the_grace_and_not_before(shop: Shop) ->
     assert shop.read("ana", "coupons") == {}
 
 
+def test_a_value_goes_when_every_purpose_that_holds_it_keeps_it_no_longer(shop: Shop) -> None:
+    shop.publish(a_notice({"purposes/coupons/retention": "P1M", "purposes/coupons/version": 2}))
+    for name in ("ana", "ben"):
+        shop.grant(name, "coupons")
+        shop.write(name, {"purchases": {"last": "milk"}})
+    shop.grant("ben", "recommendations")
+    shop.pass_time(25 * DAY)
+    shop.write("ana", {"purchases": {"newer": "bread"}})
+    assert sweep(shop).values == 0
+
+    shop.pass_time(10 * DAY)
+
+    assert sweep(shop).values == 1
+    assert shop.read("ana", "coupons") == {"purchases": {"newer": "bread"}}
+    assert shop.read("ben", "coupons") == {"purchases": {"last": "milk"}}
+    assert sweep(shop).values == 0
+
+
 def test_a_tenant_may_have_a_grace_of_its_own(shop: Shop) -> None:
     other = create_tenant(shop.service.deployment, "other")
     shop.grant("ana", "coupons")

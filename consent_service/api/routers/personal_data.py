@@ -87,6 +87,7 @@ def _profile(data: PersonalData) -> Mapping[CategoryKey, Mapping[str, Any]]:
             "stored_at": format_time(held.stored_at),
             "derived_for": held.derived_for,
             "open_to": list(held.open_to),
+            "kept_until": None if held.kept_until is None else format_time(held.kept_until),
         }
     return profile
 
