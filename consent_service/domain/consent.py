@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from consent_service.domain.decision import GPC_METHOD, Choice, Decision
 from consent_service.domain.notice import Notice
@@ -25,13 +26,13 @@ GRANTING = frozenset({Status.GIVEN, Status.RENEWED})
 """The only statuses that can open a gate."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
+class Consent(NamedTuple):
     """The standing choice of one subject for one purpose: what the latest entry about it left behind.
 
     `since` is our clock at that entry, `decided_at` the subject's, `index` its place in the ledger. `gpc`
     says that a Global Privacy Control signal was present, `by_signal` that the signal itself denied.
-    `status` is never `expired` or `unknown`: those depend on the moment, see `status_at`.
+    `status` is never `expired` or `unknown`: those depend on the moment, see `status_at`. A tuple, because
+    each decision makes one a purpose, and a frozen dataclass of eight fields takes twice as long (ADR 0080).
     """
 
     status: Status
@@ -39,7 +40,7 @@ class Consent:
     since: datetime
     decided_at: datetime
     valid_until: datetime
-    index: int
+    index: int  # type: ignore[assignment]  # nobody searches a consent: an index is an entry's place
     gpc: bool = False
     by_signal: bool = False
 
@@ -132,9 +133,9 @@ def link(known: SubjectState, anonymous: SubjectState, *, index: int, recorded_a
         if not theirs.granting:
             if ours is None or ours.granting:
                 status = Status.REFUSED if ours is None else Status.WITHDRAWN
-                consents[key] = replace(theirs, status=status, since=recorded_at, index=index)
+                consents[key] = theirs._replace(status=status, since=recorded_at, index=index)
         elif ours is not None and ours.granting and theirs.valid_until < ours.valid_until:
-            consents[key] = replace(ours, valid_until=theirs.valid_until, since=recorded_at, index=index)
+            consents[key] = ours._replace(valid_until=theirs.valid_until, since=recorded_at, index=index)
     return replace(known, consents=consents)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from consent_service.domain.consent import Status
 from consent_service.domain.decision import Choice, Decision
@@ -48,8 +48,7 @@ def parse_time(text: str) -> datetime:
     return moment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What an entry left behind for one purpose: the derived status and until when it stands."""
 
     status: Status

@@ -7,7 +7,7 @@ record that `decode_record` accepted mean the same in every other: no string in 
 
 import re
 from binascii import Error, a2b_base64, b2a_base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from consent_service.domain.decision import Decision
@@ -93,7 +93,19 @@ def _read_slowly(data: bytes) -> ReadRecord | None:
 
 
 def _decided(shared: Decision, decided_at: datetime) -> Decision:
-    return shared if shared.decided_at == decided_at else replace(shared, decided_at=decided_at)
+    if shared.decided_at == decided_at:
+        return shared
+    return Decision(  # replace() takes twice as long.
+        notice=shared.notice,
+        choices=shared.choices,
+        decided_at=decided_at,
+        method=shared.method,
+        source=shared.source,
+        language=shared.language,
+        actor=shared.actor,
+        gpc=shared.gpc,
+        evidence=shared.evidence,
+    )
 
 
 def _commitment(text: bytes) -> bytes:

@@ -8,7 +8,7 @@ QUICK = os.environ.get("QUICK", "") not in {"", "0"}
 """Fewer and shorter rounds: everything in under five minutes."""
 
 ROUNDS = 3
-SECONDS = 1.0 if QUICK else 4.0
+SECONDS = 0.6 if QUICK else 4.0
 """How long one round of a load lasts."""
 
 
