@@ -1,7 +1,15 @@
-"""A real server at log level debug, canaries in everything a caller controls: none shows in its log."""
+"""A real server at log level debug, canaries in everything a caller controls: none shows anywhere.
+
+Not in its log, its metrics, its command line or title, its errors, nor in clear in its database. Every route
+of the OpenAPI document is asked with canaries wherever it takes something.
+"""
 
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +20,7 @@ import pytest
 from consent_service.operations.manage_tenants import Role, create_api_key
 from tests.installation import Installation, Tampering, a_secret
 from tests.postgres import PostgresServer
-from tests.servers import ConsentServer
+from tests.servers import PLAIN, ConsentServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +55,19 @@ def a_body(server: Server) -> dict[str, object]:
     }
 
 
-def requests(server: Server, canaries: Canaries) -> Iterator[httpx2.Request]:
-    """Yield requests of every kind, good and bad, each with fresh canaries."""
-    new = canaries.new
+class Requests:
+    """Requests as a backend, each with fresh canaries in every header."""
 
-    def request(method: str, path: str, *, subject: str | None = None, **more: object) -> httpx2.Request:
+    def __init__(self, server: Server, canaries: Canaries) -> None:
+        self.server = server
+        self.new = canaries.new
+
+    def __call__(
+        self, method: str, path: str, *, subject: str | None = None, **more: object
+    ) -> httpx2.Request:
+        new = self.new
         headers = {
-            "Authorization": f"Bearer {server.backend}",
+            "Authorization": f"Bearer {self.server.backend}",
             "Consent-Subject": subject or new(),
             "Idempotency-Key": new(),
             "User-Agent": new(),
@@ -62,8 +76,12 @@ def requests(server: Server, canaries: Canaries) -> Iterator[httpx2.Request]:
             "Cookie": f"consent-session={new()}",
             **more.pop("headers", {}),  # type: ignore[dict-item]  # of the caller
         }
-        return httpx2.Request(method, f"{server.process.url}{path}", headers=headers, **more)  # type: ignore[arg-type]  # of the caller
+        return httpx2.Request(method, f"{self.server.process.url}{path}", headers=headers, **more)  # type: ignore[arg-type]  # of the caller
 
+
+def requests(server: Server, canaries: Canaries) -> Iterator[httpx2.Request]:
+    """Yield requests of every kind, good and bad."""
+    request, new = Requests(server, canaries), canaries.new
     body = a_body(server)
     subject = new()
     yield request("POST", "/v1/decisions", subject=subject, json=body)
@@ -100,7 +118,33 @@ def requests(server: Server, canaries: Canaries) -> Iterator[httpx2.Request]:
     yield request("GET", "/v1/ledger/proof/inclusion?index=" + new())
     yield request(new().upper(), "/v1/gate")
     yield request("DELETE", "/v1/gate?subject=" + new())
+    yield from later_requests(server, request, subject)
+
+
+def later_requests(server: Server, request: Requests, subject: str) -> Iterator[httpx2.Request]:
+    """Yield what goes on with the subject, then every operation, then her erasure."""
+    new = request.new
+    purchases = {"purchases": {new(): new()}}
+    yield request("PATCH", "/v1/profile", subject=subject, json=purchases)
+    yield request("GET", "/v1/profile?purpose=coupons&feature=" + new(), subject=subject)
+    yield request(
+        "POST", "/v1/uses", subject=subject, json={"uses": [{"purpose": "coupons", "feature": new()}]}
+    )
+    for method, path, parameters in every_operation(server):
+        filled = re.sub(r"\{\w+\}", lambda _: new(), path)
+        query = "&".join(f"{name}={new()}" for name in parameters)
+        yield request(method, f"{filled}?{query}", json={new(): new()})
     yield request("DELETE", "/v1/subject", subject=subject)
+
+
+def every_operation(server: Server) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield method, path and query parameters of what the document describes and what ends by itself."""
+    paths = httpx2.get(f"{server.process.url}/openapi.json", verify=PLAIN).json()["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            if "text/event-stream" not in operation["responses"].get("200", {}).get("content", {}):
+                named = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+                yield method.upper(), path, named
 
 
 def send_raw(server: Server, text: str) -> None:
@@ -130,12 +174,15 @@ class Run:
     """What a full run left behind: the canaries that were sent, and all that may be read afterwards."""
 
     canaries: list[str]
+    subjects: list[str]
     statuses: set[int]
     broken: httpx2.Response
     log: str
     metrics: str
     database: str
     backend: str
+    processes: str
+    errors: str
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -169,18 +216,32 @@ def _run(home: Path, database_url: str) -> Run:
         broken = client.send(a_decision(server, canaries.new()))
         send_nonsense(server, canaries)
         metrics = client.get(f"{process.url}/metrics").text
+        processes = titles(process.pid)
         process.stop()
         log = process.output()
     tampering.close()
     return Run(
         canaries=canaries.given,
+        subjects=[answer.request.headers["Consent-Subject"] for answer in answers],
         statuses={answer.status_code for answer in answers},
         broken=broken,
         log=log,
         metrics=metrics,
         database=database,
         backend=backend,
+        processes=processes,
+        errors="\n".join(answer.text for answer in answers if answer.is_error),
     )
+
+
+def titles(pid: int) -> str:
+    """What anybody on the machine may read of a process, its threads and its children."""
+    shown = []
+    for place in (Path(f"/proc/{pid}"), *Path(f"/proc/{pid}/task").iterdir()):
+        shown += [(place / name).read_bytes().decode(errors="replace") for name in ("cmdline", "comm")]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        shown += [titles(int(child)) for child in children.read_text().split()]
+    return "\n".join(shown)
 
 
 def a_decision(server: Server, subject: str) -> httpx2.Request:
@@ -221,6 +282,43 @@ def test_no_canary_shows_in_the_log(run: Run) -> None:
 def test_no_canary_shows_in_the_metrics(run: Run) -> None:
     assert "consent_http_requests_total" in run.metrics
     assert shown(run, run.metrics) == []
+
+
+def test_no_subject_and_no_credential_shows_in_an_error(run: Run) -> None:
+    # Names of purposes, members and notices may be quoted to who sent them; the subject and the key never.
+    assert run.errors.count('"type":"/problems/') > 40
+    assert [name for name in run.subjects if name in run.errors] == []
+    assert run.backend not in run.errors
+
+
+def test_nothing_shows_in_what_the_machine_lists_of_a_process(run: Run) -> None:
+    assert "serve" in run.processes
+    assert shown(run, run.processes) == []
+    assert run.backend not in run.processes
+    assert "DATABASE_URL" not in run.processes
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "1"), ("ledger", "verify"), ("key", "list")])
+def test_a_databases_password_shows_in_no_error(tmp_path: Path, command: tuple[str, ...]) -> None:
+    canary = a_secret()
+    environment = {
+        **os.environ,
+        "CONSENT_HOME": str(tmp_path),
+        "CONSENT_DATABASE_URL": f"postgresql+psycopg://somebody:{canary}@127.0.0.1:9/nowhere",
+    }
+
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("consent")), *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode != 0
+    assert done.stderr
+    assert canary not in done.stdout + done.stderr
 
 
 def test_no_canary_is_stored_in_clear(run: Run) -> None:
