@@ -1,9 +1,17 @@
 """The banner in a page that a server rendered: there at first paint, taken over by the script as it is."""
 
-from collections.abc import Callable
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
 
 from consent_sdk.banner import PageBanner
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
+from playwright.sync_api import Route as Caught
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from consent_service.web.honesty.bench import choices, cookie, layer_one, layer_two, press
 from consent_service.web.words import words
@@ -11,6 +19,9 @@ from tests.browser.bench import ShopBench
 from tests.browser.notices import in_languages
 from tests.browser.own_platform_rules import STRICT, violations
 from tests.browser.own_rules import allowed, posts
+from tests.browser.serving import served
+from tests.builders import a_notice
+from tests.servers import unused_port
 
 WATCH = """window.shifts = 0; window.objections = []; window.seenAt = 0;
   new PerformanceObserver((list) => list.getEntries().forEach((entry) => (shifts += entry.value)))
@@ -39,7 +50,7 @@ def rendered(bench: ShopBench, *, said: str | None = "", path: str = "/", langua
 
 def without_script_yet(bench: ShopBench, url: str) -> tuple[Page, Callable[[], None], list[str]]:
     """A page whose script is under way until it is let in, and what the page asks the service for."""
-    waiting: list[Route] = []
+    waiting: list[Caught] = []
     asked: list[str] = []
     page = bench.browser.new_context(viewport={"width": 1280, "height": 720}, locale="en").new_page()
     bench.pages.append(page)
@@ -91,6 +102,41 @@ def test_it_is_seen_before_the_script_and_a_press_is_not_lost(bench: ShopBench) 
     expect(layer_one(page)).to_be_hidden()
     assert sent[0]["method"] == "accept_all"
     assert sent[0]["source"] == "banner"
+
+
+def test_a_page_that_arrives_in_pieces_shows_it_whole_and_does_not_jump(bench: ShopBench) -> None:
+    port = unused_port()
+    bench.shop.open_tenant(a_notice(), origins=(f"http://127.0.0.1:{port}",))
+    url = rendered(bench)
+    banner = PageBanner(bench.shop.service_url, key=bench.shop.key)
+    banner.wait_until_ready(10, language="en")
+    text = bench.shop.documents[url.removeprefix(bench.shop.origin)].body
+    text = re.sub("<consent-banner.*</consent-banner>", lambda _: banner.markup(language="en", said=""), text)
+    first, rest = text[: text.index("</ul>")], text[text.index("</ul>") :]
+    go_on = threading.Event()
+
+    async def pieces() -> AsyncIterator[str]:
+        yield first
+        await asyncio.to_thread(go_on.wait, 10)
+        yield rest
+
+    async def document(_: Request) -> Response:
+        return StreamingResponse(pieces(), media_type="text/html")
+
+    with served(Starlette(routes=[Route("/", document)]), port) as shop:
+        page = bench.browser.new_page()
+        bench.pages.append(page)
+        page.add_init_script(WATCH)
+        page.goto(shop, wait_until="commit")
+        page.wait_for_function(
+            "() => document.querySelector('consent-banner')?.shadowRoot?.querySelector('li')"
+        )
+        assert page.evaluate("seenAt") == 0
+        go_on.set()
+
+        expect(layer_one(page)).to_be_visible()
+        page.wait_for_function("() => window.consent && consent.ready.then(() => true)")
+        assert page.evaluate("shifts") == 0
 
 
 def test_who_has_answered_never_sees_it_again_and_has_her_control(bench: ShopBench) -> None:

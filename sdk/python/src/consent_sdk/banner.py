@@ -91,10 +91,10 @@ class PageBanner:
             if self._stylesheet
             else f"<style>{layout.style}</style>"
         )
-        # Hidden until its style is there: `:host` of that style shows it.
+        # Hidden until its style is there, which stands last: what arrives in pieces is shown whole.
         return Markup(
             f'<consent-banner hidden lang="{_attribute(layout.language)}" dir="{layout.direction}">'
-            f'<template shadowrootmode="open">{style}{layout.asking(said)}</template></consent-banner>'
+            f'<template shadowrootmode="open">{layout.asking(said)}{style}</template></consent-banner>'
         )
 
     def style(self, *, language: str = "") -> str:
