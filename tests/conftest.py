@@ -24,17 +24,28 @@ settings.register_profile("without-deadline", _profile, deadline=None)
 settings.load_profile("without-deadline")
 
 LONGEST_FILES = (
-    "sdk/python/tests/test_processes.py",
-    "sdk/python/tests/test_cuts.py",
-    "sdk/python/tests/test_contract.py",
-    "tests/followers/test_faults.py",
-    "tests/docs/test_tour.py",
+    "tests/faults/test_killed.py",
+    "tests/faults/test_standby.py",
+    "tests/faults/test_many_writers.py",
+    "tests/faults/test_overload.py",
     "tests/examples/test_complete_journey.py",
+    "tests/followers/test_faults.py",
     "tests/browser/test_honesty_rules.py",
     "tests/browser/test_faults.py",
+    "tests/vault/test_rotation.py",
+    "sdk/python/tests/test_contract.py",
+    "tests/followers/test_stream.py",
+    "tests/browser/test_preference_page.py",
+    "tests/docs/test_tour.py",
+    "sdk/python/tests/test_processes.py",
+    "tests/vault/test_erasure.py",
+    "tests/examples/test_vault.py",
+    "tests/browser/test_storefront.py",
+    "tests/packaging/test_release.py",
     "tests/interop/test_ofrep_shape.py",
     "tests/api/test_schemathesis.py",
-    "tests/followers/test_stream.py",
+    "tests/api/test_ofrep.py",
+    "sdk/python/tests/test_cuts.py",
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.conftest import LONGEST_FILES
 from tests.programs import installed_program
 from tests.servers import ServerProcess, wait_until
 
@@ -69,3 +70,9 @@ def test_waiting_in_vain_fails_and_says_for_what() -> None:
 def test_a_missing_program_fails_its_test_and_names_the_package() -> None:
     with pytest.raises(pytest.fail.Exception, match="apt-get install consent-nonsense"):
         installed_program("consent-no-such-program", debian_package="consent-nonsense")
+
+
+def test_the_files_that_begin_are_there() -> None:
+    root = Path(__file__).parents[1]
+
+    assert [name for name in LONGEST_FILES if not (root / name).is_file()] == []
