@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import count
 
 from consent_service.errors import ConsentToolkitError
 from consent_service.observability import KEEPER_RUNS, SWEPT, logger
@@ -10,6 +11,8 @@ from consent_service.operations.service import ConsentService
 from consent_service.operations.sweep_vault import sweep_vault
 
 _INTERVAL_S = 60.0
+_ROUNDS = 60
+"""Rounds of which the first looks at the age of every value."""
 _LOCK = "keeper"
 
 
@@ -32,9 +35,10 @@ class Keeper:
         self._thread.join()
 
     def _run(self) -> None:
+        rounds = count()
         while not self._stop.wait(self._interval):
             try:
-                keep_house(self._service)
+                keep_house(self._service, look_at_values=next(rounds) % _ROUNDS == 0)
             except ConsentToolkitError as error:
                 KEEPER_RUNS.labels("failed").inc()
                 logger.warning("keeper", error=type(error).__name__)
@@ -43,7 +47,7 @@ class Keeper:
                 logger.error("keeper", error=type(error).__name__, exc_info=error)
 
 
-def keep_house(service: ConsentService) -> bool:
+def keep_house(service: ConsentService, *, look_at_values: bool = True) -> bool:
     """Do every chore once; return whether it was our turn. Raises what the database or keystore says."""
     deployment = service.deployment
     with deployment.database.exclusively(_LOCK, wait=False) as held:
@@ -52,7 +56,7 @@ def keep_house(service: ConsentService) -> bool:
         started = time.perf_counter()
         deleted = 0
         for tenant in deployment.tenants():
-            swept = sweep_vault(deployment, tenant)
+            swept = sweep_vault(deployment, tenant, look_at_values=look_at_values)
             deleted += swept.rows
         SWEPT.inc(deleted)
         due = due_tenants(deployment)

@@ -96,8 +96,11 @@ class Closed:
         ]
 
 
-def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
-    """Delete what is past its grace or its retention, in small transactions; return how much went."""
+def sweep_vault(deployment: Deployment, tenant: Tenant, *, look_at_values: bool = True) -> Swept:
+    """Delete what is past its grace or its retention, in small transactions; return how much went.
+
+    Looking at the age of every value reads them all: `look_at_values` says whether it is time for that.
+    """
     now = deployment.clock()
     settings, grace = deployment.settings, timedelta(days=deployment.grace_days(tenant))
     with deployment.reading(tenant) as scope:
@@ -108,7 +111,7 @@ def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
     for start in range(0, len(due), _SUBJECTS_AT_ONCE):
         with deployment.writing(tenant) as scope:
             grants += _sweep(scope, closed, due[start : start + _SUBJECTS_AT_ONCE])
-    values = _sweep_outlived(deployment, tenant, now)
+    values = _sweep_outlived(deployment, tenant, now) if look_at_values else 0
     with deployment.writing(tenant) as scope:
         uses = prune_uses(scope, before_day=day_of(now - timedelta(days=settings.uses_days)))
         evidence = prune_evidence(scope, now_ms=to_ms(now))
