@@ -17,10 +17,12 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 
+import eppo_client
 from consent_sdk import ConsentClient, Reason
 from consent_sdk._copy import LocalCopy
 from consent_sdk._intake import Intake
 from consent_sdk._stream import Head, Header, State
+from eppo_client import AssignmentLogger, ClientConfig, Configuration
 from growthbook import GrowthBook
 from ldclient import Context, LDClient
 from ldclient.config import Config
@@ -114,6 +116,7 @@ def peers(client: ConsentClient, known: dict[str, bool]) -> dict[str, float]:
     asks: dict[str, Ask] = {
         "consent_gate": gate,
         "openfeature_floor": _openfeature(),
+        "eppo": _eppo(),
         "growthbook": _growthbook(subjects),
         "launchdarkly": _launchdarkly(subjects),
         "unleash": _unleash(subjects),
@@ -129,7 +132,7 @@ def peers(client: ConsentClient, known: dict[str, bool]) -> dict[str, float]:
 def two_threads(client: ConsentClient) -> dict[str, float]:
     """Calls of two threads under updates, beside one thread alone; and how many raised."""
     gate, subjects = client.gate(PURPOSE), _sample(1000)
-    calls = 200_000 if QUICK else 1_000_000
+    calls = 200_000 if QUICK else 10_000_000
     raised: list[BaseException] = []
 
     def work(count: int) -> None:
@@ -261,6 +264,37 @@ def _openfeature() -> Ask:
     api.set_provider_and_wait(InMemoryProvider({PURPOSE: flag}))
     client = api.get_client()
     return lambda subject: client.get_boolean_value(PURPOSE, False, EvaluationContext(targeting_key=subject))
+
+
+def _eppo() -> Ask:
+    """A flag for everybody: Eppo has no lists of subjects, and its evaluation is in Rust."""
+    everybody = {"key": "all", "rules": [], "splits": [{"variationKey": "on", "shards": []}], "doLog": False}
+    flag = {
+        "key": PURPOSE,
+        "enabled": True,
+        "variationType": "BOOLEAN",
+        "variations": {"on": {"key": "on", "value": True}},
+        "allocations": [everybody],
+        "totalShards": 10_000,
+    }
+    document = {
+        "createdAt": "2026-01-01T00:00:00Z",
+        "format": "SERVER",
+        "environment": {"name": "benchmark"},
+        "flags": {PURPOSE: flag},
+        "bandits": {},
+        "banditReferences": {},
+    }
+    client = eppo_client.init(
+        ClientConfig(
+            api_key="none",
+            assignment_logger=AssignmentLogger(),
+            initial_configuration=Configuration(flags_configuration=json.dumps(document).encode()),
+            poll_interval_seconds=None,
+        )
+    )
+    assert client.get_boolean_assignment(PURPOSE, "customer-1", {}, False)
+    return lambda subject: client.get_boolean_assignment(PURPOSE, subject, {}, False)
 
 
 def _growthbook(subjects: Sequence[str]) -> Ask:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from consent_sdk._asking import Asking, environment
 from consent_sdk._clock import Clock
 from consent_sdk._gatekeeper import Gatekeeper, Options
-from consent_sdk._relay import NatsAddress
 from consent_sdk._uses import UseReporter
 from consent_sdk.errors import ConfigurationError
 
@@ -99,7 +98,11 @@ class Client:
 
 def some_options(stream: str, clock: Clock | None, **values: object) -> Options:
     """Return checked options; raise `ConfigurationError`."""
-    relay = NatsAddress(stream) if NatsAddress.looks_like(stream) else None
-    if relay is None and stream not in _STREAMS:
+    relay = None
+    if stream.startswith(("nats://", "tls://")):
+        from consent_sdk._relay import NatsAddress  # noqa: PLC0415  # an extra's
+
+        relay = NatsAddress(stream)
+    elif stream not in _STREAMS:
         raise ConfigurationError("stream must be sse, off, or the address of NATS: nats://… or tls://….")
     return Options(follow=stream != "off", relay=relay, clock=clock or Clock(), **values)

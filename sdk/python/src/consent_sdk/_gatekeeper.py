@@ -12,7 +12,6 @@ from consent_sdk._copy import MOST_COLUMNS, LocalCopy
 from consent_sdk._fetch import Fetcher
 from consent_sdk._follower import Follower
 from consent_sdk._frozen import Frozen
-from consent_sdk._over_http import OverHttp
 from consent_sdk.errors import ConfigurationError, UnknownPurpose
 from consent_sdk.protocol import is_purpose
 from consent_sdk.verdict import Reason, Verdict
@@ -287,6 +286,8 @@ class Gatekeeper:
 def _source(http: HttpTransport, options: Options) -> Source:
     silence = min(3.0, max(0.2, options.max_staleness * 0.6))
     if options.relay is None:
+        from consent_sdk._over_http import OverHttp  # noqa: PLC0415  # with the first client
+
         return OverHttp(http, options.clock, silence=silence)
     from consent_sdk._over_nats import OverNats  # noqa: PLC0415  # an extra's
 

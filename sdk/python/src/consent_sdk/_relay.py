@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 RUN = "Consent-Run"
 _MAC = "Consent-Mac"
-_SCHEMES = ("nats://", "tls://")
 _EXTRA = "stream='nats://…' needs an optional dependency: pip install 'consent-sdk[nats]'."
 
 
@@ -38,11 +37,6 @@ class NatsAddress:
             raise ConfigurationError(_EXTRA)
         self.servers = servers.split(",")
         self.credentials = value or None
-
-    @staticmethod
-    def looks_like(stream: str) -> bool:
-        """Whether an option names NATS."""
-        return stream.startswith(_SCHEMES)
 
     def __repr__(self) -> str:
         return "<NatsAddress>"

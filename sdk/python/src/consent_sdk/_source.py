@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from consent_sdk._snapshot import load_snapshot
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from consent_sdk._clock import Clock
@@ -25,6 +23,8 @@ class Source:
 
     def load(self, copy: LocalCopy) -> None:
         """Load a snapshot, from the service; raise as `load_snapshot`."""
+        from consent_sdk._snapshot import load_snapshot  # noqa: PLC0415  # preloading only
+
         load_snapshot(self._http, copy, connect=CONNECT_S)
 
     def follow(self, follower: Follower) -> None:
