@@ -35,6 +35,7 @@ WORDS: Mapping[str, str] = {
     "proof_pack.verify.ratio": "offline verification to hashing the same leaves",
     "proof_pack.*.rss_mib": "MiB of that",
     "proof_pack.receipts_per_s": "receipts with proof a second",
+    "fleet_scan.ratio": "a scan of packs with DuckDB to its own scan-and-hash of the same files",
     "peers_ledger.*_100000.questions*_to_shipped": "questions to @c15t/backend as it ships, 100,000 subjects",
     "peers_ledger.*_10000.writes*_to_shipped": "writes to @c15t/backend as it ships, 10,000 subjects",
     "peers_ledger.*_10000.writes*_to_mended": "writes to the same, mended",

@@ -3,8 +3,9 @@
 An aligned chunk of 65,536 leaves is a complete subtree: its root needs no other leaf (RFC 9162, section 2.1).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
+from struct import Struct
 
 from consent_service.errors import InvalidProof
 from consent_service.ledger.merkle import HASH_SIZE, SubtreeHash
@@ -14,19 +15,21 @@ CHUNK_LEVEL = 16
 
 Node = tuple[int, int, bytes]
 """The root of a complete subtree: its level, its number on that level, its hash."""
-HashPairs = Callable[[bytes], bytes]
-"""Takes nodes of one level, one behind the other, and returns their parents likewise."""
+_PAIR = Struct(f"{2 * HASH_SIZE}s")
+_node_hash = sha256(b"\1").copy  # copying a state costs less than beginning one
 
 
 def hash_pairs(nodes: bytes) -> bytes:
-    """Return the parents of nodes, an even number of them."""
-    size = 2 * HASH_SIZE
-    return b"".join(
-        [sha256(b"\1" + nodes[start : start + size]).digest() for start in range(0, len(nodes), size)]
-    )
+    """Return the parents of an even number of nodes, one behind the other."""
+    parents = []
+    for (pair,) in _PAIR.iter_unpack(nodes):
+        state = _node_hash()
+        state.update(pair)
+        parents.append(state.digest())
+    return b"".join(parents)
 
 
-def chunk_nodes(start: int, leaf_hashes: bytes, hashed: HashPairs = hash_pairs) -> Iterator[Node]:
+def chunk_nodes(start: int, leaf_hashes: bytes) -> Iterator[Node]:
     """Yield the largest complete subtrees, of a chunk at most, of the leaves from index `start`.
 
     `leaf_hashes` are one behind the other; both ends may lie inside a chunk.
@@ -40,7 +43,7 @@ def chunk_nodes(start: int, leaf_hashes: bytes, hashed: HashPairs = hash_pairs) 
         if count & 1:
             yield level, start + count - 1, nodes[-HASH_SIZE:]
             nodes = nodes[:-HASH_SIZE]
-        nodes, start, level = hashed(nodes), start >> 1, level + 1
+        nodes, start, level = hash_pairs(nodes), start >> 1, level + 1
     for number in range(len(nodes) // HASH_SIZE):
         yield level, start + number, nodes[number * HASH_SIZE : (number + 1) * HASH_SIZE]
 

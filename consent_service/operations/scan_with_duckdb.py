@@ -1,21 +1,20 @@
 """Scan the Parquet views of many packs on one machine, with DuckDB (extra `duckdb`)."""
 
 from binascii import unhexlify
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from consent_service.errors import ExtraNotInstalled
 from consent_service.ledger.merkle import HASH_SIZE
-from consent_service.ledger.subtrees import Node, chunk_nodes, hash_pairs
+from consent_service.ledger.subtrees import Node, chunk_nodes
 from consent_service.operations.scan_packs import UNREADABLE, Outcome, leaf_files, table_files
 
-_FILES = 8
-"""Chunks hashed together: half a million leaves, 16 MiB of hashes."""
-_FEW = 4096
-"""So few nodes are hashed sooner here than a query begins."""
-_BATCH = 1 << 15
+_FILES = 4
+"""Chunks hashed together: a quarter of a million leaves, 8 MiB of hashes."""
 
 
 class DuckdbEngine:
@@ -25,7 +24,7 @@ class DuckdbEngine:
 
     def __init__(self) -> None:
         try:
-            self._arrow: Any = import_module("pyarrow")
+            import_module("pyarrow")
             duckdb = import_module("duckdb")
         except ImportError:
             raise ExtraNotInstalled("duckdb") from None
@@ -39,11 +38,26 @@ class DuckdbEngine:
     def nodes(self, folder: Path) -> Iterator[tuple[int, Node]]:
         """Yield (number of the pack, root of a subtree) for every chunk of every pack in the folder."""
         for pack, files in leaf_files(folder):
+            batches = [files[at : at + _FILES] for at in range(0, len(files), _FILES)]
             try:
-                for at in range(0, len(files), _FILES):
-                    yield from [(pack, node) for node in self._chunks(files[at : at + _FILES])]
+                for start, hashes in self._ahead(batches):
+                    unreadable = UNREADABLE, start, b"not one range of leaves"
+                    yield from [
+                        (pack, node)
+                        for node in ([unreadable] if hashes is None else chunk_nodes(start, hashes))
+                    ]
             except self._error as error:
                 yield pack, (UNREADABLE, 0, str(error).encode())
+
+    def _ahead(self, batches: list[list[Path]]) -> Iterator[tuple[int, bytes | None]]:
+        """Yield what is in each batch, while DuckDB hashes the next one."""
+        with ThreadPoolExecutor(1) as beside:
+            coming = deque([beside.submit(self._read, batches[0])])
+            for following in [*batches[1:], None]:
+                found = coming.popleft().result()
+                if following is not None:
+                    coming.append(beside.submit(self._read, following))
+                yield found
 
     def outcomes(self, folder: Path) -> Iterator[Outcome]:
         """Yield how often each purpose got each status, by pack and month."""
@@ -56,7 +70,8 @@ class DuckdbEngine:
             for purpose, status, month, count in rows:
                 yield Outcome(pack=pack, purpose=purpose, status=status, month=month, count=count)
 
-    def _chunks(self, files: list[Path]) -> Iterator[Node]:
+    def _read(self, files: list[Path]) -> tuple[int, bytes | None]:
+        """Return the first index of the leaves in these files, and their hashes, one behind the other."""
         # Hexadecimal digits come back: unhex() would cost half as much as hashing does.
         leaves = self._duckdb.sql(
             """SELECT "index", sha256('\\x00'::BLOB || leaf) AS hash FROM read_parquet(?)""",
@@ -64,10 +79,8 @@ class DuckdbEngine:
         ).to_arrow_table()
         start, leaves = self._in_order(leaves)
         if leaves is None:
-            yield UNREADABLE, start, b"not one range of leaves"
-            return
-        hashes = b"".join(_digests(chunk) for chunk in leaves["hash"].chunks)
-        yield from chunk_nodes(start, hashes, self._hash_pairs)
+            return start, None
+        return start, b"".join(_digests(chunk) for chunk in leaves["hash"].chunks)
 
     def _in_order(self, leaves: Any) -> tuple[int, Any]:
         """Return the first index, and the leaves by index; `None` for them where they are not one range."""
@@ -79,17 +92,6 @@ class DuckdbEngine:
             leaves = leaves.sort_by("index")
         start, last = leaves["index"][0].as_py(), leaves["index"][-1].as_py()
         return start, leaves if last - start + 1 == len(leaves) else None
-
-    def _hash_pairs(self, nodes: bytes) -> bytes:
-        """Return the parents of nodes, hashed in batches, each by whatever thread is free."""
-        count = len(nodes) // (2 * HASH_SIZE)
-        if count < _FEW:
-            return hash_pairs(nodes)
-        arrow = self._arrow
-        pairs = arrow.Array.from_buffers(arrow.binary(2 * HASH_SIZE), count, [None, arrow.py_buffer(nodes)])
-        batches = arrow.Table.from_batches(arrow.table({"pair": pairs}).to_batches(_BATCH))  # noqa: F841  # read by name
-        found = self._duckdb.sql("SELECT sha256('\\x01'::BLOB || pair) AS hash FROM batches").to_arrow_table()
-        return b"".join(_digests(chunk) for chunk in found["hash"].chunks)
 
 
 def _digests(column: Any) -> bytes:

@@ -60,6 +60,7 @@ GOALS: dict[str, Goal] = {
     "proof_pack.verify.ratio": Goal(0.25),
     "proof_pack.*.rss_mib": _at_most(300),
     "proof_pack.receipts_per_s": Goal(300),
+    "fleet_scan.ratio": Goal(0.5),
     "peers_ledger.*_100000.questions*_to_shipped": Goal(20),
     "peers_ledger.*_10000.writes*_to_shipped": Goal(8),
     "peers_ledger.*_10000.writes*_to_mended": Goal(4),

@@ -5,6 +5,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from consent_service.api.app import create_app
+from consent_service.domain.subject import SubjectRef
+from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.certificate import ErasureCertificate
+from consent_service.ledger.record import ErasureRecord, decode_record
 from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.read_receipt import FORMS, PDF_MEDIA_TYPE, read_receipt, write_receipt
 from consent_service.settings import Settings
@@ -21,7 +26,7 @@ from consent_service.web.honesty.bench import PHONE
 from consent_service.web.verifying import verifier_languages
 from tests.audit.conftest import KNOWN, fill
 from tests.audit.forge import Entries, forged
-from tests.audit.packs import a_foreign_signer, export_to, members_of, packed, zipped
+from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed, zipped
 from tests.browser.own_platform_rules import violations
 from tests.browser.serving import served
 from tests.builders import a_decision
@@ -31,14 +36,15 @@ from tests.servers import unused_port
 SOAK = bool(os.environ.get("CONSENT_SOAK"))
 EDITS = 400 if SOAK else 40
 MANY = 100_000 if SOAK else 2_500
-ASK = """async ([name, data, key, previous]) => {
+ASK = """async ([name, data, key, previous, certificates]) => {
   const file = (name, data) => new File([Uint8Array.from(atob(data), (each) => each.charCodeAt(0))], name);
   const worker = (globalThis.asked ??= new Worker(document.querySelector("main").dataset.worker));
   const answer = new Promise((resolve) => {
     worker.onmessage = ({ data }) => data.kind === "progress" || resolve(data);
   });
+  const held = certificates.map((each) => file("certificate.txt", each));
   const older = previous && file("previous.zip", previous);
-  worker.postMessage({ file: file(name, data), key, previous: older, witnesses: [] });
+  worker.postMessage({ file: file(name, data), key, previous: older, witnesses: [], certificates: held });
   const { kind, result } = await answer;
   return [kind, result ?? null];
 }"""
@@ -77,9 +83,16 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 def ask(page: Page) -> Ask:
     """Ask the page's worker about bytes, as the page does."""
 
-    def asked(data: bytes, *, name: str = "pack.zip", key: str | None = None, previous: bytes = b"") -> Any:
-        older = base64.b64encode(previous).decode() or None
-        return page.evaluate(ASK, [name, base64.b64encode(data).decode(), key, older])
+    def asked(
+        data: bytes,
+        *,
+        name: str = "pack.zip",
+        key: str | None = None,
+        previous: bytes = b"",
+        certificates: Sequence[bytes] = (),
+    ) -> Any:
+        sent, older, *held = (base64.b64encode(each).decode() for each in (data, previous, *certificates))
+        return page.evaluate(ASK, [name, sent, key, older or None, held])
 
     return asked
 
@@ -242,6 +255,29 @@ def test_both_verifiers_agree_on_packs_of_every_kind(
     ours, theirs = _both(ask, tmp_path, rewritten, None, older)
 
     assert theirs == ours == ("tree", "previous", None)
+
+
+def test_a_certificate_is_of_an_erasure_in_the_pack_or_refused(
+    ask: Ask, pack: Path, installation: Installation
+) -> None:
+    signer, whole = installation.tenant.signer, pack.read_bytes()
+    entry = next(each for each in entries_of(members_of(pack)) if each["leaf"]["kind"] == "erasure")
+    record = decode_record(canonical_json(entry["record"]))
+    assert isinstance(record, ErasureRecord)
+    good = ErasureCertificate(
+        origin=signer.name,
+        index=entry["index"],
+        subject=SubjectRef("s_erased"),
+        opening=bytes.fromhex(entry["opening"]),
+        record=record,
+    )
+    elsewhere = replace(good, index=1)
+
+    kind, found = ask(whole, certificates=[good.sign(signer).encode()])
+
+    assert (kind, found["checked"]["certificates"]) == ("pack", 1)
+    for certificate in (elsewhere.sign(signer), good.sign(a_foreign_signer(signer.name)), "nothing"):
+        assert ask(whole, certificates=[certificate.encode()])[1]["check"] == "certificate"
 
 
 def test_a_receipt_of_every_form_verifies_and_a_changed_one_does_not(

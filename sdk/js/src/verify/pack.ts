@@ -1,10 +1,11 @@
 /** One run over one pack: what verify.py does, step by step, in a browser or in Node.js. */
 import { type Bytes, type Json, Fault, Refused, base64, binary, crc32, decoded, hasher, hex, json, member, same, text, unbinary, unhex, utf8 } from "./bytes.ts";
+import { Chains, type Entry } from "./chains.ts";
 import { MEGABYTE, Pack, type Source } from "./container.ts";
 import { KeyHistory } from "./keys.ts";
 import { MANIFEST, type Manifest, SIGNATURE, checkMembers, readManifest, reason } from "./manifest.ts";
-import { type Kind, type Record_, commitment, leafPattern, parseChoices, parseRecord } from "./record.ts";
-import { type Plan, type Standings, decide, linked, millis, planOf, spelledAll } from "./standing.ts";
+import { type Kind, type Record_, commitment, leafPattern, parseRecord } from "./record.ts";
+import { millis } from "./standing.ts";
 import { Tree, leafHash, verifyConsistency, verifyInclusion } from "./tree.ts";
 import { VIEW_HEADER, viewRows } from "./view.ts";
 import { Witnesses } from "./witnesses.ts";
@@ -17,31 +18,14 @@ const COUNTED = ["members", "checkpoints", "notices", "entries", "records", "era
 
 export type Progress = (done: number, total: number) => void;
 
-interface Entry {
-  index: number;
-  leaf: Bytes;
-  committed: string;
-  kind: Kind;
-  record: Record_ | null;
-  proof: string | undefined;
-}
-
-interface Chain {
-  last: string;
-  /** Null where the beginning is not in the pack. */
-  standings: Standings | null;
-}
-
 export class Verification {
   readonly counts = Object.fromEntries(COUNTED.map((name) => [name, 0])) as Record<(typeof COUNTED)[number], number>;
   readonly remarks: string[] = [];
   readonly kinds: Record<string, number> = {};
   private readonly keys: KeyHistory;
+  private readonly chains: Chains;
   private readonly notices = new Map<string, Json>();
-  private published = new Set<string>();
   private readonly linkedTo = new Set<string>();
-  private chains = new Map<string, Chain>();
-  private readonly plans = new Map<string, Plan>();
   private destroyed = 0;
   private latest = "";
   private readonly line: RegExp;
@@ -56,6 +40,7 @@ export class Verification {
     private readonly witnesses: Witnesses,
   ) {
     this.keys = new KeyHistory(manifest, pinned);
+    this.chains = new Chains(manifest.from, this.notices);
     const leaf = leafPattern(manifest.origin);
     this.line = new RegExp(
       String.raw`^\{"index":(0|[1-9]\d{0,17}),"leaf":(${leaf}),` +
@@ -125,7 +110,7 @@ export class Verification {
       const { index, leaf, kind, record } = entry;
       if (index !== tree.size) throw new Fault("entries", "entries", `expected entry ${tree.size}`, index);
       tree.append(leaf);
-      if (record && parts === 1 && (kind === "decision" || kind === "link")) this.chain(entry, record, true);
+      if (record && parts === 1 && (kind === "decision" || kind === "link")) this.chains.follow(entry, record, true);
       else if (record && kind === "link") this.linkedTo.add(record["linked"]!);
       checkTree();
       if (index % 512 === 0) this.report(bytes + index - from);
@@ -238,7 +223,7 @@ export class Verification {
     if (kind === "notice") {
       const notice = record["notice"]!;
       if (!this.notices.has(notice)) throw new Fault("notices", notice, "the words of this notice are missing", index);
-      this.published.add(notice);
+      this.chains.published.add(notice);
     } else if (kind === "key" && record["vkey"] !== "null") {
       this.keys.replaced(index, record["previous"]!.slice(1, -1), record["vkey"]!.slice(1, -1));
     } else if (kind === "erasure") {
@@ -263,62 +248,13 @@ export class Verification {
 
   /** Follow the subjects of one part, and beside them those that links make part of their state. */
   private async chainsOf(part: number, parts: number): Promise<void> {
-    this.chains = new Map();
+    this.chains.forget();
     for await (const entry of this.entries(false)) {
       const { record, kind } = entry;
       if (!record || (kind !== "decision" && kind !== "link")) continue;
       const own = crc32(utf8(record["subject"]!)) % parts === part;
-      if (own || this.linkedTo.has(record["subject"]!)) this.chain(entry, record, own);
+      if (own || this.linkedTo.has(record["subject"]!)) this.chains.follow(entry, record, own);
     }
-  }
-
-  private chain({ index, kind, committed }: Entry, record: Record_, own: boolean): void {
-    const [subject, prev] = [record["subject"]!, record["prev"]!];
-    const before = this.chains.get(subject);
-    if (!before) {
-      if (prev !== "null" && this.manifest.from === 0) throw new Fault("chains", "prev", "an earlier entry of this subject is missing", index);
-      if (own) this.counts.subjects++;
-    } else if (prev.slice(1, -1) !== before.last) {
-      throw new Fault("chains", "prev", "the chain of this subject's entries is broken", index);
-    }
-    let standings: Standings | null = null;
-    try {
-      const known = before ? before.standings : prev === "null" ? new Map() : null;
-      if (known) standings = kind === "link" ? this.linked(record, known) : this.decided(record, known);
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      throw new Fault("statuses", "record", error.message, index);
-    }
-    if (own && standings) this.counts.statuses++;
-    this.chains.set(subject, { last: committed, standings });
-  }
-
-  private linked(record: Record_, known: Standings): Standings | null {
-    const theirs = this.chains.get(record["linked"]!);
-    if (!theirs?.standings) {
-      if (this.manifest.from === 0) throw new Refused("a link leads to no subject");
-      return null;
-    }
-    const standings = linked(known, theirs.standings, record["recorded_at"]!);
-    if (spelledAll(standings) !== record["consents"]) throw new Refused("a derived status does not follow from the entries before");
-    return standings;
-  }
-
-  private decided(record: Record_, known: Standings): Standings {
-    const { notice, choices, decided_at: decided, recorded_at: recorded } = record as Record<string, string>;
-    const key = notice! + choices!;
-    const plan = this.plans.get(key) ?? this.plan(notice!, choices!, key);
-    const [standings, expected] = decide(plan, known, decided!, recorded!);
-    if (expected !== record["consents"]) throw new Refused("a derived status does not follow from the entries before");
-    return standings;
-  }
-
-  private plan(notice: string, choices: string, key: string): Plan {
-    if (this.manifest.from === 0 && !this.published.has(notice)) throw new Refused("decided under a notice that was not published yet");
-    if (!this.notices.has(notice)) throw new Refused("the words of this notice are missing");
-    const plan = planOf(this.notices.get(notice), parseChoices(choices)!);
-    if (this.plans.size < 10_000) this.plans.set(key, plan);
-    return plan;
   }
 
   // Steps (6) and (10): the end.
@@ -352,6 +288,8 @@ export class Verification {
 
   private checkCounts(): void {
     this.counts.entries = Object.values(this.kinds).reduce((sum, count) => sum + count, 0);
+    this.counts.statuses = this.chains.statuses;
+    this.counts.subjects = this.chains.subjects;
     this.counts.records = this.counts.entries - this.counts.erased;
     const { entries, records, erased, subjects } = this.counts;
     const spelled = (counts: Record<string, number>): string =>
@@ -364,13 +302,35 @@ export class Verification {
     }
   }
 
+  // A certificate that somebody holds.
+
+  /** Check that a certificate is of an erasure in this pack, and that the log's key signed it. */
+  async checkCertificate(certificate: string): Promise<void> {
+    const fault = (message: string, index: number | null = null): Fault => new Fault("certificate", "certificate", message, index);
+    const [header, origin, number, , encoded, destroyed, end] = await this.keys.opened(certificate);
+    if (header !== "consent-erasure/v1" || origin !== this.manifest.origin || end !== "") throw fault("is none that a key of this log signed");
+    let committed: string;
+    try {
+      committed = commitment(decoded(encoded!, 32), utf8(destroyed!));
+    } catch (error) {
+      throw fault(reason(error));
+    }
+    const index = Number(number);
+    for await (const entry of this.entries(false)) {
+      if (entry.index !== index) continue;
+      if (entry.committed === committed && entry.kind === "erasure") return;
+      throw fault("the log has another entry there", index);
+    }
+    throw fault("is of an entry that is not in this pack", Number.isSafeInteger(index) ? index : null);
+  }
+
   // A pack of one subject: entries with a proof each.
 
   private async runSubject(): Promise<void> {
     const { size, root } = (await this.checkpoints()).at(-1)!;
     let last = -1;
     const table = hasher().update(utf8(VIEW_HEADER));
-    this.published = new Set(this.notices.keys());
+    for (const notice of this.notices.keys()) this.chains.published.add(notice);
     for await (const lines of this.pack.lines("entries/000000.ndjson")) {
       for (const line of lines) {
         const entry = this.entry(line, "entries/000000.ndjson");
@@ -380,7 +340,7 @@ export class Verification {
         }
         this.count(entry);
         this.checkProof(index, size, leaf, proof, root);
-        this.chain(entry, record, true);
+        this.chains.follow(entry, record, true);
         table.update(utf8(viewRows(index, kind, record)));
         last = index;
       }

@@ -13,6 +13,7 @@ const find = <Kind extends Element>(selector: string): Kind => document.querySel
 const words = JSON.parse(find("#words").textContent!) as Words;
 const { language } = document.documentElement.dataset;
 const [drop, choose, older, key] = [find<HTMLElement>("#drop"), find<HTMLInputElement>("#file"), find<HTMLInputElement>("#previous"), find<HTMLInputElement>("#key")];
+const certificates = find<HTMLInputElement>("#certificates");
 const witnesses = find<HTMLTextAreaElement>("#witnesses");
 const [bar, status, outcome] = [find<HTMLProgressElement>("progress"), find<HTMLElement>("#status"), find<HTMLElement>("#outcome")];
 const worker = new Worker(find<HTMLElement>("main").dataset["worker"]!);
@@ -77,7 +78,7 @@ function busy(on: boolean): void {
 function verify(file: File): void {
   if (choose.disabled) return;
   busy(true);
-  const task: Task = { file, previous: older.files?.[0] ?? null, key: key.value.trim() || null, witnesses: witnesses.value.split(/\s+/).filter(Boolean) };
+  const task: Task = { file, previous: older.files?.[0] ?? null, key: key.value.trim() || null, witnesses: witnesses.value.split(/\s+/).filter(Boolean), certificates: [...(certificates.files ?? [])] };
   worker.postMessage(task);
 }
 

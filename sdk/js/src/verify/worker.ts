@@ -9,6 +9,7 @@ export interface Task {
   previous: File | null;
   key: string | null;
   witnesses: string[];
+  certificates: File[];
 }
 
 export interface FaultFound {
@@ -28,7 +29,7 @@ export type Answer =
 const answer = (message: Answer): void => postMessage(message);
 const AT_MOST_EVERY = 50;
 
-async function verify({ file, previous, key, witnesses }: Task): Promise<Answer> {
+async function verify({ file, previous, key, witnesses, certificates }: Task): Promise<Answer> {
   const start = binary(new Uint8Array(await file.slice(0, 2).arrayBuffer()));
   if (start !== "PK" && !/\.zip$/i.test(file.name)) return { kind: "receipt", result: await verifyReceipt(fromBlob(file), key) };
   let said = 0;
@@ -38,7 +39,13 @@ async function verify({ file, previous, key, witnesses }: Task): Promise<Answer>
     said = now;
     answer({ kind: "progress", done, total });
   };
-  const result = await verifyPack(fromBlob(file), { vkey: key, previous: previous && fromBlob(previous), witnesses, progress });
+  const result = await verifyPack(fromBlob(file), {
+    vkey: key,
+    previous: previous && fromBlob(previous),
+    witnesses,
+    certificates: await Promise.all(certificates.map((each) => each.slice(0, 1 << 20).text())),
+    progress,
+  });
   return { kind: "pack", result };
 }
 
