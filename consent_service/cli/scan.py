@@ -73,7 +73,9 @@ def scan(
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
     except OSError as error:
-        complaints.print(f"Cannot read {error.filename}: {error.strerror}.", highlight=False, markup=False)
+        complaints.print(
+            f"Cannot read {printable(error.filename)}: {error.strerror}.", highlight=False, markup=False
+        )
         raise typer.Exit(UNUSABLE) from None
     finally:
         running.close()
@@ -121,7 +123,7 @@ def _pack(pack: ScannedPack) -> dict[str, Any]:
 
 
 def _text(found: Scan) -> str:
-    lines = [f"{pack.file}: {_verdict(pack)}" for pack in found.packs]
+    lines = [f"{printable(pack.file)}: {_verdict(pack)}" for pack in found.packs]
     counts: Counter[tuple[str, str]] = Counter()
     for each in found.outcomes:
         counts[each.purpose, each.status] += each.count

@@ -179,6 +179,20 @@ def test_the_command_names_the_fault_and_answers_in_json(
     assert "foreign key" in foreign.stdout
 
 
+def test_a_pack_whose_name_would_steer_a_terminal_is_named_harmlessly(
+    packs: dict[str, Path], tmp_path: Path
+) -> None:
+    hostile = tmp_path / "a\x1b[2J\u202e.zip"
+    hostile.write_bytes(packs["one byte"].read_bytes())
+
+    bad = CliRunner().invoke(app, ["audit", "scan", str(hostile)])
+    none = CliRunner().invoke(app, ["audit", "scan", str(tmp_path / "\x1b[2J.zip")])
+
+    assert (bad.exit_code, none.exit_code) == (1, 2)
+    for line in (bad.output + none.output).splitlines():
+        assert line.isprintable()
+
+
 def test_without_java_spark_says_what_it_needs(packs: dict[str, Path], tmp_path: Path) -> None:
     consent = Path(sys.executable).parent / "consent"
     command = [str(consent), "audit", "scan", str(packs["whole"]), "--engine", "spark"]
