@@ -104,6 +104,24 @@ class AnonymousAnswer(TokenAnswer):
     handle: str
 
 
+class RememberedItem(BaseModel):
+    """What a browser remembers of a purpose: its version, and for how many days an answer holds."""
+
+    version: int
+    days: int
+
+
+class MarkupAnswer(BaseModel):
+    """Banner and dialog as HTML with their style, for a page that a server renders."""
+
+    language: str
+    direction: Literal["ltr", "rtl"]
+    notice: str
+    content: str
+    style: str
+    purposes: dict[str, RememberedItem]
+
+
 class ErasureAnswer(BaseModel):
     """The certificate of an erasure: a C2SP signed note."""
 

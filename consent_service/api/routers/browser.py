@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 
-from consent_service.api.answers import TEXT, AnonymousAnswer, answers, media
+from consent_service.api.answers import TEXT, AnonymousAnswer, MarkupAnswer, answers, media
 from consent_service.api.callers import Service, authenticate, caller_with
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import AnonymousBody
@@ -78,7 +78,11 @@ def get_banner(
     return _cached(request, fragment.encode(), "text/html; charset=utf-8", taken)
 
 
-@router.get("/v1/banner/markup", summary="Banner and dialog for a page that a server renders")
+@router.get(
+    "/v1/banner/markup",
+    summary="Banner and dialog for a page that a server renders",
+    responses={**answers(MarkupAnswer, 401, 403, 404), 304: {"description": "As the ETag says"}},
+)
 def get_banner_markup(
     request: Request,
     service: Service,
