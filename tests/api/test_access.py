@@ -31,6 +31,7 @@ EVERYBODY = {
     ("get", "/v1/notices/{digest}"),
     ("get", "/v1/words"),
     ("get", "/v1/banner"),
+    ("get", "/v1/banner/markup"),
     ("get", "/ofrep/v1/stream"),  # its address has a ticket, which stands for the credential that got it
 }
 """What needs no credential: nothing of a subject is in any of it."""
@@ -44,6 +45,8 @@ PAGES = {
     "/preferences/personal-data",
     "/preferences/receipts/{index}",
     "/static/{name}",
+    "/verify",
+    "/verify/verify.py",
 }
 """What is not in the document: for people and their browsers, tested in test_preferences and test_browser."""
 OPEN_ENDED = {("get", "/v1/stream")}
