@@ -212,30 +212,34 @@ class _Export:
     def _chunk(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield the members of one aligned chunk: entries, and the table made of their records."""
         number = f"{start // CHUNK:06}"
-        table, leaves = [VIEW_HEADER], list[bytes]()
-        lines = self._entry_lines(start, stop, table, leaves)
+        rows, leaves = bytearray(VIEW_HEADER.encode()), list[bytes]()
+        lines = self._entry_lines(start, stop, rows, leaves)
         yield from self._file.member(f"entries/{number}.ndjson", lines)
-        yield from self._views(number, table, start, leaves)
+        yield from self._views(number, rows, start, leaves)
         self._progress(stop - self._first.size, self._last.size - self._first.size)
 
-    def _views(self, number: str, table: list[str], start: int, leaves: list[bytes]) -> Iterator[bytes]:
-        """Yield what is made of a chunk's records for people and their tools."""
-        rows = "".join(table).encode()
-        slices = (rows[at : at + _SLICE] for at in range(0, len(rows), _SLICE))
+    def _views(self, number: str, rows: bytearray, start: int, leaves: list[bytes]) -> Iterator[bytes]:
+        """Yield what is made of a chunk's records for people and their tools; rows are not copied."""
+        whole = memoryview(rows)
+        slices = (whole[at : at + _SLICE] for at in range(0, len(rows), _SLICE))
         yield from self._file.member(f"table/{number}.csv", slices, ahead=True)
         for name, data in parquet_members(number, rows, start, leaves):
             yield from self._file.member(name, [data], stored=True, ahead=True)
 
-    def _entry_lines(self, start: int, stop: int, table: list[str], leaves: list[bytes]) -> Iterator[bytes]:
+    def _entry_lines(self, start: int, stop: int, rows: bytearray, leaves: list[bytes]) -> Iterator[bytes]:
         lines: list[bytes] = []
+        table: list[str] = []
         with closing(stream_entries(self._scope, start, stop)) as entries:
             for entry in entries:
                 lines.append(self._line(entry, table))
                 leaves.append(entry[1])
                 if len(lines) == _LINES:
                     yield b"".join(lines)
+                    rows += "".join(table).encode()
                     lines.clear()
+                    table.clear()
                     self._progress(entry[0] - self._first.size, self._last.size - self._first.size)
+        rows += "".join(table).encode()
         yield b"".join(lines)
 
     def _line(self, entry: StoredEntry, table: list[str], proof: bytes = b"") -> bytes:
@@ -272,7 +276,7 @@ class _Export:
             entry = (record.index, data, record.opening, record.body, record.subject_id)
             lines.append(self._line(entry, table, proof))
         yield from self._file.member("entries/000000.ndjson", lines)
-        yield from self._views("000000", table, 0, [])
+        yield from self._views("000000", bytearray("".join(table).encode()), 0, [])
 
     def _checkpoints(self) -> Iterator[bytes]:
         """Yield the last checkpoint of every block, the last one that witnesses saw, and some more.

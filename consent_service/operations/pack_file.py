@@ -42,7 +42,7 @@ class PackFile:
         self._queued = 0
 
     def member(
-        self, name: str, contents: Iterable[bytes], *, stored: bool = False, ahead: bool = False
+        self, name: str, contents: Iterable[bytes | memoryview], *, stored: bool = False, ahead: bool = False
     ) -> Iterator[bytes]:
         """Add a member and note its size and digests for the manifest; `stored` is compressed already.
 
@@ -109,7 +109,7 @@ class _Member:
         self._sink.digest = hashlib.sha256()
         self._file = self._archive.open(self._info, "w")
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | memoryview) -> None:
         if self._file is not None:
             self._file.write(piece)
             self._digest.update(piece)

@@ -24,6 +24,8 @@ _GUARDED = r"^'([=+\-@\t\r])"
 """What the CSV puts an apostrophe before, so that no spreadsheet takes it for a formula."""
 _LEAF = re.compile(rb'\{"index":(\d+),"leaf":(\{[^{}]*\}),')
 _MOST = 1 << 28
+_BLOCK = 1 << 22
+"""Bytes of a table that are parsed at once: longer than any row, and little beside a chunk."""
 
 
 @cache
@@ -32,7 +34,7 @@ def parquet_installed() -> bool:
     return find_spec("pyarrow") is not None
 
 
-def table_parquet(table: bytes) -> bytes:
+def table_parquet(table: bytes | bytearray) -> bytes:
     """Return the rows of a CSV table as Parquet."""
     return _written(_typed(table))
 
@@ -83,26 +85,29 @@ def _expected(pack: Pack, name: str) -> Any:
     return _numbered([int(match[1]) for match in found], [match[2] for match in found])
 
 
-def _typed(table: bytes) -> Any:
+def _typed(table: bytes | bytearray) -> Any:
     """Return a CSV table with its types; no thread of its own, so that the same bytes give the same table."""
-    pa, csv, compute = _arrow(), _arrow("csv"), _arrow("compute")
+    pa, csv = _arrow(), _arrow("csv")
     types = dict.fromkeys(_COLUMNS, pa.string())
     types |= {"index": pa.int64(), "gpc": pa.bool_(), **dict.fromkeys(_MOMENTS, pa.timestamp("ms", "UTC"))}
     read = csv.read_csv(
-        BytesIO(table),
-        read_options=csv.ReadOptions(use_threads=False, block_size=max(len(table), 1) + 1),
+        pa.BufferReader(table),
+        read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
         ),
     )
-    columns = [
-        compute.replace_substring_regex(read[name], _GUARDED, r"\1")
-        if types[name] == pa.string()
-        else read[name]
-        for name in _COLUMNS
-    ]
+    columns = [_unguarded(read[name]) if types[name] == pa.string() else read[name] for name in _COLUMNS]
     return pa.table(columns, schema=pa.schema([(name, types[name]) for name in _COLUMNS])).combine_chunks()
+
+
+def _unguarded(column: Any) -> Any:
+    """Return a column of texts as they were before a spreadsheet was thought of; mostly the very same."""
+    compute = _arrow("compute")
+    if not compute.any(compute.match_substring_regex(column, _GUARDED)).as_py():
+        return column
+    return compute.replace_substring_regex(column, _GUARDED, r"\1")
 
 
 def _numbered(indexes: list[int], leaves: list[bytes]) -> Any:
@@ -139,7 +144,7 @@ def _arrow(name: str = "") -> ModuleType:
 
 
 def parquet_members(
-    number: str, table: bytes, start: int, leaves: list[bytes]
+    number: str, table: bytes | bytearray, start: int, leaves: list[bytes]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and contents of the views of one chunk; nothing where the extra is not installed."""
     if parquet_installed():
