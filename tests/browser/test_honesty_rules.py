@@ -1,4 +1,7 @@
-"""R01 to R57: one check a rule, on a real page in a real browser."""
+"""R01 to R57: one check a rule, on a real page in a real browser.
+
+With CONSENT_SOAK=1 axe-core looks at every language.
+"""
 
 import pytest
 

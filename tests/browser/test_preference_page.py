@@ -1,4 +1,7 @@
-"""The preference page in a real browser: nothing for axe-core, on any screen, in either direction."""
+"""The preference page in a real browser: nothing for axe-core, on any screen, in either direction.
+
+With CONSENT_SOAK=1 axe-core looks at every language.
+"""
 
 import pytest
 from playwright.sync_api import Page, expect
