@@ -1,9 +1,11 @@
 """From headers to callers and subjects: authentication, roles, and whom a request is about."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 from urllib.parse import unquote_to_bytes
+from weakref import WeakKeyDictionary
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -23,6 +25,7 @@ _MAX_HEADER = 4096
 _ADMIN_TOO = frozenset({Role.BACKEND, Role.AUDITOR})
 """What these may do an admin may do."""
 _HEX = frozenset("0123456789abcdefABCDEF")
+_lookups: WeakKeyDictionary[ConsentService, dict[str, asyncio.Future[Caller]]] = WeakKeyDictionary()
 
 
 def service_of(request: Request) -> ConsentService:
@@ -46,9 +49,28 @@ async def authenticated(service: ConsentService, headers: Headers) -> Caller:
     """Do as `authenticate` on the event loop: what needs the database waits for it on another thread."""
     scheme, _, credential = headers.get("authorization", "").partition(" ")
     known = service.credentials.known(credential.strip()) if scheme.lower() == "bearer" else None
+    if known is None and credential.startswith("ck_"):
+        return await _looked_up(service, headers, credential)
     if known is None or known.role == Role.BROWSER:
         return await run_in_threadpool(authenticate, service, headers)
     return known
+
+
+async def _looked_up(service: ConsentService, headers: Headers, credential: str) -> Caller:
+    """Look a key up once for everybody who waits: a crowd must not take every thread when it is due."""
+    lookups = _lookups.setdefault(service, {})
+    lookup = lookups.get(credential)
+    if lookup is None:
+        lookup = asyncio.ensure_future(run_in_threadpool(authenticate, service, headers))
+        lookups[credential] = lookup
+
+        def forget(done: asyncio.Future[Caller]) -> None:
+            del lookups[credential]
+            if not done.cancelled():
+                done.exception()  # Seen, even where everybody who waited went away.
+
+        lookup.add_done_callback(forget)
+    return await asyncio.shield(lookup)
 
 
 def _check_origin(service: ConsentService, headers: Headers, caller: Caller) -> None:

@@ -48,7 +48,7 @@ PAGES = {
     "/verify",
     "/verify/verify.py",
 }
-"""What is not in the document: for people and their browsers, tested in test_preferences and test_browser."""
+"""What is not in the document: for people and their browsers, tested beside it and in tests/browser."""
 OPEN_ENDED = {("get", "/v1/stream")}
 """What does not end by itself."""
 
