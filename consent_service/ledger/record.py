@@ -18,7 +18,7 @@ from consent_service.domain.decision import Choice, Decision
 from consent_service.domain.notice import NoticeDigest
 from consent_service.domain.purpose import PurposeKey
 from consent_service.domain.subject import SubjectRef
-from consent_service.errors import InvalidEntry
+from consent_service.errors import InvalidEntry, NotCanonical
 from consent_service.ledger.canonical import JsonValue, canonical_json, parse_json
 from consent_service.ledger.entry import Kind
 
@@ -207,7 +207,7 @@ def decode_record(data: bytes) -> Record:
     """Return the record that `encode` wrote; raise `InvalidEntry` for anything else, however close."""
     try:
         document = parse_json(data)
-    except ValueError as error:
+    except NotCanonical as error:
         raise InvalidEntry("A record is not JSON.") from error
     if not isinstance(document, dict) or document.get("v") != RECORD_VERSION:
         raise InvalidEntry("A record has an unknown version.")

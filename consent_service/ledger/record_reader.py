@@ -2,7 +2,8 @@
 
 `decode_record` writes every record anew to see that it is canonical. Here a record falls into texts that many
 have in common (who acted, the choices, the words, the way) and into clocks, chain and subject. Texts from a
-record that `decode_record` accepted mean the same in every other: no string in them hides a quote.
+record that `decode_record` accepted mean the same in every other: no string in them hides a quote. What
+is not plain ASCII is read the slow way.
 """
 
 import re
@@ -20,10 +21,10 @@ from consent_service.ledger.record import (
     parse_time,
 )
 
-_TEXT = rb'"[^"\\]*"'
+_TEXT = rb'"[^"\\\x80-\xff]*"'
 _MOMENT = rb'"([0-9TZ:.-]+)"'
 _DECISION = re.compile(
-    rb'(\{"actor":%b,"choices":\{[^{}\\]*\},"consents":)(\{(?:%b:\{[^{}\\]*\},?)*\}),"decided_at":%b,'
+    rb'(\{"actor":%b,"choices":\{[^{}\\\x80-\xff]*\},"consents":)(\{(?:%b:\{[^{}\\\x80-\xff]*\},?)*\}),"decided_at":%b,'
     rb'("evidence":(?:null|%b),"gpc":[a-z]+,"kind":"decision","language":%b,"method":%b,"notice":%b,"prev":)'
     rb'(?:null|"([A-Za-z0-9+/]{43}=)"),"recorded_at":%b,("source":%b,"subject":)"([A-Za-z0-9_-]+)","v":1\}'
     % (_TEXT, _TEXT, _MOMENT, _TEXT, _TEXT, _TEXT, _TEXT, _MOMENT, _TEXT)

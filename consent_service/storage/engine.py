@@ -25,6 +25,8 @@ from consent_service.storage.file_lock import FileLock
 from consent_service.storage.hot_rows import install_copy
 
 _DEFAULT_LOCK_SECONDS = 10.0
+_CACHE_KIB = 8_192
+"""What each SQLite connection keeps of the file; the system's page cache has the rest, once for all."""
 _UNDONE = frozenset({"40001", "40P01"})
 """SQLSTATEs of a transaction that was certainly rolled back: serialization_failure, deadlock_detected."""
 _READ_ONLY = "25006"
@@ -215,6 +217,7 @@ def _sqlite_engine(url: URL, pool_size: int, begin: str, lock_seconds: float) ->
     engine = create_engine(
         url,
         poolclass=QueuePool,
+        pool_use_lifo=True,  # Few connections do most of the work, so few caches fill.
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=32,
@@ -230,7 +233,7 @@ def _sqlite_engine(url: URL, pool_size: int, begin: str, lock_seconds: float) ->
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA secure_delete = ON")
-        cursor.execute("PRAGMA cache_size = -65536")
+        cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         cursor.execute("PRAGMA temp_store = FILE")
         cursor.close()
 
