@@ -31,7 +31,10 @@ LEAVES, TABLE = "leaves/000000.parquet", "table/000000.parquet"
 @pytest.fixture(scope="module")
 def engines() -> Iterator[dict[str, Engine]]:
     """Both engines, each opened once."""
-    with ExitStack() as stack:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        # Few queries: what the second compiler and a parallel collector would win is less than they cost.
+        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         opened: dict[str, Engine] = {"duckdb": DuckdbEngine(), "spark": SparkEngine(cores="2")}
         for engine in opened.values():
             stack.callback(engine.close)
