@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -58,29 +58,61 @@ def audit(*, offline_allowed: bool) -> int:
     Where the advisory service cannot be reached nothing is known, which is said, and is a failure unless
     `offline_allowed`.
     """
-    pinned = "\n".join(sorted({*_pins(requirements("consent-service")), *_pins(requirements("consent-sdk"))}))
+    pins = {*_pins(requirements("consent-service")), *_pins(requirements("consent-sdk"))}
+    try:
+        dependencies = _looked_up(pins)
+    except NotAudited as error:
+        print(f"NOT AUDITED: pip-audit gave no report ({error}).")
+        print("Nothing is known about these dependencies. Run `make audit` where its service can be reached.")
+        return CLEAN if offline_allowed else NOT_AUDITED
+    found = list(vulnerabilities(dependencies))
+    for line in found:
+        print(line)
+    print(f"{len(dependencies)} dependencies audited, {len(found)} findings.")
+    return VULNERABLE if found else CLEAN
+
+
+class NotAudited(Exception):
+    """There is no report; says why."""
+
+
+def _looked_up(pins: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the report on every pin; raise `NotAudited` where there is none, or nothing in it."""
+    dependencies = [dependency for each in _rounds(pins) for dependency in _report(each)]
+    if all("skip_reason" in dependency for dependency in dependencies):
+        raise NotAudited(f"its service knows none of {len(dependencies)} dependencies")
+    return dependencies
+
+
+def _report(pins: Sequence[str]) -> list[dict[str, Any]]:
     command = [
         *(str(_BIN / "pip-audit"), "--requirement", "/dev/stdin", "--disable-pip", "--no-deps"),
         *("--format", "json", "--progress-spinner", "off", "--timeout", str(_TIMEOUT_S)),
     ]
-    done = subprocess.run(command, input=pinned, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input="\n".join(pins), capture_output=True, text=True, check=False)
     try:
-        report = json.loads(done.stdout)
+        report: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        why = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-        print(f"NOT AUDITED: the advisory service gave no answer ({why[:300]}).")
-        print("Nothing is known about these dependencies. Run `make audit` where it can be reached.")
-        return CLEAN if offline_allowed else NOT_AUDITED
-    found = list(vulnerabilities(report))
-    for line in found:
-        print(line)
-    print(f"{len(report['dependencies'])} dependencies audited, {len(found)} known vulnerabilities.")
-    return VULNERABLE if found else CLEAN
+        raise NotAudited((done.stderr.strip().splitlines() or ["no answer"])[-1][:300]) from None
+    return report
 
 
-def vulnerabilities(report: Mapping[str, Any]) -> Iterator[str]:
+def _rounds(pins: Iterable[str]) -> list[list[str]]:
+    """Return the pins in lists that name nothing twice: what is pinned by Python version has several."""
+    rounds: list[dict[str, str]] = []
+    for pin in sorted(pins):
+        name = pin.partition("==")[0]
+        free = next((each for each in rounds if name not in each), None)
+        if free is None:
+            free = {}
+            rounds.append(free)
+        free[name] = pin
+    return [list(each.values()) for each in rounds]
+
+
+def vulnerabilities(dependencies: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line for each vulnerability of a report and for each dependency that was not looked up."""
-    for dependency in report["dependencies"]:
+    for dependency in dependencies:
         if "skip_reason" in dependency:
             yield f"{dependency['name']}: not looked up: {dependency['skip_reason']}"
         for known in dependency.get("vulns", ()):

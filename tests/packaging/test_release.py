@@ -7,18 +7,17 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tools.release import DISTRIBUTIONS, NOT_AUDITED, ROOT, vulnerabilities
 
-REPORT = {
-    "dependencies": [
-        {"name": "good", "version": "1", "vulns": []},
-        {"name": "bad", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3"]}]},
-        {"name": "away", "skip_reason": "not found"},
-    ]
-}
+REPORT: list[dict[str, Any]] = [
+    {"name": "good", "version": "1", "vulns": []},
+    {"name": "bad", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3"]}]},
+    {"name": "away", "skip_reason": "not found"},
+]
 
 
 def release(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -93,6 +92,7 @@ def test_an_audit_that_cannot_be_made_says_so(allowed: str, code: int) -> None:
 
     assert done.returncode == code
     assert done.stdout.startswith("NOT AUDITED: ")
+    assert "onnect" in done.stdout.splitlines()[0]  # the service is the reason, not what it was asked
     assert " audited, " not in done.stdout
 
 
