@@ -76,6 +76,7 @@ def _machine() -> dict[str, str]:
         "processors": str(os.cpu_count()),
         "Python": platform.python_version(),
         "size": "quick" if QUICK else "whole",
+        "load": f"{os.getloadavg()[1]:.1f}, the five minutes before",
     }
 
 
