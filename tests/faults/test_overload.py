@@ -12,7 +12,7 @@ from tests.servers import wait_until
 
 MAY_WAIT = 32
 CONNECTIONS = 10 * MAY_WAIT
-DECISIONS = size(1500, 60_000)
+DECISIONS = size(900, 60_000)
 MOST_GROWTH = 40_000_000
 
 
