@@ -35,7 +35,8 @@ $(UV):
 
 $(READY): $(UV) pyproject.toml sdk/python/pyproject.toml uv.lock
 	@test -e $@ || rm -rf $(VENV)
-	$(UV) sync --quiet --frozen --all-packages --all-extras --python $(CONSENT_PYTHON)
+	@echo 'Building $(VENV) from uv.lock' >&2
+	@$(UV) sync --quiet --frozen --all-packages --all-extras --python $(CONSENT_PYTHON)
 	@touch $@
 
 demo: $(READY) ## Run the main job on real shop data, on SQLite
@@ -80,7 +81,7 @@ format: $(READY) ## Format and fix what can be fixed
 docs: $(READY) ## Write the tables of docs/reference from the code
 	$(BIN)/python -m tools.reference
 
-bench: $(READY) | node ## Print the performance figures as JSON and as a table (QUICK=1 for under five minutes)
+bench: $(READY) | node ## Print the performance figures as JSON and as a table (QUICK=1 for about nine minutes)
 	@$(BIN)/python -m tests.benchmarks
 
 build: $(READY) ## Build wheels, source archives and their bills of materials into dist

@@ -99,8 +99,11 @@ def read_households(shop: "Shop") -> dict[int, Household]:
 
 
 def subject_of(household: int) -> str:
-    """Return the external id under which the service knows a household."""
-    return f"household-{household}"
+    """Return the external id under which the service knows a household: its loyalty card.
+
+    It does not begin like a category, so that a search for it finds no key of one before random bytes.
+    """
+    return f"card-{household}"
 
 
 def read_shop() -> Shop:

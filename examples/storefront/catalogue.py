@@ -83,7 +83,7 @@ class Customer:
     @property
     def subject(self) -> str:
         """The external id under which the consent service knows her."""
-        return f"household-{self.household}"
+        return f"card-{self.household}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

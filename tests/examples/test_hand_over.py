@@ -14,7 +14,7 @@ def _handed_over(home: Path, key: str | None = None) -> tuple[list[str], str]:
     url = f"sqlite:///{home / 'consent.db'}"
     with Filled(home=home, database_url=url) as filled:
         filled.publish()
-        filled.decide("household-1", {"coupons": "denied"})
+        filled.decide("card-1", {"coupons": "denied"})
         key = key or filled.tenant.signer.vkey
     written = StringIO()
     faults = hand_over(Installation(home=home), key=key, index=1, screen=Console(file=written, width=100))

@@ -51,7 +51,7 @@ def test_profiles_are_sealed_used_shown_and_erased_and_no_file_holds_them_in_cle
 
 def test_a_search_finds_what_is_in_clear(tmp_path: Path) -> None:
     (tmp_path / "consent.db").write_bytes(b"... FLUID MILK WHITE ONLY ...")
-    (tmp_path / "consent.db-wal").write_bytes(b"\x00household-17\x00")
+    (tmp_path / "consent.db-wal").write_bytes(b"\x00card-17\x00")
     (tmp_path / "root.key").write_bytes(b"\x00household\x00")
 
     found = search(Installation(home=tmp_path), ["FLUID MILK WHITE ONLY", "BANANAS"])
