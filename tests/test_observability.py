@@ -1,7 +1,9 @@
 """Log lines are JSON, ours and everybody else's, and carry no values."""
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -82,3 +84,13 @@ def test_a_higher_level_hides_what_is_below(capsys: pytest.CaptureFixture[str]) 
     logger.warning("less")
 
     assert logged(capsys) == []
+
+
+def test_a_line_goes_to_the_standard_error_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("info")
+    now = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", now)
+
+    logger.info("hello")
+
+    assert json.loads(now.getvalue())["event"] == "hello"
