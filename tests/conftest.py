@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
-from tests.faults.size import size
 from tests.installation import Installation, Tampering, check_ledger, make_schema
 from tests.postgres import PostgresServer
 from tests.servers import unused_port
@@ -21,7 +20,7 @@ sys.dont_write_bytecode = False
 
 # How long one example takes says more about the machine's other work than about the code.
 _profile = settings.get_profile(settings.get_current_profile_name())
-settings.register_profile("without-deadline", _profile, deadline=None, max_examples=size(50, 1000))
+settings.register_profile("without-deadline", _profile, deadline=None)
 settings.load_profile("without-deadline")
 
 LONGEST_FILES = (

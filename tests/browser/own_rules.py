@@ -18,7 +18,7 @@ window.fetch = async (...request) => {
   while (!window.consent?.identify) await new Promise((later) => setTimeout(later));
   return asked(...request);
 };"""
-"""Which of two scripts a busy machine runs first is not the question: the layout waits for the account's."""
+"""The layout waits for account.js. Else the banner can show for a frame: a weakness, not mended yet."""
 _FRAMES = """window.framesWithBanner = 0;
   (function frame() {
     const section = document.querySelector("consent-banner")?.shadowRoot?.querySelector("section");

@@ -229,7 +229,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestStateful = Machine.TestCase
-TestStateful.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
+TestStateful.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 
 
 def a_walk(seed: int, steps: int) -> Machine:
