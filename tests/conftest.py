@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
+from tests.disks import Disk, MayNotMount, SmallDisk, disk_for_postgresql, disk_for_sqlite
 from tests.installation import Installation, Tampering, check_ledger, make_schema
 from tests.postgres import PostgresServer
 from tests.servers import unused_port
@@ -83,6 +84,28 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh empty database; a test that asks for it runs once on each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def sqlite_disk() -> Iterator[Disk]:
+    """A disk that can be filled, for SQLite's files."""
+    with TemporaryDirectory(prefix="consent-disk-") as folder:
+        disk = disk_for_sqlite(Path(folder) / "disk")
+        yield disk
+        disk.close()
+
+
+@pytest.fixture
+def postgresql_disk() -> Iterator[SmallDisk]:
+    """A disk that can be filled, for the tables of `PostgresServer.create_database_in`."""
+    with TemporaryDirectory(prefix="consent-disk-") as folder:
+        Path(folder).chmod(0o755)  # Under root PostgreSQL is somebody else.
+        try:
+            disk = disk_for_postgresql(Path(folder) / "disk")
+        except MayNotMount as error:
+            pytest.skip(f"may not mount a small disk, here or in a namespace of its own: {error}")
+        yield disk
+        disk.close()
 
 
 @pytest.fixture

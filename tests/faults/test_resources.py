@@ -2,21 +2,18 @@
 
 import http.client
 import json
-import os
 import resource
 import shutil
 import socket
-import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from tempfile import mkdtemp
 
 import httpx2
 import pytest
 
 from consent_service.errors import DatabaseUnavailable, InvalidInput, KeyFileMissing, WrongKey
 from consent_service.operations.read_ledger import prove_consistency
+from tests.disks import Disk, SmallDisk
 from tests.faults.crowd import Acknowledged
 from tests.faults.ledgers import assert_nothing_is_lost
 from tests.followers.following import Place
@@ -24,53 +21,7 @@ from tests.installation import Installation
 from tests.postgres import PostgresServer
 from tests.servers import ConsentServer, wait_until
 
-MEGABYTE = 1_000_000
 IDLE = 64
-
-
-class SmallDisk:
-    """A disk of a few megabytes that can be filled, and emptied again.
-
-    Who may not mount one gets a limit on the size of this process's files instead.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder = folder
-        command = ["mount", "-t", "tmpfs", "-o", "size=32m,mode=0777", "tmpfs", str(folder)]
-        self.mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill(self) -> None:
-        """Leave room for about a megabyte."""
-        if self.mounted:
-            free = os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_bsize
-            (self.folder / "ballast").write_bytes(bytes(free - MEGABYTE))
-        else:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2 * MEGABYTE, self._limits[1]))
-
-    def make_room(self) -> None:
-        """Take away what filled it."""
-        (self.folder / "ballast").unlink(missing_ok=True)
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
-
-    def close(self) -> None:
-        """Take the disk away."""
-        self.make_room()
-        if self.mounted:
-            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
-        self.folder.rmdir() if self.mounted else shutil.rmtree(self.folder)
-
-
-@pytest.fixture
-def small_disk() -> Iterator[SmallDisk]:
-    """A disk under a short path that every account may enter."""
-    folder = Path(mkdtemp(prefix="consent-disk-"))
-    folder.chmod(0o755)
-    disk = SmallDisk(folder / "disk")
-    yield disk
-    disk.close()
-    folder.rmdir()
 
 
 def fill_until_refused(installation: Installation) -> list[Acknowledged]:
@@ -84,7 +35,7 @@ def fill_until_refused(installation: Installation) -> list[Acknowledged]:
     return stored
 
 
-def assert_room_is_all_it_needs(installation: Installation, disk: SmallDisk) -> None:
+def assert_room_is_all_it_needs(installation: Installation, disk: Disk) -> None:
     """Fill the disk, look at what is there, make room, and go on with the same service."""
     installation.publish()
     disk.fill()
@@ -99,20 +50,19 @@ def assert_room_is_all_it_needs(installation: Installation, disk: SmallDisk) -> 
     assert_nothing_is_lost(installation.service.deployment, installation.tenant, stored)
 
 
-def test_a_full_disk_refuses_decisions_until_there_is_room(small_disk: SmallDisk, tmp_path: Path) -> None:
-    url = f"sqlite:///{small_disk.folder / 'consent.db'}"
+def test_a_full_disk_refuses_decisions_until_there_is_room(sqlite_disk: Disk, tmp_path: Path) -> None:
+    url = f"sqlite:///{sqlite_disk.folder / 'consent.db'}"
     with Installation(home=tmp_path / "home", database_url=url) as installation:
-        assert_room_is_all_it_needs(installation, small_disk)
+        assert_room_is_all_it_needs(installation, sqlite_disk)
 
 
 def test_a_full_disk_under_postgresql_refuses_decisions_until_there_is_room(
-    small_disk: SmallDisk, postgres_server: PostgresServer, tmp_path: Path
+    postgresql_disk: SmallDisk, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    """The tables are on the small disk, PostgreSQL's own log is not; who may not mount has no such disk."""
-    name = postgres_server.create_database_in(small_disk.folder / "tables")
+    """The tables are on the small disk, PostgreSQL's own log is not."""
+    name = postgres_server.create_database_in(postgresql_disk.folder / "tables")
     with Installation(home=tmp_path / "home", database_url=postgres_server.url(name)) as installation:
-        if small_disk.mounted:
-            assert_room_is_all_it_needs(installation, small_disk)
+        assert_room_is_all_it_needs(installation, postgresql_disk)
     postgres_server.drop_database(name)
     postgres_server.drop_tablespace(name)
 
