@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import os
 import socket
 import threading
 import time
@@ -35,6 +36,18 @@ def wait_for(condition: Callable[[], object], *, seconds: float = 10.0) -> float
         assert time.monotonic() - began < seconds, "waited in vain"
         time.sleep(0.002)
     return time.monotonic() - began
+
+
+def in_a_child(act: Callable[[], bool]) -> bool:
+    """Whether `act` is true in a forked child."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if act() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 class LiveService:

@@ -1,14 +1,15 @@
 """Two hundred cuts at random, of every kind, with a withdrawal in the dark: no gate may be open late."""
 
-import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from consent_sdk import ConsentClient
-from live_service import TROUBLES, LiveService, a_live_service, wait_for
+from live_service import TROUBLES, LiveService, a_live_service, in_a_child, wait_for
 
 STALENESS = 1.0
 CUTS = 200
@@ -79,6 +80,13 @@ def test_no_gate_opens_past_the_staleness_in_200_random_cuts() -> None:
     assert [kind for run in runs for kind in run.late] == []
 
 
+def never_opens(gate: Callable[[str], bool]) -> bool:
+    until, yes = time.monotonic() + STALENESS, 0
+    while time.monotonic() < until:
+        yes += gate("ana")
+    return yes == 0
+
+
 @pytest.mark.parametrize("round_", range(3))
 def test_no_forked_child_opens_a_gate_on_what_its_parent_knew(round_: int) -> None:
     with a_live_service() as service:
@@ -90,14 +98,5 @@ def test_no_forked_child_opens_a_gate_on_what_its_parent_knew(round_: int) -> No
             wait_for(lambda: client.wait_until_ready(1) and gate("ana"), seconds=30)
             service.suffer("closed" if round_ else None)
             service.withdraw("ana")
-            child = os.fork()
-            if child == 0:
-                until = time.monotonic() + STALENESS
-                yes = 0
-                while time.monotonic() < until:
-                    yes += gate("ana")
-                os._exit(min(yes, 1))
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-    assert code == 0
+            assert in_a_child(partial(never_opens, gate))
     assert threading.active_count() < 100

@@ -21,6 +21,7 @@ HEAVY = {
         "typing",
     ),
     *("httpx2", "nats", "fastapi", "django", "flask", "openfeature", "cryptography", "pytest"),
+    *("consent_sdk._gatekeeper", "consent_sdk._copy", "consent_sdk._follower", "consent_sdk._uses"),
 }
 
 

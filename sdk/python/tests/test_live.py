@@ -1,13 +1,12 @@
 import asyncio
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from consent_sdk import AsyncConsentClient, ConsentClient, Reason
-from live_service import TROUBLES, LiveService, a_live_service, wait_for
+from live_service import TROUBLES, LiveService, a_live_service, in_a_child, wait_for
 
 STALENESS = 1.0
 SLACK = 0.25  # a busy machine's
@@ -217,18 +216,6 @@ def test_a_dead_thread_denies_and_is_replaced(service: LiveService) -> None:
         client._keeper._listeners.clear()
         wait_for(lambda: client.check("ana", "coupons").reason is Reason.STALE, seconds=STALENESS + SLACK)
         wait_for(lambda: gate("ana"), seconds=1 + SLACK)
-
-
-def in_a_child(act: Callable[[], bool]) -> bool:
-    """Whether `act` is true in a forked child."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if act() else 1
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @both

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from consent_sdk import AsyncConsentClient, ConfigurationError, ConsentClient, Reason
 from live_relay import HELLO, TROUBLES, LiveRelay
-from live_service import LiveService, a_live_service, wait_for
+from live_service import LiveService, a_live_service, in_a_child, wait_for
 
 from tests.nats_server import NatsServer
 
@@ -198,18 +198,12 @@ def test_a_forked_child_denies_at_once_and_is_live_by_itself(
     with a_client(service, nats_server, preload=preload) as client:
         gate = client.gate("coupons")
         assert gate("ana")
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                at_once = gate("ana"), client.check("ana", "coupons").reason
-                live_after = wait_for(lambda: gate("ana"), seconds=10)
-                code = 0 if at_once == (False, Reason.STALE) and live_after < 2 else 1
-            finally:
-                os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-        assert code == 0
+        def child() -> bool:
+            at_once = gate("ana"), client.check("ana", "coupons").reason
+            return at_once == (False, Reason.STALE) and wait_for(lambda: gate("ana"), seconds=10) < 2
+
+        assert in_a_child(child)
         assert gate("ana")
         service.withdraw("ana")
         wait_for(lambda: not gate("ana"))

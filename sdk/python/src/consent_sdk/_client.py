@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from consent_sdk._asking import Asking, environment
 from consent_sdk._clock import Clock
-from consent_sdk._gatekeeper import Gatekeeper, Options
-from consent_sdk._uses import UseReporter
 from consent_sdk.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self, TypeVar
 
-    from consent_sdk._gatekeeper import Status
+    from consent_sdk._gatekeeper import Options, Status
     from consent_sdk._transport import HttpTransport
     from consent_sdk.verdict import Verdict
 
@@ -27,6 +25,9 @@ class Client:
     """The part of `ConsentClient` and `AsyncConsentClient` that is the same. Not made by itself."""
 
     def __init__(self, http: HttpTransport, options: Options, *, strict: bool) -> None:
+        from consent_sdk._gatekeeper import Gatekeeper  # noqa: PLC0415  # with the first client
+        from consent_sdk._uses import UseReporter  # noqa: PLC0415  # as above
+
         self._asking = Asking(strict=strict)
         self._keeper = Gatekeeper(http, self._asking, options)
         self._uses = UseReporter(http, self._asking, timeout=options.timeout)
@@ -98,6 +99,8 @@ class Client:
 
 def some_options(stream: str, clock: Clock | None, **values: object) -> Options:
     """Return checked options; raise `ConfigurationError`."""
+    from consent_sdk._gatekeeper import Options  # noqa: PLC0415  # with the first client
+
     relay = None
     if stream.startswith(("nats://", "tls://")):
         from consent_sdk._relay import NatsAddress  # noqa: PLC0415  # an extra's

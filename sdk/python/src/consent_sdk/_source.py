@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from consent_sdk._clock import Clock
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 CONNECT_S = 2.0
 
 
-class Source:
+class Source(ABC):
     """What `OverHttp` and `OverNats` are; a connection that is silent for `silence` seconds has ended."""
 
     def __init__(self, http: HttpTransport, clock: Clock, *, silence: float) -> None:
@@ -27,14 +29,14 @@ class Source:
 
         load_snapshot(self._http, copy, connect=CONNECT_S)
 
+    @abstractmethod
     def follow(self, follower: Follower) -> None:
         """Follow one connection to its end, or raise."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hang_up(self) -> None:
         """Let `follow` return, from another thread."""
-        raise NotImplementedError
 
+    @abstractmethod
     def after_fork(self) -> None:
         """Leave the parent its connection."""
-        raise NotImplementedError
