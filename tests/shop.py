@@ -4,6 +4,7 @@ The service is the real one on a real database; only time is the test's.
 """
 
 from collections.abc import Mapping
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import PurposeClosed
 from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
 from consent_service.operations.keep_evidence import evidence_policy
+from consent_service.operations.manage_tenants import create_tenant
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.read_profile import ProfileQuestion, read_profiles
@@ -31,7 +33,7 @@ from tests.builders import a_notice
 
 
 class Shop:
-    """One tenant, and short words for what its backend does. `now` moves only when a test moves it."""
+    """A tenant, and short words for what its backend does. `now` moves only when a test moves it."""
 
     def __init__(self, database_url: str, home: Path, **settings: object) -> None:
         self.now = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -41,12 +43,21 @@ class Shop:
             **settings,  # type: ignore[arg-type]  # pydantic validates them
         )
         self.service = ConsentService.open(self.settings, clock=lambda: self.now)
+        self.tenant_name = "default"
         self.notice = self.publish(a_notice())
+
+    def beside(self, name: str) -> "Shop":
+        """Another tenant, of this name, of the same service."""
+        create_tenant(self.service.deployment, name)
+        other = copy(self)
+        other.tenant_name = name
+        other.publish(a_notice())
+        return other
 
     @property
     def tenant(self) -> Tenant:
-        """The default tenant, with its keys of now."""
-        return self.service.deployment.tenant_named("default")
+        """The tenant, with its keys of now."""
+        return self.service.deployment.tenant_named(self.tenant_name)
 
     def close(self) -> None:
         """Stop the service."""

@@ -5,12 +5,15 @@ import json
 import resource
 import shutil
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from secrets import token_hex
 
 import httpx2
 import pytest
 
+from consent_service.domain.profile import ProfileValue
 from consent_service.errors import DatabaseUnavailable, InvalidInput, KeyFileMissing, WrongKey
 from consent_service.operations.read_ledger import prove_consistency
 from tests.disks import Disk, SmallDisk
@@ -20,6 +23,7 @@ from tests.followers.following import Place
 from tests.installation import Installation
 from tests.postgres import PostgresServer
 from tests.servers import ConsentServer, wait_until
+from tests.shop import Shop
 
 IDLE = 64
 
@@ -65,6 +69,50 @@ def test_a_full_disk_under_postgresql_refuses_decisions_until_there_is_room(
         assert_room_is_all_it_needs(installation, postgresql_disk)
     postgres_server.drop_database(name)
     postgres_server.drop_tablespace(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def small_database(request: pytest.FixtureRequest) -> Iterator[tuple[str, Disk]]:
+    """A database on a small disk: its URL, and the disk."""
+    disk: Disk = request.getfixturevalue(f"{request.param}_disk")
+    if request.param == "sqlite":
+        yield f"sqlite:///{disk.folder / 'consent.db'}", disk
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database_in(disk.folder / "tables")
+    yield server.url(name), disk
+    server.drop_database(name)
+    server.drop_tablespace(name)
+
+
+def seal_until_refused(shop: Shop, sealed: dict[str, ProfileValue]) -> None:
+    """Store one field after the other, and note in `sealed` what was stored."""
+    for number in range(1_000):
+        value = f"canary{token_hex(30_000)}"
+        shop.write("ana", {"household": {f"field_{number}": value}})
+        sealed[f"field_{number}"] = value
+
+
+def test_a_disk_that_fills_while_a_profile_is_sealed_leaves_it_as_it_was(
+    small_database: tuple[str, Disk], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, disk = small_database
+    shop = Shop(url, tmp_path / "home")
+    shop.grant("ana", "coupons")
+    shop.write("ana", {"household": {"size": 2}})
+    disk.fill()
+    sealed: dict[str, ProfileValue] = {}
+    with pytest.raises(DatabaseUnavailable) as refused:
+        seal_until_refused(shop, sealed)
+
+    assert sealed
+    assert "canary" not in f"{refused.value}{refused.value.__cause__}{caplog.text}"
+    assert shop.read("ana", "coupons") == {"household": {"size": 2, **sealed}}
+    disk.make_room()
+    shop.write("ana", {"household": {"size": 3}})
+    assert shop.read("ana", "coupons") == {"household": {"size": 3, **sealed}}
+    shop.check_ledger()
+    shop.close()
 
 
 def test_a_service_without_file_descriptors_refuses_and_recovers(place: Place) -> None:
