@@ -3,12 +3,13 @@
     consent-erasure/v1
     <origin of the log>
     <index of the entry>
-    <opaque reference of the erased subject>
+    <opaque reference of the erased subject, or ->
     <opening of the entry, base64>
     <record of the entry, canonical JSON>
 
 The log's key signs it (C2SP signed-note). The leaf at the index commits to opening and record, so its holder
-can show that the erasure is in the log. The service keeps no copy: the reference is in the certificate only.
+can show that the erasure is in the log. The service keeps no copy: the reference is only in the certificate
+that was given to whoever asked. Those in an audit pack are signed anew and name nobody.
 """
 
 import base64
@@ -23,15 +24,16 @@ from consent_service.ledger.record import ErasureRecord, decode_record
 
 _FORMAT = "consent-erasure/v1"
 _LINES = 6
+_NOBODY = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureCertificate:
-    """What an erasure certificate says."""
+    """What an erasure certificate says; `subject` is None where it does not say of whom."""
 
     origin: str
     index: int
-    subject: SubjectRef
+    subject: SubjectRef | None
     opening: bytes
     record: ErasureRecord
 
@@ -41,7 +43,7 @@ class ErasureCertificate:
             _FORMAT,
             self.origin,
             str(self.index),
-            self.subject,
+            _NOBODY if self.subject is None else self.subject,
             base64.b64encode(self.opening).decode("ascii"),
             self.record.encode().decode(),
         )
@@ -55,7 +57,7 @@ class ErasureCertificate:
 def open_certificate(certificate: str, verifier: NoteVerifier) -> ErasureCertificate:
     """Return what a certificate says; raise `InvalidNote` unless the log's key signed exactly this form."""
     lines = open_note(certificate.encode(), verifier).split("\n")
-    if len(lines) != _LINES + 1 or lines[0] != _FORMAT:
+    if len(lines) != _LINES + 1 or lines[:2] != [_FORMAT, verifier.name]:
         raise InvalidNote("This is not an erasure certificate, or one of a later version.")
     try:
         opening = base64.b64decode(lines[4], validate=True)
@@ -65,6 +67,5 @@ def open_certificate(certificate: str, verifier: NoteVerifier) -> ErasureCertifi
         raise InvalidNote("An erasure certificate has a line that cannot be read.") from error
     if len(opening) != OPENING_SIZE or not isinstance(record, ErasureRecord) or str(index) != lines[2]:
         raise InvalidNote("An erasure certificate has a line that cannot be read.")
-    return ErasureCertificate(
-        origin=lines[1], index=index, subject=SubjectRef(lines[3]), opening=opening, record=record
-    )
+    subject = None if lines[3] == _NOBODY else SubjectRef(lines[3])
+    return ErasureCertificate(origin=lines[1], index=index, subject=subject, opening=opening, record=record)

@@ -54,7 +54,8 @@ _WORDS: Mapping[str, _Words] = {
         key="Key of the log: compare it with one from another source",
         check="Check it on any computer, without a network:",
         browser="Or drop the file on the page /verify of a consent service: it stays on your computer.",
-        members="entries/ is the evidence, table/ the same as tables, notices/ the words that were shown.",
+        members="entries/ is the evidence, table/ the same as tables, notices/ the words that were shown, "
+        "erasures.ndjson a certificate of each erasure.",
     ),
     "fr": _Words(
         title="Dossier d'audit d'un registre de consentements",
@@ -67,7 +68,8 @@ _WORDS: Mapping[str, _Words] = {
         key="Clé du registre : comparez-la à celle d'une autre source",
         check="Vérifiez-le sur n'importe quel ordinateur, sans réseau :",
         browser="Ou déposez-le sur la page /verify d'un service de consentement : il reste chez vous.",
-        members="entries/ contient les preuves, table/ la même chose en tableaux, notices/ les mots montrés.",
+        members="entries/ contient les preuves, table/ la même chose en tableaux, notices/ les mots montrés, "
+        "erasures.ndjson un certificat par effacement.",
     ),
     "de": _Words(
         title="Prüfpaket eines Einwilligungsregisters",
@@ -80,7 +82,8 @@ _WORDS: Mapping[str, _Words] = {
         key="Schlüssel des Registers: mit einem aus anderer Quelle vergleichen",
         check="Auf jedem Rechner und ohne Netz zu prüfen:",
         browser="Oder auf /verify eines Einwilligungsdienstes ablegen: Die Datei bleibt auf dem Rechner.",
-        members="entries/ enthält die Nachweise, table/ dasselbe als Tabellen, notices/ die gezeigten Texte.",
+        members="entries/ enthält die Nachweise, table/ dasselbe als Tabellen, notices/ die gezeigten Texte, "
+        "erasures.ndjson eine Bescheinigung je Löschung.",
     ),
     "es": _Words(
         title="Paquete de auditoría de un registro de consentimientos",
@@ -93,7 +96,8 @@ _WORDS: Mapping[str, _Words] = {
         key="Clave del registro: compárela con una de otra fuente",
         check="Compruébelo en cualquier ordenador, sin red:",
         browser="O suéltelo en la página /verify de un servicio de consentimiento: no sale de su ordenador.",
-        members="entries/ contiene las pruebas, table/ lo mismo en tablas, notices/ las palabras mostradas.",
+        members="entries/ contiene las pruebas, table/ lo mismo en tablas, notices/ las palabras mostradas, "
+        "erasures.ndjson un certificado por borrado.",
     ),
     "it": _Words(
         title="Pacchetto di verifica di un registro dei consensi",
@@ -106,7 +110,8 @@ _WORDS: Mapping[str, _Words] = {
         key="Chiave del registro: confrontarla con una di altra fonte",
         check="Si verifica su qualsiasi computer, senza rete:",
         browser="Oppure trascinarlo sulla pagina /verify di un servizio di consenso: resta sul computer.",
-        members="entries/ contiene le prove, table/ lo stesso in tabelle, notices/ le parole mostrate.",
+        members="entries/ contiene le prove, table/ lo stesso in tabelle, notices/ le parole mostrate, "
+        "erasures.ndjson un certificato per cancellazione.",
     ),
     "nl": _Words(
         title="Controlepakket van een toestemmingsregister",
@@ -119,7 +124,8 @@ _WORDS: Mapping[str, _Words] = {
         key="Sleutel van het register: vergelijk met een uit een andere bron",
         check="Te controleren op elke computer, zonder netwerk:",
         browser="Of zet het op de pagina /verify van een toestemmingsdienst: het blijft op uw computer.",
-        members="entries/ bevat het bewijs, table/ hetzelfde als tabellen, notices/ de getoonde woorden.",
+        members="entries/ bevat het bewijs, table/ hetzelfde als tabellen, notices/ de getoonde woorden, "
+        "erasures.ndjson een bewijs van elke wissing.",
     ),
 }
 

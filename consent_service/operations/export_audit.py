@@ -15,12 +15,13 @@ from itertools import groupby
 
 from consent_service.errors import InvalidInput, PackChanged, UnknownSubject
 from consent_service.ledger.canonical import JsonValue, canonical_json
+from consent_service.ledger.certificate import ErasureCertificate
 from consent_service.ledger.checkpoint import Checkpoint, open_checkpoint
 from consent_service.ledger.entry import Kind, leaf
 from consent_service.ledger.merkle import SubtreeHash, consistency_proof, inclusion_proof, tree_root
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.pack_page import PackSummary, pack_page
-from consent_service.ledger.record import LinkRecord, decode_record, format_time
+from consent_service.ledger.record import ErasureRecord, LinkRecord, decode_record, format_time
 from consent_service.ledger.tiles import subtree_reader
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.look_up import look_up_one
@@ -42,6 +43,7 @@ from consent_service.storage.ledger_store import (
     read_tile,
     stream_checkpoints,
     stream_entries,
+    stream_public_records,
     subject_records,
 )
 from consent_service.storage.scope import TenantScope
@@ -203,6 +205,7 @@ class _Export:
         if self._subject_ids is None:
             for start in range(self._first.size - self._first.size % CHUNK, self._last.size, CHUNK):
                 yield from self._chunk(max(start, self._first.size), min(start + CHUNK, self._last.size))
+            yield from self._file.member("erasures.ndjson", self._certificates())
         else:
             yield from self._subject_members(self._subject_ids)
         yield from self._file.member("checkpoints.ndjson", self._checkpoints())
@@ -277,6 +280,22 @@ class _Export:
             lines.append(self._line(entry, table, proof))
         yield from self._file.member("entries/000000.ndjson", lines)
         yield from self._views("000000", bytearray("".join(table).encode()), 0, [])
+
+    def _certificates(self) -> Iterator[bytes]:
+        """Yield a certificate of each erasure, which names nobody, as a line."""
+        origin, signer = self._tenant.origin, self._tenant.signer
+        with closing(stream_public_records(self._scope, self._first.size, self._last.size)) as records:
+            for stored in records:
+                record = decode_record(stored.body)
+                if isinstance(record, ErasureRecord):
+                    certificate = ErasureCertificate(
+                        origin=origin,
+                        index=stored.index,
+                        subject=None,
+                        opening=stored.opening,
+                        record=record,
+                    )
+                    yield canonical_json({"note": certificate.sign(signer)}) + b"\n"
 
     def _checkpoints(self) -> Iterator[bytes]:
         """Yield the last checkpoint of every block, the last one that witnesses saw, and some more.

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 import zlib
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +26,7 @@ from consent_service.ledger.record import (
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.cosignature_store import checkpoint_at, last_cosignature
-from consent_service.storage.ledger_store import Head, public_records_from, read_head
+from consent_service.storage.ledger_store import Head, read_head, stream_public_records
 from consent_service.storage.scope import TenantScope
 
 _TAG = re.compile(r'"(\d{1,18})\.(\d{1,18})\.([0-9TZ:.\-]{24})\.([0-9a-f]{32})"', re.ASCII)
@@ -85,8 +86,9 @@ def head_of(scope: TenantScope, mark: PackMark) -> Head:
     Erasures take records away, and a new key signs from its entry on.
     """
     head, note = read_head(scope), checkpoint_at(scope, mark.size)
-    later = map(decode_record, public_records_from(scope, mark.size))
-    if note is None or mark.size > head.size or any(map(_changes_packs, later)):
+    with closing(stream_public_records(scope, mark.size)) as later:
+        changed = any(_changes_packs(decode_record(each.body)) for each in later)
+    if note is None or mark.size > head.size or changed:
         raise PackChanged("This pack cannot be made again as it was: begin anew.")
     published = head.notice_index if head.notice_index is not None and head.notice_index < mark.size else None
     return Head(

@@ -53,8 +53,12 @@ _NEXT_RECORD = (
     .limit(1)
 )
 _PUBLIC_RECORDS = (
-    scoped_select(RecordRow, "body")
-    .where(_record.c.index >= bindparam("start"), _record.c.subject_id.is_(None))
+    scoped_select(RecordRow, "index", "opening", "body")
+    .where(
+        _record.c.index >= bindparam("start"),
+        _record.c.index < bindparam("stop"),
+        _record.c.subject_id.is_(None),
+    )
     .order_by(_record.c.index)
 )
 _SUBJECT_RECORDS = (
@@ -261,9 +265,12 @@ def first_record_from(scope: TenantScope, index: int) -> StoredRecord | None:
     return StoredRecord(index=at, opening=opening, body=body)
 
 
-def public_records_from(scope: TenantScope, index: int) -> list[bytes]:
-    """Return the records from `index` on that belong to no subject: of notices, keys and erasures."""
-    return [body for (body,) in scope.run(_PUBLIC_RECORDS, start=index)]
+def stream_public_records(
+    scope: TenantScope, start: int, stop: int = _LARGEST_SIZE
+) -> Generator[StoredRecord]:
+    """Yield the records of `start` up to `stop` that belong to no subject: of notices, keys and erasures."""
+    for index, opening, body in scope.stream(_PUBLIC_RECORDS, start=start, stop=stop):
+        yield StoredRecord(index=index, opening=opening, body=body)
 
 
 def stream_chains(scope: TenantScope) -> Generator[tuple[int, int, bytes, bytes]]:

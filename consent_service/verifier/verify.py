@@ -21,6 +21,7 @@ not who made it. Take the key (`name+id+base64`) from somewhere else, such as an
  (8) statuses     every derived status and validity follows from the records before
  (9) views        the CSV tables say what the records say
 (10) counts       are those of the manifest; every missing record is one that an erasure destroyed
+(11) erasures     each has a certificate that says the same; as much as it destroyed is missing before it
 
 Formats: RFC 9162 (Merkle tree), RFC 8785 (canonical JSON), C2SP signed-note, tlog-checkpoint,
 tlog-cosignature, tlog-policy, and the page audit-pack.md of the toolkit. Nothing is written, extracted or
@@ -49,7 +50,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FORMAT = 1
-MANIFEST, SIGNATURE = "manifest.json", "manifest.note"
+MANIFEST, SIGNATURE, ERASURES = "manifest.json", "manifest.note", "erasures.ndjson"
 NOTE_HEADER = "consent-audit-pack/v1"
 COMMITMENT_KEY = b"consent/v1"
 # HMAC (RFC 2104) with a constant key begins with two constant blocks: hashed once, their states copied.
@@ -215,6 +216,8 @@ class Pack:
 
     def stream(self, name: str) -> Iterator[bytes]:
         """Yield a member's contents piece by piece: never more than the directory says, never less."""
+        if name not in self.members:
+            raise Fault("container", name, "is missing")
         member = self.members[name]
         inflate = zlib.decompressobj(-15) if member.method else None
         position, total, crc, pending = member.data, 0, 0, b""
@@ -328,6 +331,21 @@ def open_checkpoint(note: str, vkey: str, origin: str) -> Checkpoint:
     if lines[0] != origin or not re.fullmatch(r"0|[1-9]\d{0,18}", lines[1], re.ASCII):
         raise ValueError("a checkpoint of another log")
     return origin, int(lines[1]), decoded(lines[2], 32)
+
+
+def open_certificate(note: str, vkeys: Sequence[str], origin: str) -> tuple[int, str, bytes]:
+    """Return index, subject (- for nobody) and commitment of an erasure certificate; raise ValueError."""
+    lines = [""]
+    for vkey in vkeys:
+        try:
+            lines = open_note(note, vkey, alone=True).split("\n")
+        except ValueError:
+            continue
+    if len(lines) != 7 or lines[0] != "consent-erasure/v1" or lines[1] != origin:
+        raise ValueError("is none that a key of this log signed")
+    if not re.fullmatch(r"0|[1-9]\d{0,17}", lines[2], re.ASCII) or not ERASURE.fullmatch(lines[5]):
+        raise ValueError("has a line that cannot be read")
+    return int(lines[2]), lines[3], commitment(decoded(lines[4], 32), lines[5].encode())
 
 
 # --- cosignatures ------------------------------------------------------------------------------------------
@@ -848,9 +866,8 @@ class Verification:
         self.cosigned: tuple[int, dict[str, int]] | None = None
         self._unread = 0
         self.pinned = vkey
-        self.counts: dict[str, int] = dict.fromkeys(
-            ("members", "checkpoints", "notices", "entries", "records", "erased", "statuses", "subjects"), 0
-        )
+        counted = "members checkpoints notices entries records erased erasures statuses subjects"
+        self.counts: dict[str, int] = dict.fromkeys(counted.split(), 0)
         self.kinds: dict[str, int] = {}
         self.remarks: list[str] = []
         self.manifest = self._manifest()
@@ -862,6 +879,7 @@ class Verification:
         self.notices: dict[str, Any] = {}
         self.published: set[str] = set()
         self.destroyed = 0
+        self._certificates: Iterator[bytes] = iter(())
         self.linked: set[str] = set()
         self.chains: dict[str, tuple[bytes, Packed]] = {}
         self._plans: dict[tuple[str, str], Plan] = {}
@@ -974,6 +992,7 @@ class Verification:
         start, end = self.manifest["from"], self.manifest["to"]
         tree = self._start_tree(start)
         due = self._checkpoints()
+        self._certificates = self.pack.lines(ERASURES)
         self._check_tree(tree, due)
         next_due, append = due[0][0], tree.append
         for index, leaf, kind, match in self._entries(views=True):
@@ -989,6 +1008,8 @@ class Verification:
                 self.progress(index - start, end - start)
         if tree.size != end or due[0][0] is not None:
             raise Fault("tree", "entries", f"the pack ends at entry {tree.size}, not at {end}")
+        if next(self._certificates, None) is not None:
+            raise Fault("erasures", ERASURES, "has a certificate of no erasure in this pack")
         self._check_root(tree.root())
         self._check_since(tree)
         self._check_digests()
@@ -1151,8 +1172,8 @@ class Verification:
             for line in self.pack.lines(name):
                 entry = read(line, name)
                 if views:
-                    index, _, kind, match = entry
-                    count(index, kind, match)
+                    index, leaf, kind, match = entry
+                    count(index, leaf, kind, match)
                     table.append(view_rows(index, kind, match))
                 yield entry
             if views:
@@ -1166,6 +1187,8 @@ class Verification:
         number, leaf, committed, kind_of, opening, record = found.group(1, 2, 3, 4, 5, 6)
         index, kind = int(number), kind_of.decode()
         if opening is None:
+            if kind not in {"decision", "link"}:
+                raise Fault("entries", name, "a record of this kind is public, and never erased", index=index)
             return index, leaf, kind, None
         if commitment(binascii.unhexlify(opening), record) != committed:
             message = "the leaf does not commit to this record and opening"
@@ -1175,7 +1198,7 @@ class Verification:
             raise Fault("entries", name, "the record is not one in canonical form", index=index)
         return index, leaf, kind, match
 
-    def _count(self, index: int, kind: str, match: "re.Match[str] | None") -> None:
+    def _count(self, index: int, leaf: bytes, kind: str, match: "re.Match[str] | None") -> None:
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         if match is None:
             self.counts["erased"] += 1
@@ -1189,9 +1212,9 @@ class Verification:
         else:
             self.latest = recorded_at
         if kind in {"notice", "erasure", "key"}:
-            self._public(index, kind, match)
+            self._public(index, leaf, kind, match)
 
-    def _public(self, index: int, kind: str, match: "re.Match[str]") -> None:
+    def _public(self, index: int, leaf: bytes, kind: str, match: "re.Match[str]") -> None:
         if kind == "notice":
             if match["notice"] not in self.notices:
                 raise Fault("notices", match["notice"], "the words of this notice are missing", index=index)
@@ -1200,6 +1223,7 @@ class Verification:
             self.handoffs.append((index, match["previous"][1:-1], match["vkey"][1:-1]))
         elif kind == "erasure":
             self.destroyed += json.loads("{" + match["destroyed"] + "}").get("records", 0)
+            self._erasure(index, leaf[6:50])
 
     def _check_view(self, name: str, table: list[str]) -> None:
         held = self.pack.digest(name) if name in self.pack.members else None
@@ -1312,6 +1336,21 @@ class Verification:
         except ValueError as error:
             raise Fault("tree", "since", _reason(error)) from None
 
+    def _erasure(self, index: int, committed: bytes) -> None:
+        """Take step (11) for one erasure; what is missing before it has to be as much as went so far."""
+        line = next(self._certificates, None)
+        if line is None:
+            raise Fault("erasures", ERASURES, "an erasure has no certificate", index=index)
+        try:
+            stated = open_certificate(json.loads(line)["note"], self.keys, self.origin)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise Fault("erasures", ERASURES, _reason(error), index=index) from None
+        if stated != (index, "-", committed):
+            raise Fault("erasures", ERASURES, "a certificate says something else", index=index)
+        if self.manifest["from"] == 0 and self.destroyed > self.counts["erased"]:
+            message = "more records were destroyed by then than are missing before it"
+            raise Fault("erasures", "destroyed", message, index=index)
+
     def _check_erasures(self, start: int) -> None:
         missing = self.counts["erased"]
         if start == 0 and self.destroyed != missing and self.manifest["to"] == self.manifest["head"]:
@@ -1326,6 +1365,7 @@ class Verification:
     def _check_counts(self) -> None:
         self.counts["entries"] = sum(self.kinds.values())
         self.counts["records"] = self.counts["entries"] - self.counts["erased"]
+        self.counts["erasures"] = self.kinds.get("erasure", 0)
         found = {key: self.counts[key] for key in ("entries", "records", "erased", "subjects")} | self.kinds
         stated = {key: value for key, value in self.manifest["counts"].items() if value}
         if stated != {key: value for key, value in found.items() if value}:
@@ -1340,19 +1380,10 @@ class Verification:
 
         The log's key signed it, and the leaf at its index commits to what it says was destroyed.
         """
-        lines = [""]
-        for vkey in self.keys:
-            try:
-                lines = open_note(certificate, vkey, alone=True).split("\n")
-            except ValueError:
-                continue
-        if len(lines) != 7 or lines[0] != "consent-erasure/v1" or lines[1] != self.origin:
-            raise Fault("certificate", "certificate", "is none that a key of this log signed")
         try:
-            index, opening = int(lines[2]), decoded(lines[4], 32)
+            index, _, committed = open_certificate(certificate, self.keys, self.origin)
         except ValueError as error:
             raise Fault("certificate", "certificate", _reason(error)) from None
-        committed = commitment(opening, lines[5].encode())
         for member in self.manifest["members"]:
             if member["name"].startswith("entries/"):
                 for line in self.pack.lines(member["name"]):
@@ -1375,7 +1406,7 @@ class Verification:
             index, leaf, kind, match = self._entry(line, "entries/000000.ndjson")
             if index <= last or match is None or kind not in {"decision", "link"}:
                 raise Fault("entries", "entries", "out of order, or without a record of hers", index=index)
-            self._count(index, kind, match)
+            self._count(index, leaf, kind, match)
             self._check_proof(index, leaf, line, size or 0, root)
             self._chain(index, kind, leaf[6:50], match.group(*CHAINED[kind]))
             table.append(view_rows(index, kind, match))

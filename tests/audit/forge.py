@@ -2,14 +2,18 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from consent_service.domain.subject import SubjectRef
 from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.certificate import ErasureCertificate
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.entry import Kind, commitment, leaf
 from consent_service.ledger.merkle import leaf_hash, root_hash
 from consent_service.ledger.note import NoteSigner
+from consent_service.ledger.record import ErasureRecord, parse_time
 from consent_service.verifier.verify import MANIFEST, VIEW_HEADER, parse_record, view_rows
 from tests.audit.packs import entries_of, packed
 
@@ -26,24 +30,42 @@ def forged(
     entries = entries_of(members)
     origin = json.loads(members[MANIFEST])["origin"]
     edit(entries)
-    lines, rows, leaves = [], [VIEW_HEADER], []
+    lines, rows, leaves, certificates = [], [VIEW_HEADER], [], list[bytes]()
     last: dict[str, str] = {}
     for index, entry in enumerate(entries):
         data, line, row = _entry(index, entry, origin, last)
         leaves.append(data)
         lines.append(line)
         rows.append(row)
+        if "record" in entry and entry["leaf"]["kind"] == "erasure":
+            certificates.append(certificate_line(index, entry, signer))
     root = root_hash([leaf_hash(each) for each in leaves])
     note = sign_checkpoint(Checkpoint(origin=origin, size=len(leaves), root=root), signer)
     new = {
         **members,
         "entries/000000.ndjson": b"".join(lines),
         "table/000000.csv": "".join(rows).encode(),
+        "erasures.ndjson": b"".join(certificates),
         "checkpoints.ndjson": canonical_json({"note": note.decode()}) + b"\n",
     }
     size = len(leaves)
     manifest = {"root": _text(root), "to": size, "head": size, "counts": _counts(entries, last)}
     return packed(new, signer, **{**manifest, **changes})
+
+
+def certificate_line(at: int, entry: Mapping[str, Any], signer: NoteSigner, **changes: Any) -> bytes:
+    """Return the line that the erasure at an index has among the certificates, or a changed one."""
+    certificate = ErasureCertificate(
+        origin=signer.name,
+        index=at,
+        subject=None,
+        opening=bytes.fromhex(entry["opening"]),
+        record=ErasureRecord(
+            destroyed=entry["record"]["destroyed"],
+            recorded_at=parse_time(entry["record"]["recorded_at"]),
+        ),
+    )
+    return canonical_json({"note": replace(certificate, **changes).sign(signer)}) + b"\n"
 
 
 def _entry(index: int, entry: dict[str, Any], origin: str, last: dict[str, str]) -> tuple[bytes, bytes, str]:
@@ -80,3 +102,32 @@ def _counts(entries: Entries, last: Mapping[str, str]) -> dict[str, int]:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def spoilt_certificates(
+    members: Mapping[str, bytes], signer: NoteSigner, stranger: NoteSigner
+) -> Iterator[tuple[str, bytes]]:
+    """Yield packs, signed anew, whose certificates are not those of their erasures, and the words for it."""
+    line = members["erasures.ndjson"]
+    entry = next(each for each in entries_of(members) if each["leaf"]["kind"] == "erasure")
+    index, stated = entry["index"], entry["record"]
+    more = ErasureRecord(
+        destroyed={**stated["destroyed"], "records": 99}, recorded_at=parse_time(stated["recorded_at"])
+    )
+    lies: dict[str, Any] = {
+        "index": index + 1,
+        "record": more,
+        "opening": bytes(32),
+        "subject": SubjectRef("s_somebody"),
+    }
+    foreign, differs = "none that a key of this log signed", "says something else"
+    for lines, words in (
+        (b"", "an erasure has no certificate"),
+        (line + line, "has a certificate of no erasure in this pack"),
+        (certificate_line(index, entry, stranger), foreign),
+        (line.replace(b'"records\\":', b'"records\\":1'), foreign),
+        (certificate_line(index, entry, signer, origin="consent.local/other"), foreign),
+        *((certificate_line(index, entry, signer, **{what: lie}), differs) for what, lie in lies.items()),
+        (b'{"certificate":""}\n', "KeyError"),
+    ):
+        yield words, packed({**members, "erasures.ndjson": lines}, signer)

@@ -46,7 +46,7 @@ from consent_service.verifier.verify import (
     printable,
     verify_pack,
 )
-from tests.audit.forge import Entries, forged
+from tests.audit.forge import Entries, forged, spoilt_certificates
 from tests.audit.packs import (
     a_foreign_signer,
     entries_of,
@@ -312,6 +312,18 @@ def _hide(entries: Entries) -> None:
     entry["erased"] = True
 
 
+def _hide_more_than_was_erased(entries: Entries) -> None:
+    erasure = next(entry for entry in entries if entry["leaf"]["kind"] == "erasure")
+    erasure["record"]["destroyed"]["records"] += 1
+    _hide(entries)
+
+
+def _hide_an_erasure(entries: Entries) -> None:
+    erasure = next(entry for entry in entries if entry["leaf"]["kind"] == "erasure")
+    del erasure["record"], erasure["opening"]
+    erasure["erased"] = True
+
+
 def _decide_before_publication(entries: Entries) -> None:
     entries[1]["record"]["notice"] = entries[-1]["record"]["notice"]
 
@@ -341,6 +353,8 @@ def _link_to_nobody(entries: Entries) -> None:
         (_drop_first_of_a_chain, "chains"),
         (_backdate, "entries"),
         (_hide, "counts"),
+        (_hide_more_than_was_erased, "erasures"),
+        (_hide_an_erasure, "entries"),
         (_decide_before_publication, "statuses"),
         (_unknown_notice, "statuses"),
         (_unknown_purpose, "statuses"),
@@ -373,6 +387,20 @@ def test_two_processes_name_the_fault_that_one_names(
     beside = fault_of(data)
 
     assert (beside.check, beside.where, beside.index) == (alone.check, alone.where, alone.index)
+
+
+def test_a_certificate_that_is_not_of_the_erasure_beside_it_is_a_fault(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
+) -> None:
+    spoilt = list(spoilt_certificates(members, signer, a_foreign_signer(signer.name)))
+    without = {name: data for name, data in members.items() if name != "erasures.ndjson"}
+
+    for words, data in spoilt:
+        fault = fault_of(data)
+        assert (fault.check, fault.where) == ("erasures", "erasures.ndjson")
+        assert words in fault.message
+    missing = fault_of(packed(without, signer))
+    assert (missing.check, missing.where, missing.message) == ("container", "erasures.ndjson", "is missing")
 
 
 def test_a_possible_history_verifies_alone_and_not_beside_the_older_pack(

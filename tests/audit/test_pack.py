@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,8 @@ import pytest
 from consent_service.domain.subject import SubjectRef
 from consent_service.errors import InvalidInput, UnknownSubject
 from consent_service.ledger.canonical import canonical_json
-from consent_service.ledger.certificate import ErasureCertificate
+from consent_service.ledger.certificate import ErasureCertificate, open_certificate
+from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.record import ErasureRecord, decode_record
 from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.manage_tenants import create_tenant
@@ -159,6 +161,24 @@ def test_a_certificate_is_of_an_erasure_in_the_pack_or_refused(
     ):
         with pytest.raises(Fault, match=words):
             verify_pack(pack, certificates=[certificate])
+
+
+def test_a_pack_has_a_certificate_of_each_erasure_that_names_nobody(
+    installation: Installation, pack: Path
+) -> None:
+    signer, members = installation.tenant.signer, members_of(pack)
+    erasure = next(entry for entry in entries_of(members) if entry["leaf"]["kind"] == "erasure")
+
+    (line,) = members["erasures.ndjson"].splitlines()
+    note = json.loads(line)["note"]
+    held = open_certificate(note, NoteVerifier.parse(signer.vkey))
+
+    assert (held.index, held.subject) == (erasure["index"], None)
+    assert canonical_json(erasure["record"]) == held.record.encode()
+    assert held.leaf() == canonical_json(erasure["leaf"])
+    assert held.record.destroyed["records"] == 2
+    checked = verify_pack(pack, vkey=signer.vkey, certificates=[note])["checked"]
+    assert (checked["erasures"], checked["erased"], checked["certificates"]) == (1, 2, 1)
 
 
 def test_two_processes_find_what_one_finds(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from consent_service.verifier.verify import (
     Tree,
     after,
     decoded,
+    open_certificate,
     open_checkpoint,
     open_note,
     parse_vkey,
@@ -110,6 +111,17 @@ def test_signed_checkpoints() -> None:
         origin, size, root = open_checkpoint(case["note"], case["vkeys"][0], case["origin"])
         assert (origin, size, root.hex()) == (case["origin"], case["size"], case["root"])
     assert opened
+
+
+def test_certificates_of_erasures() -> None:
+    for case in json.loads((VECTORS / "certificate.json").read_text()):
+        arguments = case["certificate"], [case["vkey"]], case["origin"]
+        if case["valid"]:
+            index, subject, committed = open_certificate(*arguments)
+            assert (index, subject) == (case["index"], case["subject"] or "-")
+            assert decoded(committed.decode()).hex() == case["commitment"]
+        else:
+            assert refused(open_certificate, *arguments), case["name"]
 
 
 @pytest.mark.parametrize("duration", ["P6M", "P1Y", "P1M", "PT36H", "P30D", "P2W", "P1Y2M10DT2H30M5S"])

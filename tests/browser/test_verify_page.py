@@ -25,7 +25,7 @@ from consent_service.verifier.verify import Fault, verify_pack
 from consent_service.web.honesty.bench import PHONE
 from consent_service.web.verifying import verifier_languages
 from tests.audit.conftest import KNOWN, fill
-from tests.audit.forge import Entries, forged
+from tests.audit.forge import Entries, forged, spoilt_certificates
 from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed, zipped
 from tests.browser.own_platform_rules import violations
 from tests.browser.serving import served
@@ -154,6 +154,18 @@ def _hide(entries: Entries) -> None:
     entries[-1]["erased"] = True
 
 
+def _hide_more_than_was_erased(entries: Entries) -> None:
+    erasure = next(each for each in entries if each["leaf"]["kind"] == "erasure")
+    erasure["record"]["destroyed"]["records"] += 1
+    _hide(entries)
+
+
+def _hide_an_erasure(entries: Entries) -> None:
+    erasure = next(each for each in entries if each["leaf"]["kind"] == "erasure")
+    del erasure["record"], erasure["opening"]
+    erasure["erased"] = True
+
+
 def _break_chain(entries: Entries) -> None:
     for entry in entries:
         entry["keep_prev"] = True
@@ -175,6 +187,8 @@ HISTORIES: Sequence[Callable[[Entries], None]] = [
     _change("actor", "-1+1"),
     _change("prev", None),
     _change("v", 2),
+    _hide_more_than_was_erased,
+    _hide_an_erasure,
 ]
 
 
@@ -211,6 +225,10 @@ def _spoilt_packs(installation: Installation, pack: Path) -> Iterator[tuple[str,
     yield "another ZIP program", zipped(members)
     yield "a long line", packed({**members, "entries/000000.ndjson": bytes(5 << 20)}, signer)
     yield "a name that leads elsewhere", packed({"../etc/passwd.py": b"", **members}, signer)
+    for number, (_, data) in enumerate(spoilt_certificates(members, signer, a_foreign_signer(signer.name))):
+        yield f"certificate {number}", data
+    without = {name: data for name, data in members.items() if name != "erasures.ndjson"}
+    yield "no certificates", packed(without, signer)
     yield "repacked", packed(members, signer)
 
 
@@ -228,7 +246,7 @@ def test_both_verifiers_agree_on_what_a_dishonest_operator_signs(
 
     assert differing == {}
     assert len(verdicts) > 90
-    assert {"commitments", "tree", "chains", "statuses", "views", "counts", "entries"} <= set(
+    assert {"commitments", "tree", "chains", "statuses", "views", "counts", "entries", "erasures"} <= set(
         verdicts.values()
     )
 

@@ -16,6 +16,7 @@ from consent_service.errors import (
     UnknownTile,
 )
 from consent_service.ledger.canonical import canonical_json, parse_json
+from consent_service.ledger.certificate import open_certificate
 from consent_service.ledger.checkpoint import Checkpoint, open_checkpoint
 from consent_service.ledger.entry import Kind, Leaf, commitment, leaf, parse_leaf
 from consent_service.ledger.merkle import (
@@ -279,3 +280,17 @@ def test_a_tlog_proof_verifies(case: Case) -> None:
 def test_a_tlog_proof_that_must_not_verify_does_not(case: Case) -> None:
     with pytest.raises(EvidenceError):
         check_tlog_proof(case)
+
+
+@cases("certificate", valid=True)
+def test_a_certificate_of_an_erasure_opens(case: Case) -> None:
+    opened = open_certificate(case["certificate"], NoteVerifier.parse(case["vkey"]))
+
+    assert (opened.origin, opened.index, opened.subject) == (case["origin"], case["index"], case["subject"])
+    assert commitment(opened.opening, opened.record.encode()).hex() == case["commitment"]
+
+
+@cases("certificate", valid=False)
+def test_a_certificate_that_must_not_open_does_not(case: Case) -> None:
+    with pytest.raises(InvalidNote):
+        open_certificate(case["certificate"], NoteVerifier.parse(case["vkey"]))

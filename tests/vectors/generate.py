@@ -12,6 +12,7 @@ from consent_service.ledger.canonical import canonical_json, encode_base64, pars
 from consent_service.ledger.entry import Kind, commitment, leaf
 from consent_service.ledger.merkle import leaf_hash
 from consent_service.ledger.tiles import ENTRIES, TileLevel, entry_bundle, tile_path, tile_width
+from tests.vectors.certificate_cases import certificate_vectors
 from tests.vectors.handoff_cases import handoff_vectors
 from tests.vectors.merkle_cases import LARGEST, Case, merkle_vectors
 from tests.vectors.signed_cases import ORIGIN, a_seed, checkpoint_vectors, note_vectors, tlog_proof_vectors
@@ -195,6 +196,7 @@ VECTORS: dict[str, Callable[[], object]] = {
     "checkpoint.json": checkpoint_vectors,
     "tlog_proof.json": tlog_proof_vectors,
     "handoff.json": handoff_vectors,
+    "certificate.json": certificate_vectors,
 }
 
 

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { Refused, base64, canonical, decoded, hex, json, text, unhex, utf8 } from "../src/verify/bytes.ts";
+import { openCertificate } from "../src/verify/erasures.ts";
 import { openCheckpoint, openNote, parseVkey } from "../src/verify/note.ts";
 import { verifyTlogProof } from "../src/verify/receipt.ts";
 import { commitment, leafPattern } from "../src/verify/record.ts";
@@ -99,6 +100,14 @@ test("proofs that travel hold or not, as the vectors say", async () => {
     const checked = () => verifyTlogProof(proof, unhex(leaf), vkeys[0], origin);
     if (valid) assert.deepEqual(await checked(), { index, size, root: base64(unhex(root)) }, name);
     else assert.ok(await refused(checked), name);
+  }
+});
+
+test("certificates of erasures open as the vectors say", async () => {
+  for (const { name, certificate, vkey, origin, valid, index, subject, commitment: committed } of vectors("certificate") as Case[]) {
+    const opened = () => openCertificate(certificate, { keys: [vkey], origin });
+    if (valid) assert.deepEqual(await opened(), { index, subject: subject ?? "-", committed: base64(unhex(committed)) }, name);
+    else assert.ok(await refused(opened), name);
   }
 });
 

@@ -1,7 +1,7 @@
 /** A log's signing keys so far: which one signed, and how each handed over to the next. */
 import { Fault, Refused, type Bytes, type Json } from "./bytes.ts";
 import { MANIFEST, type Manifest, SIGNATURE } from "./manifest.ts";
-import { type Checkpoint, openCheckpoint, openNote } from "./note.ts";
+import { type Checkpoint, openCheckpoint } from "./note.ts";
 
 export class KeyHistory {
   private readonly handoffs: { index: number; previous: string; vkey: string }[] = [];
@@ -35,18 +35,6 @@ export class KeyHistory {
     if (!found) throw reason;
     this.signers.push({ size: found.size, keys });
     return { ...found, signers: keys.size };
-  }
-
-  /** Return the lines of a note that one of the keys signed alone, or none. */
-  async opened(note: string): Promise<string[]> {
-    for (const vkey of this.manifest.keys) {
-      const lines = await openNote(note, vkey, true).then(
-        (text) => text.split("\n"),
-        () => null,
-      );
-      if (lines?.length === 7) return lines;
-    }
-    return [];
   }
 
   /** Note an entry that says one key replaced another. */

@@ -2,6 +2,7 @@
 import { type Bytes, type Json, Fault, Refused, base64, binary, crc32, decoded, hasher, hex, json, member, same, text, unbinary, unhex, utf8 } from "./bytes.ts";
 import { Chains, type Entry } from "./chains.ts";
 import { MEGABYTE, Pack, type Source } from "./container.ts";
+import { Erasures, openCertificate } from "./erasures.ts";
 import { KeyHistory } from "./keys.ts";
 import { MANIFEST, type Manifest, SIGNATURE, checkMembers, readManifest, reason } from "./manifest.ts";
 import { type Kind, type Record_, commitment, leafPattern, parseRecord } from "./record.ts";
@@ -14,7 +15,7 @@ import { Witnesses } from "./witnesses.ts";
 const SUBJECTS_AT_ONCE = 100_000;
 const CLOCK_TOLERANCE = 300_000;
 const ASCII = /^[\x00-\x7f]*$/;
-const COUNTED = ["members", "checkpoints", "notices", "entries", "records", "erased", "statuses", "subjects"] as const;
+const COUNTED = ["members", "checkpoints", "notices", "entries", "records", "erased", "erasures", "statuses", "subjects"] as const;
 
 export type Progress = (done: number, total: number) => void;
 
@@ -24,9 +25,9 @@ export class Verification {
   readonly kinds: Record<string, number> = {};
   private readonly keys: KeyHistory;
   private readonly chains: Chains;
+  private readonly erasures: Erasures;
   private readonly notices = new Map<string, Json>();
   private readonly linkedTo = new Set<string>();
-  private destroyed = 0;
   private latest = "";
   private readonly line: RegExp;
   private readonly decoder = new TextDecoder();
@@ -41,6 +42,7 @@ export class Verification {
   ) {
     this.keys = new KeyHistory(manifest, pinned);
     this.chains = new Chains(manifest.from, this.notices);
+    this.erasures = new Erasures(pack, manifest);
     const leaf = leafPattern(manifest.origin);
     this.line = new RegExp(
       String.raw`^\{"index":(0|[1-9]\d{0,17}),"leaf":(${leaf}),` +
@@ -116,11 +118,12 @@ export class Verification {
       if (index % 512 === 0) this.report(bytes + index - from);
     }
     if (tree.size !== to || due.length) throw new Fault("tree", "entries", `the pack ends at entry ${tree.size}, not at ${to}`);
+    await this.erasures.end();
     this.checkRoot(tree.root());
     this.checkSince(tree);
     await this.checkDigests();
     for (let part = 0; parts > 1 && part < parts; part++) await this.chainsOf(part, parts);
-    this.checkErasures();
+    this.remarks.push(...this.erasures.check(this.counts.erased));
   }
 
   private startTree(): Tree {
@@ -173,6 +176,7 @@ export class Verification {
           const entry = this.entry(line, name);
           if (views) {
             this.count(entry);
+            if (entry.kind === "erasure") await this.erasures.follow(entry, this.counts.erased);
             rows += viewRows(entry.index, entry.kind, entry.record);
           }
           yield entry;
@@ -194,6 +198,9 @@ export class Verification {
     const [index, kind] = [Number(number), kindText as Kind];
     const start = 17 + number!.length;
     const leaf = line.subarray(start, start + leafText!.length);
+    if (opening === undefined && kind !== "decision" && kind !== "link") {
+      throw new Fault("entries", name, "a record of this kind is public, and never erased", index);
+    }
     if (opening === undefined) return { index, leaf, committed: committed!, kind, record: null, proof };
     const at = start + leafText!.length + 87;
     if (commitment(unhex(opening), line.subarray(at, at + recordText!.length)) !== committed) {
@@ -226,9 +233,6 @@ export class Verification {
       this.chains.published.add(notice);
     } else if (kind === "key" && record["vkey"] !== "null") {
       this.keys.replaced(index, record["previous"]!.slice(1, -1), record["vkey"]!.slice(1, -1));
-    } else if (kind === "erasure") {
-      const destroyed = json(`{${record["destroyed"]}}`);
-      this.destroyed += Object.hasOwn(destroyed as object, "records") ? (member(destroyed, "records") as number) : 0;
     }
   }
 
@@ -277,20 +281,12 @@ export class Verification {
     }
   }
 
-  private checkErasures(): void {
-    const { from, to, head } = this.manifest;
-    const missing = this.counts.erased;
-    if (from === 0 && to === head && this.destroyed !== missing) {
-      throw new Fault("counts", "erased", `${missing} records are missing, erasures destroyed ${this.destroyed}`);
-    }
-    if (missing && (from || to !== head)) this.remarks.push(`${missing} records are missing; erasures outside this period may account for them.`);
-  }
-
   private checkCounts(): void {
     this.counts.entries = Object.values(this.kinds).reduce((sum, count) => sum + count, 0);
     this.counts.statuses = this.chains.statuses;
     this.counts.subjects = this.chains.subjects;
     this.counts.records = this.counts.entries - this.counts.erased;
+    this.counts.erasures = this.kinds["erasure"] ?? 0;
     const { entries, records, erased, subjects } = this.counts;
     const spelled = (counts: Record<string, number>): string =>
       JSON.stringify(Object.entries(counts).filter(([, count]) => count).sort(([left], [right]) => (left < right ? -1 : 1)));
@@ -307,21 +303,15 @@ export class Verification {
   /** Check that a certificate is of an erasure in this pack, and that the log's key signed it. */
   async checkCertificate(certificate: string): Promise<void> {
     const fault = (message: string, index: number | null = null): Fault => new Fault("certificate", "certificate", message, index);
-    const [header, origin, number, , encoded, destroyed, end] = await this.keys.opened(certificate);
-    if (header !== "consent-erasure/v1" || origin !== this.manifest.origin || end !== "") throw fault("is none that a key of this log signed");
-    let committed: string;
-    try {
-      committed = commitment(decoded(encoded!, 32), utf8(destroyed!));
-    } catch (error) {
+    const { index, committed } = await openCertificate(certificate, this.manifest).catch((error: unknown) => {
       throw fault(reason(error));
-    }
-    const index = Number(number);
+    });
     for await (const entry of this.entries(false)) {
       if (entry.index !== index) continue;
       if (entry.committed === committed && entry.kind === "erasure") return;
       throw fault("the log has another entry there", index);
     }
-    throw fault("is of an entry that is not in this pack", Number.isSafeInteger(index) ? index : null);
+    throw fault("is of an entry that is not in this pack", index);
   }
 
   // A pack of one subject: entries with a proof each.
