@@ -57,7 +57,7 @@ def rotate(
 
     epoch: new tenant keys; whatever was deleted or erased before is then irrecoverable in every older copy.
     root: wraps the tenants' lasting keys anew. blind-index: new keys to find subjects by. signing: new ledger
-    signing keys, signed in by the old ones.
+    signing keys, signed in by the old ones. Each is an entry of the ledger.
     """
     wanted = what or [What.EPOCH]
     with opened(settings_with(database_url)) as deployment:
@@ -83,10 +83,14 @@ def _rotate(
             with _bar("moving subjects") as progress:
                 rotate_blind_index(deployment, committer, deployment.tenants(), progress=progress)
         elif kind is What.ROOT:
-            rotate_root(deployment, destroy=destroy)
+            with _bar("wrapping tenants' keys") as progress:
+                rotate_root(deployment, committer, destroy=destroy, progress=progress)
         else:
-            for tenant in deployment.tenants():
-                vkeys[tenant.name] = rotate_signing_key(deployment, committer, tenant)
+            tenants = deployment.tenants()
+            with _bar("signing in new keys") as progress:
+                for done, tenant in enumerate(tenants, start=1):
+                    vkeys[tenant.name] = rotate_signing_key(deployment, committer, tenant)
+                    progress(done, len(tenants))
     return vkeys
 
 

@@ -1,4 +1,7 @@
-"""Keeps the house: sweeps what closed long ago, ends epochs that are over, empties the write-ahead log."""
+"""Keeps the house: sweeps what closed long ago, ends what is over, empties the write-ahead log.
+
+What is over: epochs, and every hour a replacement of blind-index keys whose process was killed.
+"""
 
 import threading
 import time
@@ -6,13 +9,14 @@ from itertools import count
 
 from consent_service.errors import ConsentToolkitError
 from consent_service.observability import KEEPER_RUNS, SWEPT, logger
-from consent_service.operations.rotate_keys import due_tenants, end_epochs
+from consent_service.operations.rotate_blind_index import finish_blind_index
+from consent_service.operations.rotate_keys import end_due_epochs
 from consent_service.operations.service import ConsentService
 from consent_service.operations.sweep_vault import sweep_vault
 
 _INTERVAL_S = 60.0
 _ROUNDS = 60
-"""Rounds of which the first looks at the age of every value."""
+"""Rounds of which the first does what would be too much every minute."""
 _LOCK = "keeper"
 
 
@@ -38,7 +42,7 @@ class Keeper:
         rounds = count()
         while not self._stop.wait(self._interval):
             try:
-                keep_house(self._service, look_at_values=next(rounds) % _ROUNDS == 0)
+                keep_house(self._service, hourly=next(rounds) % _ROUNDS == 0)
             except ConsentToolkitError as error:
                 KEEPER_RUNS.labels("failed").inc()
                 logger.warning("keeper", error=type(error).__name__)
@@ -47,8 +51,11 @@ class Keeper:
                 logger.error("keeper", error=type(error).__name__, exc_info=error)
 
 
-def keep_house(service: ConsentService, *, look_at_values: bool = True) -> bool:
-    """Do every chore once; return whether it was our turn. Raises what the database or keystore says."""
+def keep_house(service: ConsentService, *, hourly: bool = True) -> bool:
+    """Do every chore once, those of every hour with `hourly`; return whether it was our turn.
+
+    Raises what the database or keystore says, and `SealBroken` as `finish_blind_index` does.
+    """
     deployment = service.deployment
     with deployment.database.exclusively(_LOCK, wait=False) as held:
         if not held:
@@ -56,14 +63,14 @@ def keep_house(service: ConsentService, *, look_at_values: bool = True) -> bool:
         started = time.perf_counter()
         deleted = 0
         for tenant in deployment.tenants():
-            swept = sweep_vault(deployment, tenant, look_at_values=look_at_values)
+            swept = sweep_vault(deployment, tenant, look_at_values=hourly)
             deleted += swept.rows
         SWEPT.inc(deleted)
-        due = due_tenants(deployment)
-        if due:
-            end_epochs(deployment, service.committer, due)
+        ended = end_due_epochs(deployment, service.committer)
         deployment.database.truncate_wal()
+        if hourly:  # A subject whose sealed id is damaged would be met again every minute.
+            finish_blind_index(deployment, service.committer)
         KEEPER_RUNS.labels("done").inc()
         seconds = round(time.perf_counter() - started, 3)
-        logger.debug("keeper", deleted=deleted, epochs=len(due), seconds=seconds)
+        logger.debug("keeper", deleted=deleted, epochs=ended, seconds=seconds)
     return True

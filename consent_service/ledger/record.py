@@ -172,9 +172,9 @@ class ErasureRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """The record of a new key of the tenant (kind `key`). It is public: it holds no secret.
+    """The record of a new key of the tenant, or over its keys (kind `key`). It is public: it holds no secret.
 
-    `what` is signing, vault or another kind of key. For the signing key, `vkey` is the new verifier key and
+    `what` is signing, vault, blind_index or root. For the signing key, `vkey` is the new verifier key and
     `previous` the one before (C2SP signed-note): the old key signs a checkpoint over this entry, so whoever
     trusts it may follow to the new one.
     """

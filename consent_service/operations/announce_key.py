@@ -8,7 +8,7 @@ from consent_service.ledger.entry import Kind
 from consent_service.ledger.note import NoteSigner
 from consent_service.ledger.record import KeyRecord
 from consent_service.operations.batch import Batch
-from consent_service.operations.tenant import Subject
+from consent_service.operations.tenant import FIRST_VERSION, Subject
 from consent_service.storage.subject_store import to_ms
 from consent_service.storage.tenant_store import WrappedKey
 from consent_service.storage.vault_store import add_tenant_key, key_versions
@@ -16,7 +16,7 @@ from consent_service.storage.vault_store import add_tenant_key, key_versions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnounceKey:
-    """A new version of one of the tenant's keys; a signing key comes with its signer.
+    """A new version of one of the tenant's keys, or of the root key; a signing key comes with its signer.
 
     The checkpoint over the entry is signed by the signing key before, and by a new one as well.
     """
@@ -36,7 +36,8 @@ class AnnounceKey:
 
     def perform(self, batch: Batch) -> int:
         """Store the key and append its entry; raise `RotationOvertaken` where the version exists."""
-        newest = max(version for purpose, version in key_versions(batch.scope) if purpose == self.key.purpose)
+        known = [version for purpose, version in key_versions(batch.scope) if purpose == self.key.purpose]
+        newest = max(known, default=FIRST_VERSION)
         if newest != self.key.version - 1:
             raise RotationOvertaken(f"The {self.key.purpose} key has version {newest} already.")
         record = KeyRecord(

@@ -13,7 +13,7 @@ from consent_service.observability import BROKEN_SEALS
 from consent_service.operations.announce_key import AnnounceKey
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import KEYS_LOCK, Deployment
-from consent_service.operations.rotate_keys import Progress, Report, silent, subjects_of
+from consent_service.operations.rotate_keys import Progress, Report, progress_from, silent, subjects_of
 from consent_service.operations.tenant import BLIND_INDEX, VAULT, Tenant
 from consent_service.storage.ledger_store import lock_head
 from consent_service.storage.rotation_store import delete_tenant_keys_before
@@ -34,20 +34,32 @@ def rotate_blind_index(
     the older key stays with her until she is restored or erased and this is run again.
     """
     with deployment.database.exclusively(KEYS_LOCK):
-        total = sum(subjects_of(deployment, tenant) for tenant in tenants)
-        done = stuck = 0
-        for tenant in tenants:
-            before = done
+        _rotate(deployment, committer, tenants, progress)
 
-            def report(subjects: int, before: int = before) -> None:
-                progress(before + subjects, max(total, before + subjects))
 
-            stored = _begin(deployment, committer, tenant)  # (1)
-            broken = _move_all(deployment, stored, report)  # (2)
-            if not broken:
-                _retire(deployment, stored)  # (3)
-            stuck += broken
-            done += subjects_of(deployment, tenant)
+def finish_blind_index(deployment: Deployment, committer: Committer) -> int:
+    """Finish what a killed run began; return for how many tenants. Raises as `rotate_blind_index` does.
+
+    None while somebody rotates.
+    """
+    with deployment.database.exclusively(KEYS_LOCK, wait=False) as held:
+        begun = [each for each in deployment.tenants() if held and len(_versions(deployment, each)) > 1]
+        _rotate(deployment, committer, begun, silent)
+        return len(begun)
+
+
+def _rotate(
+    deployment: Deployment, committer: Committer, tenants: Sequence[Tenant], progress: Progress
+) -> None:
+    total = sum(subjects_of(deployment, tenant) for tenant in tenants)
+    done = stuck = 0
+    for tenant in tenants:
+        stored = _begin(deployment, committer, tenant)  # (1)
+        broken = _move_all(deployment, stored, progress_from(done, total, progress))  # (2)
+        if not broken:
+            _retire(deployment, stored)  # (3)
+        stuck += broken
+        done += subjects_of(deployment, tenant)
     if stuck:
         raise SealBroken(
             f"{stuck} subjects were not moved: their sealed ids are damaged (see consent ledger verify). The "
@@ -57,8 +69,7 @@ def rotate_blind_index(
 
 def _begin(deployment: Deployment, committer: Committer, tenant: Tenant) -> Tenant:
     """Announce a new key, unless a run before this one did; return the tenant with every key."""
-    with deployment.reading(tenant) as scope:
-        versions = [version for purpose, version in key_versions(scope) if purpose == BLIND_INDEX]
+    versions = _versions(deployment, tenant)
     if len(versions) == 1:
         version = versions[0] + 1
         wrapped = deployment.roots.wrap(tenant.origin, BLIND_INDEX, version, secrets.token_bytes(KEY_SIZE))
@@ -66,6 +77,11 @@ def _begin(deployment: Deployment, committer: Committer, tenant: Tenant) -> Tena
         committer.submit_blocking(tenant, AnnounceKey(key=key))
     with deployment.reading(tenant) as scope:
         return deployment.refreshed(scope, tenant)
+
+
+def _versions(deployment: Deployment, tenant: Tenant) -> list[int]:
+    with deployment.reading(tenant) as scope:
+        return [version for purpose, version in key_versions(scope) if purpose == BLIND_INDEX]
 
 
 def _move_all(deployment: Deployment, tenant: Tenant, report: Report) -> int:

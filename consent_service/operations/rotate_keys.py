@@ -16,7 +16,7 @@ from consent_service.observability import BROKEN_SEALS
 from consent_service.operations.announce_key import AnnounceKey
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import KEYS_LOCK, Deployment
-from consent_service.operations.tenant import SIGNING, VAULT, Tenant
+from consent_service.operations.tenant import FIRST_VERSION, ROOT, SIGNING, VAULT, Tenant
 from consent_service.storage.ledger_store import lock_head, read_head
 from consent_service.storage.rotation_store import (
     delete_tenant_keys_before,
@@ -42,6 +42,11 @@ _SUBJECTS_AT_ONCE = 250
 
 def silent(_done: int, _total: int) -> None:
     """Report no progress."""
+
+
+def progress_from(before: int, total: int, progress: Progress) -> Report:
+    """Return what reports one tenant's subjects as some of all, `before` of which are done."""
+    return lambda subjects: progress(before + subjects, max(total, before + subjects))
 
 
 def due_tenants(deployment: Deployment) -> list[Tenant]:
@@ -70,20 +75,33 @@ def end_epochs(
     `progress` gets the subjects done and to do. Raises `KeystoreUnavailable`: nothing is lost, run it again.
     """
     with deployment.database.exclusively(KEYS_LOCK):
-        root = _new_root(deployment)  # (1)
-        total = sum(subjects_of(deployment, tenant) for tenant in tenants)
-        done = 0
-        for tenant in tenants:
-            _begin_epoch(deployment, committer, tenant)  # (2)
-            before = done
+        _end_epochs(deployment, committer, tenants, progress)
 
-            def report(subjects: int, before: int = before) -> None:
-                progress(before + subjects, max(total, before + subjects))
 
-            done += _finish_epoch(deployment, tenant, report)
-        for tenant in deployment.tenants():
-            rewrap_by_root(deployment, tenant, [VAULT], root)  # (5)
-        deployment.roots.epoch.destroy_before(root)  # (6)
+def end_due_epochs(deployment: Deployment, committer: Committer) -> int:
+    """End the epochs that are due; return of how many tenants. Raises as `end_epochs` does.
+
+    None while somebody rotates: only when that is over it shows what is left to do.
+    """
+    with deployment.database.exclusively(KEYS_LOCK, wait=False) as held:
+        due = due_tenants(deployment) if held else []
+        if due:
+            _end_epochs(deployment, committer, due, silent)
+        return len(due)
+
+
+def _end_epochs(
+    deployment: Deployment, committer: Committer, tenants: Sequence[Tenant], progress: Progress
+) -> None:
+    root = _new_root(deployment)  # (1)
+    total = sum(subjects_of(deployment, tenant) for tenant in tenants)
+    done = 0
+    for tenant in tenants:
+        _begin_epoch(deployment, committer, tenant)  # (2)
+        done += _finish_epoch(deployment, tenant, progress_from(done, total, progress))
+    for tenant in deployment.tenants():
+        rewrap_by_root(deployment, tenant, [VAULT], root)  # (5)
+    deployment.roots.epoch.destroy_before(root)  # (6)
 
 
 def _new_root(deployment: Deployment) -> str:
@@ -209,17 +227,27 @@ def _resealed(ring: TenantKeyring, blind_index: bytes, sealed: bytes) -> bytes:
         return sealed
 
 
-def rotate_root(deployment: Deployment, *, destroy: bool = False) -> None:
-    """Wrap every tenant's lasting keys by a new root key; with `destroy`, the older ones are destroyed.
+def rotate_root(
+    deployment: Deployment, committer: Committer, *, destroy: bool = False, progress: Progress = silent
+) -> None:
+    """Wrap every tenant's lasting keys by a new root key, and say so in each ledger; may be run again.
 
-    Backups of the database from before then open with a backup of the keystore only.
+    With `destroy` the older root keys are destroyed: backups of the database from before then open with a
+    backup of the keystore only. `progress` gets the tenants done and to do.
     """
     with deployment.database.exclusively(KEYS_LOCK):
         root = deployment.roots.lasting.rotate()
-        for tenant in deployment.tenants():
+        tenants = deployment.tenants()
+        for done, tenant in enumerate(tenants, start=1):
             with deployment.reading(tenant) as scope:
-                kinds = {key.purpose for key in tenant_keys(scope)} - {VAULT}
-            rewrap_by_root(deployment, tenant, kinds, root)
+                keys = tenant_keys(scope)
+            rewrap_by_root(deployment, tenant, {key.purpose for key in keys} - {VAULT}, root)
+            version = max((key.version for key in keys if key.purpose == ROOT), default=FIRST_VERSION) + 1
+            announced = WrappedKey(
+                purpose=ROOT, version=version, wrapped=b""
+            )  # It never leaves its keystore.
+            committer.submit_blocking(tenant, AnnounceKey(key=announced))
+            progress(done, len(tenants))
         if destroy:
             deployment.roots.lasting.destroy_before(root)
 

@@ -22,6 +22,9 @@ MAX_EXTERNAL_ID = 256
 
 SIGNING, BLIND_INDEX, IDENTIFIER, TOKEN = "signing", "blind_index", "identifier", "token"
 REFERENCE, VAULT = "reference", "vault"
+ROOT = "root"
+"""The lasting root key: a tenant's row of it only says which one wraps its other keys."""
+FIRST_VERSION = 1
 _PURPOSES = (SIGNING, BLIND_INDEX, REFERENCE, IDENTIFIER, TOKEN, VAULT)
 _KEY_SIZE = 32
 _NAME_LENGTH = 16

@@ -62,6 +62,7 @@ class ApiKeyRow(SQLModel, table=True):
 class TenantKeyRow(SQLModel, table=True):
     """A key of a tenant, wrapped by the root key: `purpose` is signing, vault, token and the like.
 
+    `root` is no key of the tenant's: such a row has nothing wrapped, and says how often the root key was new.
     `wraps` counts what a vault key wrapped: it is replaced long before random nonces could meet. `public` is
     the verifier key of a signing key; it stays, with nothing wrapped, when the key itself was destroyed.
     `index` is the entry that says that the key is new; a tenant's first keys have none.

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from sqlalchemy import text
 from consent_service.domain.profile import parse_changes
 from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import PurposeClosed, SealBroken
+from consent_service.followers.keeper import keep_house
 from consent_service.operations.check_gate import GateQuestion
 from consent_service.operations.committer import Committer
-from consent_service.operations.deployment import Deployment
+from consent_service.operations.deployment import KEYS_LOCK, Deployment
 from consent_service.operations.export_audit import AuditRequest, export_audit
 from consent_service.operations.read_personal_data import read_personal_data
 from consent_service.operations.read_profile import Profile, ProfileQuestion, read_profiles
@@ -38,9 +40,9 @@ def rotate(shop: Shop) -> None:
     rotate_blind_index(deployment, shop.service.committer, deployment.tenants())
 
 
-def versions(shop: Shop) -> list[int]:
+def versions(shop: Shop, kind: str = "blind_index") -> list[int]:
     with shop.service.deployment.reading(shop.tenant) as scope:
-        return sorted(version for purpose, version in key_versions(scope) if purpose == "blind_index")
+        return sorted(version for purpose, version in key_versions(scope) if purpose == kind)
 
 
 def indexes(shop: Shop) -> set[bytes]:
@@ -115,7 +117,7 @@ def test_a_process_that_knows_the_key_of_before_finds_everybody_and_makes_nobody
     assert shop.subject("new").blind_index in indexes(shop)
 
 
-def test_a_rotation_killed_in_every_step_loses_nobody_and_is_run_again(shop: Shop) -> None:
+def test_a_rotation_killed_in_every_step_loses_nobody_and_the_keeper_finishes_it(shop: Shop) -> None:
     """Each run ends itself, as by `kill -9`, one step later than the last; a service goes on meanwhile."""
     settle(shop)
     known, stale = refs(shop), {name: shop.subject(name) for name in NAMES}
@@ -139,12 +141,26 @@ def test_a_rotation_killed_in_every_step_loses_nobody_and_is_run_again(shop: Sho
         assert answers == {name: (known[name], "granted") for name in NAMES}
         settle(shop, [NAMES[0], NAMES[-1], f"late-{step}"])
         shop.check_ledger()
-    rotate(shop)
+    assert keep_house(shop.service, hourly=False)
+    assert versions(shop) == [1, 2]
+    assert keep_house(shop.service)
     shop.reopen()
     assert versions(shop) == [2]
     assert shop.rows("subject") == len(NAMES) + 2
     assert all(shop.read(name, "coupons") == SIZE for name in [*NAMES, "late-move", "late-retire"])
     assert refs(shop) == known
+
+
+def test_the_keeper_begins_no_rotation_and_leaves_one_that_goes_on_alone(shop: Shop) -> None:
+    settle(shop, ["ana"])
+    with shop.service.deployment.database.exclusively(KEYS_LOCK):
+        shop.pass_time(timedelta(days=31))
+        keep_house(shop.service)
+        assert (versions(shop), versions(shop, "vault")) == ([1], [1])
+
+    keep_house(shop.service)
+
+    assert (versions(shop), versions(shop, "vault")) == ([1], [2])
 
 
 def test_decisions_reads_and_new_subjects_go_on_meanwhile(shop: Shop) -> None:

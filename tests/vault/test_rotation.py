@@ -254,13 +254,17 @@ def test_a_damaged_key_row_does_not_stop_an_epoch_from_ending(shop: Shop) -> Non
 @pytest.mark.parametrize("destroy", [False, True])
 def test_root_rotation_touches_tenant_keys_only(shop: Shop, *, destroy: bool) -> None:
     a_customer(shop)
+    size = shop.check_ledger().size
     with shop.service.deployment.database.reading() as connection:
         before = connection.execute(text("SELECT wrapped FROM key_grant")).scalars().all()
         keys = set(connection.execute(text("SELECT wrapped FROM tenant_key")).scalars().all())
 
-    rotate_root(shop.service.deployment, destroy=destroy)
+    for _ in range(2):
+        rotate_root(shop.service.deployment, shop.service.committer, destroy=destroy)
 
     shop.reopen()
+    assert versions(shop, "root") == [2, 3]
+    assert shop.check_ledger().size == size + 2  # The ledger says each time that there is a new one.
     with shop.service.deployment.database.reading() as connection:
         assert connection.execute(text("SELECT wrapped FROM key_grant")).scalars().all() == before
         left = set(connection.execute(text("SELECT wrapped FROM tenant_key")).scalars().all()) & keys
