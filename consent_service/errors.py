@@ -52,8 +52,10 @@ ConsentToolkitError
     └── SchemaMismatch
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 
 class ConsentToolkitError(Exception):
@@ -275,6 +277,9 @@ class LedgerCorrupt(EvidenceError):
     def __init__(self, message: str, *, index: int) -> None:
         self.index = index
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
+        return partial(type(self), index=self.index), self.args
 
 
 class LogMisbehaved(EvidenceError):

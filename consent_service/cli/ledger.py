@@ -32,13 +32,22 @@ app = typer.Typer(help="The ledger as evidence.", no_args_is_help=True)
 
 @app.command("verify")
 @reporting_errors
-def verify(*, tenant: TenantName = None, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
+def verify(
+    *,
+    tenant: TenantName = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many verify at once; as many as there are processors by default."),
+    ] = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
     """Re-derive everything the ledger claims; exit code 1 and the first bad entry if something is wrong."""
     settings = settings_with(database_url)
     with opened(settings) as deployment:
         owner = deployment.tenant_named(tenant or settings.tenant)
         try:
-            verified = _with_progress(deployment, owner)
+            verified = _with_progress(deployment, owner, processes)
         except LedgerCorrupt as error:
             document = {"verified": False, "tenant": owner.name, "index": error.index, "fault": str(error)}
             answer(document, as_json=as_json, text=f"NOT VERIFIED: entry {error.index}: {error}")
@@ -123,10 +132,13 @@ def witnesses(
         raise typer.Exit(FAILED)
 
 
-def _with_progress(deployment: Deployment, tenant: Tenant) -> VerifiedLedger:
+def _with_progress(deployment: Deployment, tenant: Tenant, processes: int | None) -> VerifiedLedger:
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=complaints, transient=True) as bar:
         task = bar.add_task("verifying", total=None)
         return verify_ledger(
-            deployment, tenant, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            deployment,
+            tenant,
+            processes=processes,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
-from consent_service.ledger.merkle import Frontier, leaf_hash
+from consent_service.ledger.merkle import Frontier, leaf_hash, root_hash
 from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle
 
 BUNDLE_LEVEL = -1
@@ -38,6 +39,23 @@ class Tail:
         self._changed: set[int] = set()
         self._full: list[Tile] = []
 
+    @classmethod
+    def from_tiles(cls, size: int, partial: dict[int, bytearray]) -> Self:
+        """Return the tail of a log of whole bundles from its partial tiles alone; each counts as changed."""
+        peaks = []
+        for level in sorted(partial, reverse=True):
+            hashes = [
+                bytes(partial[level][at : at + _HASH_SIZE])
+                for at in range(0, len(partial[level]), _HASH_SIZE)
+            ]
+            for height in reversed(range(_TILE_HEIGHT)):
+                if (size >> _TILE_HEIGHT * level + height) & 1:
+                    peaks.append(root_hash(hashes[: 1 << height]))
+                    hashes = hashes[1 << height :]
+        tail = cls(Frontier.decode(size, b"".join(peaks)), partial, [])
+        tail._changed.update(partial)
+        return tail
+
     @property
     def size(self) -> int:
         """How many entries the log has."""
@@ -68,13 +86,18 @@ class Tail:
 
     def take_changed(self) -> list[Tile]:
         """Return the tiles that changed since the last call: the full ones first, then the partial ones."""
-        changed = self.take_full()
-        for level in self._changed:
-            hashes = self.partial[level]
-            n = self.size >> (_TILE_HEIGHT * (level + 1))
-            changed.append(Tile(level, n, len(hashes) // _HASH_SIZE, bytes(hashes)))
+        changed = self.take_full() + [self._tile(level) for level in self._changed]
         self._changed = set()
         return changed
+
+    def growing(self) -> list[Tile]:
+        """Return the tiles that are not full."""
+        return [self._tile(level) for level, hashes in self.partial.items() if hashes]
+
+    def _tile(self, level: int) -> Tile:
+        hashes = self.partial[level]
+        n = self.size >> (_TILE_HEIGHT * (level + 1))
+        return Tile(level, n, len(hashes) // _HASH_SIZE, bytes(hashes))
 
     def take_full(self) -> list[Tile]:
         """Return the tiles and bundles that became full since the last call; they never change again."""

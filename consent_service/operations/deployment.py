@@ -187,9 +187,9 @@ class Deployment:
         raise UnknownTenant(f"There is no tenant named {name[:64]!r}: consent tenant create NAME.")
 
     @contextmanager
-    def reading(self, tenant: Tenant) -> Iterator[TenantScope]:
-        """One consistent snapshot of one tenant's rows."""
-        with self.database.reading() as connection:
+    def reading(self, tenant: Tenant, snapshot: str | None = None) -> Iterator[TenantScope]:
+        """One consistent snapshot of one tenant's rows: the one of this name, if one is given."""
+        with self.database.reading(snapshot) as connection:
             yield TenantScope(connection, tenant.id)
 
     @contextmanager

@@ -1,7 +1,8 @@
 """Steps (6) and (7) of `verify_ledger`: each subject's chain, derived statuses and projection."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 
 from consent_service.domain.consent import NOBODY, DecisionEntry, SubjectState, apply, link
 from consent_service.domain.subject import SubjectRef
@@ -9,12 +10,18 @@ from consent_service.errors import EvidenceError, LedgerCorrupt, SealBroken, Unk
 from consent_service.ledger.entry import Kind
 from consent_service.ledger.record import LinkRecord, outcomes_text
 from consent_service.ledger.record_reader import ReadRecord, RecordReader
-from consent_service.operations.notice_book import NoticeBook
+from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.read_history import state_before
 from consent_service.operations.record_decision import outcomes_of
 from consent_service.operations.tenant import Tenant
-from consent_service.operations.verify_log import committed_in, decoded, not_canonical
-from consent_service.storage.ledger_store import stream_chains, stream_entries, subject_records
+from consent_service.operations.verify_log import LeafKinds, Report, committed_in, decoded, not_canonical
+from consent_service.storage.ledger_store import (
+    LARGEST_SIZE,
+    stream_chains,
+    stream_entries,
+    subject_records,
+)
+from consent_service.storage.notice_store import notices_after
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import (
     ProjectedSubject,
@@ -23,39 +30,91 @@ from consent_service.storage.subject_store import (
     stream_projection,
 )
 
-KindOf = Callable[[bytes], Kind | None]
 
+@dataclass(slots=True, kw_only=True)
+class VerifiedChains:
+    """What some subjects' chains add up to: how many `links` they have, and how many rows are `linked`.
 
-class ChainVerifier:
-    """Follows every subject's entries; `verify` raises `LedgerCorrupt` with the first bad index.
-
-    A fault in one chain does not hide an earlier one in another: all are followed, the lowest is named.
+    `fault` is the first of them all: one in a chain does not hide an earlier one in another.
     """
 
-    def __init__(self, scope: TenantScope, tenant: Tenant, book: NoticeBook, kind_of: KindOf) -> None:
-        self.subjects = 0
-        self.last_subject_id = 0
+    subjects: int = 0
+    last_subject_id: int = 0
+    links: int = 0
+    linked: int = 0
+    fault: LedgerCorrupt | None = None
+
+    def note(self, fault: LedgerCorrupt | None) -> None:
+        """Keep the fault if it comes before the one that is known."""
+        if fault is not None and (self.fault is None or fault.index < self.fault.index):
+            self.fault = fault
+
+    def add(self, other: "VerifiedChains") -> None:
+        """Take other chains in."""
+        self.subjects += other.subjects
+        self.last_subject_id = max(self.last_subject_id, other.last_subject_id)
+        self.links += other.links
+        self.linked += other.linked
+        self.note(other.fault)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainPart:
+    """The chains of the subjects numbered from `first` to before `beyond`; the notices were verified."""
+
+    first: int
+    beyond: int
+
+    def verify(self, scope: TenantScope, tenant: Tenant, _report: Report) -> VerifiedChains:
+        """Verify these chains, all of them whatever is wrong with one."""
+        verifier = _ChainVerifier(scope, tenant)
+        rows = stream_projection(scope, self.first, self.beyond)
+        entries = stream_chains(scope, self.first, self.beyond)
+        with closing(rows), closing(entries):
+            verifier.match(rows, entries)
+        return verifier.found
+
+
+def verify_chains(scope: TenantScope, parts: Iterable[VerifiedChains]) -> VerifiedChains:
+    """Return what all parts add up to; raise `LedgerCorrupt` with the first bad index.
+
+    Exactly the subjects that a link names are marked as linked.
+    """
+    whole = VerifiedChains()
+    for part in parts:
+        whole.add(part)
+    if whole.fault is None and whole.linked != whole.links:
+        whole.note(_link_without_record(scope))
+    if whole.fault is not None:
+        raise whole.fault
+    return whole
+
+
+def _link_without_record(scope: TenantScope) -> LedgerCorrupt:
+    for row in list(stream_projection(scope, -LARGEST_SIZE, LARGEST_SIZE)):
+        if row.linked_to is None:
+            continue
+        records = (decoded(each.index, each.body) for each in subject_records(scope, row.linked_to))
+        if not any(isinstance(record, LinkRecord) and record.linked == row.ref for record in records):
+            return LedgerCorrupt("A subject is marked as linked without an entry.", index=row.last_index)
+    return LedgerCorrupt("A link is recorded twice.", index=0)
+
+
+class _ChainVerifier:
+    """Follows every subject's entries, one subject after the other."""
+
+    def __init__(self, scope: TenantScope, tenant: Tenant) -> None:
+        self.found = VerifiedChains()
         self._scope = scope
         self._tenant = tenant
-        self._book = book
-        self._kind_of = kind_of
+        self._book = extend_book(NoticeBook(), notices_after(scope, -1))
+        self._kind_of = LeafKinds(tenant.origin).of
         self._reader = RecordReader()
-        self._links = 0
-        self._linked = 0
-        self._fault: LedgerCorrupt | None = None
 
-    def verify(self) -> None:
-        """Verify every chain, then that exactly the subjects that a link names are marked as linked."""
-        with closing(stream_projection(self._scope)) as rows, closing(stream_chains(self._scope)) as entries:
-            self._match(rows, entries)
-        if self._fault is None and self._linked != self._links:
-            self._note(self._link_without_record())
-        if self._fault is not None:
-            raise self._fault
-
-    def _match(
+    def match(
         self, rows: Iterator[ProjectedSubject], entries: Iterator[tuple[int, int, bytes, bytes]]
     ) -> None:
+        """Verify each row of the projection with the entries of its subject."""
         waiting: ProjectedSubject | None = next(rows, None)
         chain: _Chain | None = None
         for subject_id, index, stored, body in entries:
@@ -76,22 +135,22 @@ class ChainVerifier:
         chain = _Chain(self._scope, self._book, self._kind_of, self._reader, subject_id, row)
         if row is None:
             chain.spoilt = True
-            self._note(LedgerCorrupt("A record belongs to a subject that is not there.", index=index))
+            self.found.note(LedgerCorrupt("A record belongs to a subject that is not there.", index=index))
             return chain
         self._count(row)
         if not _names_one_subject(self._tenant, row):
             chain.spoilt = True
-            self._note(LedgerCorrupt("A subject's row does not belong together.", index=index))
+            self.found.note(LedgerCorrupt("A subject's row does not belong together.", index=index))
         return chain
 
     def _follow(self, chain: "_Chain", index: int, stored: bytes, body: bytes) -> None:
         if chain.spoilt:
             return
         try:
-            self._links += chain.follow(index, stored, body)
+            self.found.links += chain.follow(index, stored, body)
         except LedgerCorrupt as error:
             chain.spoilt = True
-            self._note(error)
+            self.found.note(error)
 
     def _finish(self, chain: "_Chain | None") -> None:
         if chain is None or chain.spoilt:
@@ -99,29 +158,16 @@ class ChainVerifier:
         try:
             chain.finish()
         except LedgerCorrupt as error:
-            self._note(error)
+            self.found.note(error)
 
     def _without_record(self, row: ProjectedSubject) -> None:
         self._count(row)
-        self._note(LedgerCorrupt("A subject's records are missing.", index=row.last_index))
+        self.found.note(LedgerCorrupt("A subject's records are missing.", index=row.last_index))
 
     def _count(self, row: ProjectedSubject) -> None:
-        self.subjects += 1
-        self.last_subject_id = row.id
-        self._linked += row.linked_to is not None
-
-    def _note(self, fault: LedgerCorrupt) -> None:
-        if self._fault is None or fault.index < self._fault.index:
-            self._fault = fault
-
-    def _link_without_record(self) -> LedgerCorrupt:
-        for row in list(stream_projection(self._scope)):
-            if row.linked_to is None:
-                continue
-            records = (decoded(each.index, each.body) for each in subject_records(self._scope, row.linked_to))
-            if not any(isinstance(record, LinkRecord) and record.linked == row.ref for record in records):
-                return LedgerCorrupt("A subject is marked as linked without an entry.", index=row.last_index)
-        return LedgerCorrupt("A link is recorded twice.", index=0)
+        self.found.subjects += 1
+        self.found.last_subject_id = row.id
+        self.found.linked += row.linked_to is not None
 
 
 class _Chain:
@@ -131,7 +177,7 @@ class _Chain:
         self,
         scope: TenantScope,
         book: NoticeBook,
-        kind_of: KindOf,
+        kind_of: Callable[[bytes], Kind | None],
         reader: RecordReader,
         subject_id: int,
         row: ProjectedSubject | None,

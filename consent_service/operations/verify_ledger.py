@@ -23,18 +23,22 @@ from dataclasses import dataclass
 
 from consent_service.errors import EvidenceError, InvalidInput, LedgerCorrupt
 from consent_service.ledger.record import NoticeRecord
+from consent_service.ledger.tiles import TILE_WIDTH
 from consent_service.operations.collect_cosignatures import verify_cosignature
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.read_cosigned import last_quorum
 from consent_service.operations.tenant import Tenant
-from consent_service.operations.verify_chains import ChainVerifier
-from consent_service.operations.verify_log import LogVerifier, Progress
+from consent_service.operations.verify_chains import ChainPart, verify_chains
+from consent_service.operations.verify_log import LogPart, WholeLog
+from consent_service.operations.verify_parts import Progress, processes_worth, verifying_parts
 from consent_service.storage.cosignature_store import checkpoint_at, stream_cosignatures
-from consent_service.storage.ledger_store import read_head
+from consent_service.storage.ledger_store import LARGEST_SIZE, Head, read_head
 from consent_service.storage.notice_store import StoredNotice, notices_after
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import to_ms
+
+_PARTS_PER_PROCESS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,33 +59,59 @@ class VerifiedLedger:
 
 
 def verify_ledger(
-    deployment: Deployment, tenant: Tenant, *, progress: Progress = lambda _done, _total: None
+    deployment: Deployment,
+    tenant: Tenant,
+    *,
+    processes: int | None = None,
+    progress: Progress = lambda _done, _total: None,
 ) -> VerifiedLedger:
     """Verify a tenant's ledger and projection; raise `LedgerCorrupt` with the first bad index.
 
-    `progress` is called with entries done and entries in all, now and then.
+    With several `processes` each verifies parts of it, all in one snapshot; raises `Unavailable` where one
+    ends early. By default there are as many as are worth it for a log of this size. `progress` is called
+    with entries done and entries in all, now and then.
     """
-    with deployment.reading(tenant) as scope:
+    if processes is None:
+        with deployment.glancing(tenant) as scope:
+            processes = processes_worth(read_head(scope).size)
+    with verifying_parts(deployment, tenant, processes, progress) as (scope, verified):
         tenant = deployment.refreshed(scope, tenant)
-        log = LogVerifier(scope, tenant, read_head(scope), progress)
-        log.verify()
-        book = _verified_notices(notices_after(scope, -1), log)
-        chains = ChainVerifier(scope, tenant, book, log.kind_of)
-        chains.verify()
-        if log.head.next_subject_id <= chains.last_subject_id:
-            last = max(0, log.tail.size - 1)
-            raise LedgerCorrupt("The head would give a subject's number again.", index=last)
+        head = read_head(scope)
+        log = WholeLog(scope)
+        for part in verified(_log_parts(head.size, processes)):
+            log.take(part)
+        progress(log.size, head.size)
+        _verify_notices(notices_after(scope, -1), head, log)
+        chains = verify_chains(scope, verified(_chain_parts(head.next_subject_id, processes)))
+        if head.next_subject_id <= chains.last_subject_id:
+            raise LedgerCorrupt("The head would give a subject's number again.", index=log.last)
         log.verify_erasures()  # Last: a chain that misses a record says which.
         return VerifiedLedger(
-            size=log.tail.size,
-            root=log.tail.frontier.root(),
-            checkpoint=log.head.checkpoint,
+            size=log.size,
+            root=log.root,
+            checkpoint=head.checkpoint,
             checkpoints=log.checkpoints,
             cosignatures=_verified_cosignatures(scope, tenant),
             cosigned_size=(last_quorum(scope, deployment.policy) or (0, b""))[0],
             erased=log.erased,
             subjects=chains.subjects,
         )
+
+
+def _log_parts(size: int, processes: int) -> list[LogPart]:
+    """Return parts of whole bundles, several a process: they do not take the same time."""
+    bundles = -(-size // (_PARTS_PER_PROCESS * processes * TILE_WIDTH))
+    starts = [*range(0, max(1, size), max(1, bundles) * TILE_WIDTH)]
+    return [LogPart(start=start, stop=stop) for start, stop in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def _chain_parts(next_subject_id: int, processes: int) -> list[ChainPart]:
+    step = max(1, next_subject_id // (_PARTS_PER_PROCESS * processes))
+    bounds = [-LARGEST_SIZE, *range(step, next_subject_id, step)][: _PARTS_PER_PROCESS * processes]
+    return [
+        ChainPart(first=first, beyond=beyond)
+        for first, beyond in zip(bounds, [*bounds[1:], LARGEST_SIZE], strict=True)
+    ]
 
 
 def _verified_cosignatures(scope: TenantScope, tenant: Tenant) -> int:
@@ -98,7 +128,7 @@ def _verified_cosignatures(scope: TenantScope, tenant: Tenant) -> int:
     return count
 
 
-def _verified_notices(stored: Sequence[StoredNotice], log: LogVerifier) -> NoticeBook:
+def _verify_notices(stored: Sequence[StoredNotice], head: Head, log: WholeLog) -> None:
     """Step (5); a document is read only once its digest is right."""
     published = {notice.index: notice for notice in stored}
     book = NoticeBook()
@@ -110,10 +140,8 @@ def _verified_notices(stored: Sequence[StoredNotice], log: LogVerifier) -> Notic
             book = extend_book(book, [published[index]])
         except (InvalidInput, ValueError) as error:
             raise LedgerCorrupt("A notice cannot be read by this program.", index=index) from error
-    if log.head.notice_index != book.last_index:
-        last = max(0, log.tail.size - 1)
-        raise LedgerCorrupt("The head names another notice as current.", index=last)
-    return book
+    if head.notice_index != book.last_index:
+        raise LedgerCorrupt("The head names another notice as current.", index=log.last)
 
 
 def _check_notice(notice: StoredNotice, record: NoticeRecord, book: NoticeBook) -> None:

@@ -3,83 +3,116 @@
 import binascii
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import dataclass, field, replace
 
-from consent_service.errors import EvidenceError, LedgerCorrupt
+from consent_service.errors import EvidenceError, InvalidProof, LedgerCorrupt, UnknownEntry
 from consent_service.ledger.checkpoint import open_checkpoint
 from consent_service.ledger.entry import OPENING_SIZE, Kind, commitment, leaf, parse_leaf
-from consent_service.ledger.merkle import Frontier
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.record import ErasureRecord, KeyRecord, NoticeRecord, Record, decode_record
 from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile
 from consent_service.ledger.tiles import TILE_WIDTH
 from consent_service.operations.tenant import Tenant
 from consent_service.storage.ledger_store import (
+    LARGEST_SIZE,
     Head,
     StoredEntry,
     find_tile,
+    load_tail_at,
+    read_head,
     stream_checkpoints,
     stream_entries,
+    stream_public_records,
 )
 from consent_service.storage.scope import TenantScope
 
-Progress = Callable[[int, int], None]
-_REPORT_EVERY = 4096
+Report = Callable[[int], None]
+"""Is told how many more entries were verified."""
+REPORT_EVERY = 4096
 _HASH_SIZE = 32
+_KEY_MEMBER = b'"kind":"key"'
 _COMMITMENT = slice(6, 50)
 """Where a leaf, `{"c":"…44 characters…",…`, carries its commitment."""
 
 
-class LogVerifier:
-    """Reads a log from its first entry to its last; `verify` raises `LedgerCorrupt` with the first bad index.
+class LeafKinds:
+    """Reads the kind of a leaf by comparing it, not by parsing it."""
 
-    Afterwards `tail` is the log's right edge, `notices` has the record of every publication by index, and
-    `erased` and `checkpoints` are counts.
+    def __init__(self, origin: str) -> None:
+        # What follows the commitment in a leaf of each kind.
+        self._endings = {leaf(origin, kind, bytes(32))[_COMMITMENT.stop :]: kind for kind in Kind}
+        self._opening = leaf(origin, Kind.DECISION, bytes(32))[: _COMMITMENT.start]
+
+    def of(self, stored: bytes) -> Kind | None:
+        """Return the kind of a leaf of this log, `None` for other bytes."""
+        if not stored.startswith(self._opening):
+            return None
+        return self._endings.get(stored[_COMMITMENT.stop :])
+
+
+@dataclass(slots=True, kw_only=True)
+class VerifiedEntries:
+    """What entries in a row add up to: `erased` have no record, erasures say that they `destroyed` so many.
+
+    `notices` has the record of every publication by index, `first_missing` is -1 where no record is,
+    `growing` has the tiles that were not full after the last entry, and `root` is that of all up to it.
     """
 
-    def __init__(self, scope: TenantScope, tenant: Tenant, head: Head, progress: Progress) -> None:
-        self.head = head
-        self.tail = Tail(Frontier.empty(), {}, [])
+    size: int = 0
+    root: bytes = b""
+    growing: list[Tile] = field(default_factory=list)
+    notices: dict[int, NoticeRecord] = field(default_factory=dict)
+    erased: int = 0
+    destroyed: int = 0
+    first_missing: int = -1
+    checkpoints: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPart:
+    """The entries from `start` on, a multiple of 256, and before `stop`; `None` is the end of the log."""
+
+    start: int
+    stop: int | None
+
+    def verify(self, scope: TenantScope, tenant: Tenant, report: Report) -> VerifiedEntries:
+        """Verify these entries; raise `LedgerCorrupt` with the first bad index.
+
+        What the tiles say of the entries before is taken as it is: `WholeLog` compares.
+        """
+        verifier = _PartVerifier(scope, tenant, self, report)
+        verifier.verify()
+        return verifier.found
+
+
+class WholeLog:
+    """Puts the parts of a log together, in order: each has to go on where the one before ended."""
+
+    def __init__(self, scope: TenantScope) -> None:
         self.notices: dict[int, NoticeRecord] = {}
         self.erased = 0
+        self.checkpoints = 0
+        self.size = 0
+        self.root = b""
+        self._scope = scope
         self._destroyed = 0
         self._first_missing = -1
-        self.checkpoints = 0
-        self._scope = scope
-        self._origin = tenant.origin
-        self._next_keys = list(tenant.vkeys)
-        self._trusted_key = self._next_keys.pop(0)
-        self._verifiers = [NoteVerifier.parse(self._trusted_key)]
-        self._progress = progress
-        self._stored_checkpoints = stream_checkpoints(scope)
-        self._due: tuple[int, bytes] | None = None
-        self._last_checkpoint = b""
-        # What follows the commitment in a leaf of each kind: a stored leaf is compared, not parsed.
-        blank = leaf(tenant.origin, Kind.DECISION, bytes(32))
-        self._endings = {leaf(tenant.origin, kind, bytes(32))[_COMMITMENT.stop :]: kind for kind in Kind}
-        self._opening = blank[: _COMMITMENT.start]
 
-    def verify(self) -> None:
-        """Verify every entry and what was made of them."""
-        with closing(stream_entries(self._scope)) as entries, closing(self._stored_checkpoints):
-            self._due = next(self._stored_checkpoints, None)
-            self._check_checkpoint()
-            self._check_entries(entries)
-        self._check_tiles(self.tail.take_changed())
-        self._check_head()
-        self._progress(self.tail.size, self.head.size)
+    @property
+    def last(self) -> int:
+        """The index by which a fault that lies in no entry is named."""
+        return max(0, self.size - 1)
 
-    def _check_entries(self, entries: Iterable[StoredEntry]) -> None:
-        for index, stored, opening, body, subject_id in entries:
-            if index != self.tail.size:
-                raise LedgerCorrupt("An entry is missing.", index=self.tail.size)
-            self._check_leaf(index, stored, opening, body, subject_id)
-            self.tail.append(stored)
-            if self.tail.size % TILE_WIDTH == 0:
-                self._check_tiles(self.tail.take_full())
-            if self._due is not None and self.tail.size >= self._due[0]:
-                self._check_checkpoint()
-            if index % _REPORT_EVERY == 0:
-                self._progress(index, self.head.size)
+    def take(self, part: VerifiedEntries) -> None:
+        """Take the next part; raise `LedgerCorrupt` where the tiles do not hold what it ended with."""
+        check_tiles(self._scope, part.growing, grown=True)
+        self.size, self.root = part.size, part.root
+        self.notices |= part.notices
+        self.erased += part.erased
+        self.checkpoints += part.checkpoints
+        self._destroyed += part.destroyed
+        if self._first_missing < 0:
+            self._first_missing = part.first_missing
 
     def verify_erasures(self) -> None:
         """Step (8): as many records are missing as the erasures in the log say they destroyed."""
@@ -89,22 +122,79 @@ class LogVerifier:
                 index=max(0, self._first_missing),
             )
 
-    def kind_of(self, stored: bytes) -> Kind | None:
-        """Return the kind of a leaf of this log, `None` for other bytes."""
-        if not stored.startswith(self._opening):
-            return None
-        return self._endings.get(stored[_COMMITMENT.stop :])
+
+class _PartVerifier:
+    """Reads a part of a log from its first entry to its last."""
+
+    def __init__(self, scope: TenantScope, tenant: Tenant, part: LogPart, report: Report) -> None:
+        self.found = VerifiedEntries()
+        self._scope = scope
+        self._part = part
+        self._origin = tenant.origin
+        self._kinds = LeafKinds(tenant.origin)
+        self._report = report
+        self._next_keys = list(tenant.vkeys)
+        self._trusted_key = self._next_keys.pop(0)
+        self._verifiers = [NoteVerifier.parse(self._trusted_key)]
+        self._last_checkpoint = b""
+        self._tail = self._tail_before(part.start)
+        self._stored_checkpoints = stream_checkpoints(
+            scope, part.start or -LARGEST_SIZE, part.stop or LARGEST_SIZE
+        )
+        self._due: tuple[int, bytes] | None = None
+
+    def verify(self) -> None:
+        """Verify every entry and what was made of them."""
+        stop = self._part.stop or LARGEST_SIZE
+        entries = stream_entries(self._scope, self._part.start, stop)
+        with closing(entries), closing(self._stored_checkpoints):
+            self._due = next(self._stored_checkpoints, None)
+            self._check_checkpoint()
+            self._check_entries(entries)
+        if self._part.stop is None:
+            check_tiles(self._scope, self._tail.take_changed())
+            self._check_head(read_head(self._scope))
+        elif self._tail.size < stop:
+            raise LedgerCorrupt("An entry is missing.", index=self._tail.size)
+        self.found.size, self.found.root = self._tail.size, self._tail.frontier.root()
+        self.found.growing = self._tail.growing()
+
+    def _tail_before(self, start: int) -> Tail:
+        """Return the log's right edge before these entries, and trust the keys that it introduced by then."""
+        try:
+            tail = load_tail_at(self._scope, start)
+        except (UnknownEntry, InvalidProof) as error:
+            raise LedgerCorrupt("The tiles do not hold the entries before this one.", index=start) from error
+        with closing(stream_public_records(self._scope, 0, start)) as records:
+            for record in records:
+                if _KEY_MEMBER in record.body:
+                    self._follow_key(record.index, decoded(record.index, record.body), None)
+        return tail
+
+    def _check_entries(self, entries: Iterable[StoredEntry]) -> None:
+        tail = self._tail
+        for index, stored, opening, body, subject_id in entries:
+            if index != tail.size:
+                raise LedgerCorrupt("An entry is missing.", index=tail.size)
+            self._check_leaf(index, stored, opening, body, subject_id)
+            tail.append(stored)
+            if tail.size % TILE_WIDTH == 0:
+                check_tiles(self._scope, tail.take_full())
+            if self._due is not None and tail.size >= self._due[0]:
+                self._check_checkpoint()
+            if tail.size % REPORT_EVERY == 0:
+                self._report(REPORT_EVERY)
 
     def _check_leaf(
         self, index: int, stored: bytes, opening: bytes | None, body: bytes | None, subject_id: int | None
     ) -> None:
-        kind = self.kind_of(stored)
+        kind = self._kinds.of(stored)
         if kind is None:  # (1)
             self._require_canonical(index, stored)
             raise LedgerCorrupt("A leaf belongs to another log.", index=index)
         if opening is None or body is None:
-            self._first_missing = index if self._first_missing < 0 else self._first_missing
-            self.erased += 1
+            self.found.first_missing = index if self.found.first_missing < 0 else self.found.first_missing
+            self.found.erased += 1
             self._require_canonical(index, stored)
             return
         if len(opening) != OPENING_SIZE or stored[_COMMITMENT] != _base64(commitment(opening, body)):  # (2)
@@ -113,12 +203,12 @@ class LogVerifier:
             record = decoded(index, body)
             if not isinstance(record, NoticeRecord) or subject_id is not None:
                 raise LedgerCorrupt("A notice entry has another kind of record.", index=index)
-            self.notices[index] = record
+            self.found.notices[index] = record
         elif kind is Kind.ERASURE:
             record = decoded(index, body)
             if not isinstance(record, ErasureRecord) or subject_id is not None:
                 raise LedgerCorrupt("An erasure entry has another kind of record.", index=index)
-            self._destroyed += record.destroyed.get("records", 0)
+            self.found.destroyed += record.destroyed.get("records", 0)
         elif kind is Kind.KEY:
             self._follow_key(index, decoded(index, body), subject_id)
         elif subject_id is None:
@@ -141,49 +231,53 @@ class LogVerifier:
         except EvidenceError as error:
             raise LedgerCorrupt(f"A leaf is not in canonical form: {error}", index=index) from error
 
-    def _check_tiles(self, tiles: list[Tile]) -> None:
-        for tile in tiles:
-            stored = find_tile(self._scope, tile.level, tile.n)
-            if stored is None or (stored.width, stored.data) != (tile.width, tile.data):  # (3)
-                what = "An entry bundle" if tile.level == BUNDLE_LEVEL else f"A tile of level {tile.level}"
-                raise LedgerCorrupt(f"{what} does not hold these entries.", index=_first_bad(tile, stored))
-
     def _check_checkpoint(self) -> None:
         """Check the checkpoint over the entries so far, if there is one."""
-        last = max(0, self.tail.size - 1)
-        while self._due is not None and self._due[0] <= self.tail.size:
+        last = max(0, self._tail.size - 1)
+        while self._due is not None and self._due[0] <= self._tail.size:
             size, note = self._due
-            if size != self.tail.size:
+            if size != self._tail.size:
                 raise LedgerCorrupt("A checkpoint is out of order.", index=last)
             self._open_checkpoint(note)
             self._last_checkpoint = note
-            self.checkpoints += 1
+            self.found.checkpoints += 1
             self._due = next(self._stored_checkpoints, None)
 
     def _open_checkpoint(self, note: bytes) -> None:
-        last = max(0, self.tail.size - 1)
+        last = max(0, self._tail.size - 1)
         try:
             checkpoint = open_checkpoint(note, *self._verifiers, origin=self._origin)
         except EvidenceError as error:
             raise LedgerCorrupt(f"A checkpoint is not one of this log: {error}", index=last) from error
-        if checkpoint.size != self.tail.size or checkpoint.root != self.tail.frontier.root():  # (4)
+        if checkpoint.size != self._tail.size or checkpoint.root != self._tail.frontier.root():  # (4)
             raise LedgerCorrupt("A checkpoint has another root than its entries.", index=last)
 
-    def _check_head(self) -> None:
-        last = max(0, self.tail.size - 1)
-        if self._due is not None or self.head.size > self.tail.size:
+    def _check_head(self, head: Head) -> None:
+        last = max(0, self._tail.size - 1)
+        if self._due is not None or head.size > self._tail.size:
             raise LedgerCorrupt(
-                "The head or a checkpoint names entries that are not there.", index=self.tail.size
+                "The head or a checkpoint names entries that are not there.", index=self._tail.size
             )
-        if self.head.size < self.tail.size:
-            raise LedgerCorrupt("There are entries beyond the head.", index=max(0, self.head.size))
+        if head.size < self._tail.size:
+            raise LedgerCorrupt("There are entries beyond the head.", index=max(0, head.size))
         if self._next_keys:
             raise LedgerCorrupt("The log does not introduce its signing key.", index=last)
-        if self.head.frontier != self.tail.frontier.encode():
+        if head.frontier != self._tail.frontier.encode():
             raise LedgerCorrupt("The head's frontier is not that of the entries.", index=last)
-        self._open_checkpoint(self.head.checkpoint)
-        if self.head.checkpoint != self._last_checkpoint:
+        self._open_checkpoint(head.checkpoint)
+        if head.checkpoint != self._last_checkpoint:
             raise LedgerCorrupt("The head's checkpoint is not among those that were signed.", index=last)
+
+
+def check_tiles(scope: TenantScope, tiles: Iterable[Tile], *, grown: bool = False) -> None:
+    """Step (3): raise `LedgerCorrupt` unless the tiles are stored so; where `grown`, at least so far."""
+    for tile in tiles:
+        stored = find_tile(scope, tile.level, tile.n)
+        if stored is not None and grown and stored.width >= tile.width:
+            stored = replace(stored, width=tile.width, data=stored.data[: tile.width * _HASH_SIZE])
+        if stored != tile:
+            what = "An entry bundle" if tile.level == BUNDLE_LEVEL else f"A tile of level {tile.level}"
+            raise LedgerCorrupt(f"{what} does not hold these entries.", index=_first_bad(tile, stored))
 
 
 def decoded(index: int, body: bytes) -> Record:

@@ -75,12 +75,29 @@ class Database:
         return self._writer
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """One consistent snapshot for reading; raise `DatabaseUnavailable` where there is no connection."""
+    def reading(self, snapshot: str | None = None) -> Iterator[Connection]:
+        """One consistent snapshot for reading; raise `DatabaseUnavailable` where there is no connection.
+
+        PostgreSQL shows that of the name that `TenantScope.export_snapshot` gave; SQLite knows no names.
+        """
         with self._translated(), self._reader.connect() as connection, connection.begin():
             if self.dialect == "postgresql":
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                if snapshot is not None:
+                    connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection
+
+    @contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """Nobody commits on SQLite during the block, so that whoever begins to read in it sees the same.
+
+        On PostgreSQL everything goes on: there, others read a snapshot by its name.
+        """
+        if self.dialect != "sqlite":
+            yield
+            return
+        with self.writing():
+            yield
 
     @contextmanager
     def glancing(self) -> Iterator[Connection]:

@@ -23,7 +23,8 @@ from consent_service.storage.scope import (
 from consent_service.storage.tables import CheckpointRow, EntryRow, HeadRow, RecordRow, TileRow
 
 _HASH_SIZE = 32
-_LARGEST_SIZE = 2**63 - 1
+LARGEST_SIZE = 2**63 - 1
+"""More entries or subjects than any log has."""
 _head, _entry, _record, _tile = table_of(HeadRow), table_of(EntryRow), table_of(RecordRow), table_of(TileRow)
 
 _READ_HEAD = scoped_select(HeadRow, "size", "frontier", "checkpoint", "notice_index", "next_subject_id")
@@ -87,11 +88,18 @@ _CHAINS = (
             _entry, and_(_record.c.tenant_id == _entry.c.tenant_id, _record.c.index == _entry.c.index)
         )
     )
-    .where(own_rows(_record), _record.c.subject_id.is_not(None))
+    .where(
+        own_rows(_record),
+        _record.c.subject_id >= bindparam("first"),
+        _record.c.subject_id < bindparam("beyond"),
+    )
     .order_by(_record.c.subject_id, _record.c.index)
     .execution_options(**SCOPED)
 )
 _READ_CHECKPOINTS = scoped_select(CheckpointRow, "size", "note").order_by(table_of(CheckpointRow).c.size)
+_CHECKPOINTS_OVER = _READ_CHECKPOINTS.where(
+    table_of(CheckpointRow).c.size > bindparam("over"), table_of(CheckpointRow).c.size <= bindparam("up_to")
+)
 _PRECEDING = (
     scoped_select(CheckpointRow, "size", "note")
     .where(table_of(CheckpointRow).c.size <= bindparam("at"))
@@ -196,6 +204,15 @@ def load_tail(scope: TenantScope, head: Head) -> Tail:
     return Tail(Frontier.decode(head.size, head.frontier), partial, leaves)
 
 
+def load_tail_at(scope: TenantScope, size: int) -> Tail:
+    """Return the right edge that the log had at `size` entries, a multiple of 256, as its tiles have it.
+
+    Raises `UnknownEntry` where one is missing.
+    """
+    tiles = {level: bytearray(read_tile(scope, level, n, width)) for level, n, width in partial_tiles(size)}
+    return Tail.from_tiles(size, tiles)
+
+
 def read_tile(scope: TenantScope, level: int, n: int, width: int) -> bytes:
     """Return a hash tile, or the first `width` hashes of one that has grown; raise `UnknownEntry`."""
     row = scope.run(_READ_TILE, level=level, n=n).one_or_none()
@@ -248,7 +265,7 @@ def delete_records(scope: TenantScope, subject_ids: Sequence[int]) -> list[int]:
     return indexes
 
 
-def stream_entries(scope: TenantScope, start: int = 0, stop: int = _LARGEST_SIZE) -> Generator[StoredEntry]:
+def stream_entries(scope: TenantScope, start: int = 0, stop: int = LARGEST_SIZE) -> Generator[StoredEntry]:
     """Yield (index, leaf, opening, body, subject number) of every entry in order. Close what you leave.
 
     Begins at `start` and ends before `stop`.
@@ -266,16 +283,19 @@ def first_record_from(scope: TenantScope, index: int) -> StoredRecord | None:
 
 
 def stream_public_records(
-    scope: TenantScope, start: int, stop: int = _LARGEST_SIZE
+    scope: TenantScope, start: int, stop: int = LARGEST_SIZE
 ) -> Generator[StoredRecord]:
     """Yield the records of `start` up to `stop` that belong to no subject: of notices, keys and erasures."""
     for index, opening, body in scope.stream(_PUBLIC_RECORDS, start=start, stop=stop):
         yield StoredRecord(index=index, opening=opening, body=body)
 
 
-def stream_chains(scope: TenantScope) -> Generator[tuple[int, int, bytes, bytes]]:
-    """Yield (subject number, index, leaf, body) of every record of a subject, subject by subject."""
-    yield from scope.stream(_CHAINS)
+def stream_chains(scope: TenantScope, first: int, beyond: int) -> Generator[tuple[int, int, bytes, bytes]]:
+    """Yield (subject number, index, leaf, body) of every record of a subject, subject by subject.
+
+    Begins with the subject numbered `first` and ends before the one numbered `beyond`.
+    """
+    yield from scope.stream(_CHAINS, first=first, beyond=beyond)
 
 
 def find_tile(scope: TenantScope, level: int, n: int) -> Tile | None:
@@ -284,9 +304,14 @@ def find_tile(scope: TenantScope, level: int, n: int) -> Tile | None:
     return None if row is None else Tile(level, n, row.width, row.data)
 
 
-def stream_checkpoints(scope: TenantScope) -> Generator[tuple[int, bytes]]:
-    """Yield (size, signed note) of every checkpoint, oldest first."""
-    for row in scope.stream(_READ_CHECKPOINTS, chunk=256):
+def stream_checkpoints(
+    scope: TenantScope, over: int = -LARGEST_SIZE, up_to: int = LARGEST_SIZE
+) -> Generator[tuple[int, bytes]]:
+    """Yield (size, signed note) of every checkpoint, oldest first.
+
+    Begins after the one over `over` entries and ends with the one over `up_to`.
+    """
+    for row in scope.stream(_CHECKPOINTS_OVER, chunk=256, over=over, up_to=up_to):
         yield row.size, row.note
 
 

@@ -91,6 +91,15 @@ class TenantScope:
         _require_scoped(statement)
         return self._connection.execute(statement, {**params, **self._own})
 
+    def export_snapshot(self) -> str | None:
+        """Return a name under which others may read what this transaction sees, until it ends, if it has one.
+
+        PostgreSQL names its snapshots, SQLite does not.
+        """
+        if self.dialect != "postgresql":
+            return None
+        return str(self._connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one())
+
     def run_many(self, statement: Executable, rows: Sequence[Params]) -> None:
         """Execute a scoped statement once a row; nothing at all for no rows."""
         _require_scoped(statement)

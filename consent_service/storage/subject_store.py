@@ -37,7 +37,11 @@ _LOCK = (
     .order_by(_subject.c.id)
     .with_for_update(key_share=True)
 )
-_ALL = scoped_select(SubjectRow, *_COLUMNS).order_by(_subject.c.id)
+_RANGE = (
+    scoped_select(SubjectRow, *_COLUMNS)
+    .where(_subject.c.id >= bindparam("first"), _subject.c.id < bindparam("beyond"))
+    .order_by(_subject.c.id)
+)
 _BY_ID = scoped_select(SubjectRow, *_COLUMNS).where(_subject.c.id == bindparam("subject"))
 _LINKED = scoped_select(SubjectRow, *_COLUMNS).where(
     _subject.c.linked_to == bindparam("known"), _subject.c.ref == bindparam("ref")
@@ -209,9 +213,9 @@ def find_subject(scope: TenantScope, subject_id: int) -> StoredSubject | None:
     return None if row is None else _stored(row)
 
 
-def stream_projection(scope: TenantScope) -> Generator[ProjectedSubject]:
-    """Yield every subject's row in the order of their first entries."""
-    for row in scope.stream(_ALL):
+def stream_projection(scope: TenantScope, first: int, beyond: int) -> Generator[ProjectedSubject]:
+    """Yield the rows of the subjects numbered from `first` to before `beyond`, in their order."""
+    for row in scope.stream(_RANGE, first=first, beyond=beyond):
         yield ProjectedSubject._make(row)
 
 
