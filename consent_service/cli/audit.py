@@ -32,7 +32,6 @@ from consent_service.cli.output import (
     settings_with,
 )
 from consent_service.errors import InvalidInput
-from consent_service.operations.export_audit import AuditRequest, export_audit
 from consent_service.operations.parquet_views import verify_parquet
 from consent_service.verifier.verify import Fault, Pack, policy_of, printable, verify_pack, verify_receipt
 
@@ -68,6 +67,11 @@ def export(
         written = _fetched(url, out, {"from": start, "until": until, "since": since}, subject)
         answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")
         return
+    from consent_service.operations.export_audit import (  # noqa: PLC0415  # a verifier needs no database
+        AuditRequest,
+        export_audit,
+    )
+
     settings = settings_with(database_url)
     with opened(settings) as deployment:
         owner = deployment.tenant_named(tenant or settings.tenant)

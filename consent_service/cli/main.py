@@ -1,51 +1,91 @@
-"""The `consent` command: every part is a sub-command with `--help`."""
+"""The `consent` command: every part is a sub-command with `--help`.
 
-from typing import Annotated
+A command imports what it needs when it is called: the web framework costs a second of processor time, and
+checking a pack or a notice needs none of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
-from consent_service.cli import (
-    audit,
-    demo,
-    explain,
-    follow,
-    keys,
-    ledger,
-    notice,
-    receipt,
-    relay,
-    rotation,
-    scan,
-    serve,
-    subject,
-    tenant,
-    witness,
-)
+_PLACES = {
+    "receipt": "receipt:receipt",
+    "explain": "explain:explain",
+    "serve": "serve:serve",
+    "relay": "relay:relay",
+    "demo": "demo:demo",
+    "migrate": "serve:migrate_schema",
+    "tenant": "tenant:app",
+    "key": "keys:app",
+    "keys": "rotation:app",
+    "subject": "subject:subjects",
+    "evidence": "subject:evidence",
+    "notice": "notice:app",
+    "ledger": "ledger:app",
+    "ledger follow": "follow:follow",
+    "witness": "witness:app",
+    "audit": "audit:app",
+    "audit scan": "scan:scan",
+}
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class _Parts(Mapping[str, TyperGroup | TyperCommand]):
+    """The sub-commands of a group by name: those it has, and those of `_PLACES`, imported when looked up."""
+
+    def __init__(self, group: str, present: Mapping[str, TyperGroup | TyperCommand]) -> None:
+        self._group = group
+        self._present = dict(present)
+        self._absent = [
+            name.removeprefix(group).strip() for name in _PLACES if name.rpartition(" ")[0] == group
+        ]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self._present, *(name for name in self._absent if name not in self._present))
+
+    def __len__(self) -> int:
+        return len(set(self))
+
+    def __getitem__(self, name: str) -> TyperGroup | TyperCommand:
+        if name in self._absent and name not in self._present:
+            self._present[name] = _imported(f"{self._group} {name}".strip())
+        return self._present[name]
+
+
+def _imported(name: str) -> TyperGroup | TyperCommand:
+    module, _, attribute = _PLACES[name].partition(":")
+    part = getattr(import_module(f"consent_service.cli.{module}"), attribute)
+    if isinstance(part, typer.Typer):
+        part.info.name = name
+        group = get_group(part)
+        group.commands = _Parts(name, group.commands)  # type: ignore[assignment,arg-type]  # as below
+        return group
+    alone = typer.Typer(add_completion=False)
+    alone.command(name.rpartition(" ")[2], context_settings=_HELP)(part)
+    command: TyperCommand = get_command(alone)  # type: ignore[assignment]  # of one function
+    return command
+
+
+class _Consent(TyperGroup):
+    """The group of all sub-commands."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Parts("", self.commands)  # type: ignore[assignment,arg-type]  # nobody adds to it
+
 
 app = typer.Typer(
     name="consent",
+    cls=_Consent,
     help="Consent ledger: explicit, revocable choices, kept as evidence that anyone can verify.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
-app.add_typer(tenant.app, name="tenant")
-app.add_typer(keys.app, name="key")
-app.add_typer(rotation.app, name="keys")
-app.add_typer(subject.subjects, name="subject")
-app.add_typer(subject.evidence, name="evidence")
-app.add_typer(notice.app, name="notice")
-ledger.app.command("follow")(follow.follow)
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(witness.app, name="witness")
-audit.app.command("scan")(scan.scan)
-app.add_typer(audit.app, name="audit")
-app.command("receipt")(receipt.receipt)
-app.command("explain")(explain.explain)
-app.command("serve")(serve.serve)
-app.command("relay")(relay.relay)
-app.command("demo")(demo.demo)
-app.command("migrate")(serve.migrate_schema)
 
 
 def _print_version(asked: bool) -> None:

@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from consent_service.errors import ConsentToolkitError, InvalidInput, InvalidNotice
-from consent_service.operations.deployment import Deployment
-from consent_service.settings import Settings
+
+if TYPE_CHECKING:
+    from consent_service.operations.deployment import Deployment
+    from consent_service.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,8 +46,10 @@ def answer(document: Mapping[str, Any], *, as_json: bool, text: str) -> None:
         screen.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def settings_with(database_url: str | None = None, **changes: object) -> Settings:
+def settings_with(database_url: str | None = None, **changes: object) -> "Settings":
     """Return the settings with what the command line changes about them."""
+    from consent_service.settings import Settings  # noqa: PLC0415  # most of a command's start
+
     given = {key: value for key, value in changes.items() if value is not None}
     if database_url is not None:
         given["database_url"] = database_url
@@ -53,8 +57,10 @@ def settings_with(database_url: str | None = None, **changes: object) -> Setting
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Deployment]:
+def opened(settings: "Settings") -> Iterator["Deployment"]:
     """Open the deployment for one command."""
+    from consent_service.operations.deployment import Deployment  # noqa: PLC0415  # most of a command's start
+
     deployment = Deployment.open(settings)
     try:
         yield deployment
