@@ -5,7 +5,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 import httpx2
+
+from tests.forked import CONSENT, ForkedProgram
 
 # How often a condition is looked at: the only sleep of the test suite.
 _INTERVAL_S = 0.02
@@ -59,11 +60,18 @@ class ServerProcess:
     ) -> None:
         self.command = tuple(command)
         self.log = log
+        self._process: ForkedProgram | subprocess.Popen[bytes]
+        whole = {**os.environ, **(environment or {})}
+        if self.command[0] == CONSENT and account is None:
+            self._process = ForkedProgram(
+                self.command, folder=folder, output=log, errors=log, environment=whole
+            )
+            return
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 self.command,
                 cwd=folder,
-                env={**os.environ, **(environment or {})},
+                env=whole,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -153,9 +161,8 @@ class ConsentServer(ServerProcess):
     ) -> None:
         self.port = port or unused_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        consent = Path(sys.executable).with_name("consent")
         super().__init__(
-            [str(consent), "serve", "--host", "127.0.0.1", "--port", str(self.port), *options],
+            [CONSENT, "serve", "--host", "127.0.0.1", "--port", str(self.port), *options],
             folder=home,
             log=home / "server.log",
             environment={

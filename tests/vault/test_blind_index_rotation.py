@@ -1,7 +1,6 @@
 """Replacing the key under which subjects are found: nobody is lost or doubled, on both databases."""
 
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from consent_service.operations.tenant import Subject, Tenant
 from consent_service.operations.update_profile import update_profile
 from consent_service.storage.vault_store import key_versions
 from consent_service.verifier.verify import verify_pack
+from tests.forked import run
 from tests.service_api import ServiceApi
 from tests.shop import Shop
 
@@ -126,14 +126,7 @@ def test_a_rotation_killed_in_every_step_loses_nobody_and_the_keeper_finishes_it
     environment = {"CONSENT_HOME": str(shop.settings.home), "CONSENT_DATABASE_URL": url}
 
     for step in ("move", "retire"):
-        killed = subprocess.run(
-            [sys.executable, str(program), "blind-index", step],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        killed = run([sys.executable, str(program), "blind-index", step], environment=environment)
 
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert versions(shop) == [1, 2]

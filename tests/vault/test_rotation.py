@@ -3,7 +3,6 @@
 import json
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from consent_service.operations.rotate_keys import (
 from consent_service.storage.rotation_store import epoch_of
 from consent_service.storage.vault_store import key_versions
 from consent_service.verifier.verify import verify_pack
+from tests.forked import CONSENT, run
 from tests.shop import Shop
 
 SIZE = {"household": {"size": 2}}
@@ -201,14 +201,7 @@ def test_a_killed_rotation_is_run_again(database_url: str, tmp_path: Path, step:
     program = Path(__file__).with_name("killed_rotation.py")
     environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": database_url}
 
-    killed = subprocess.run(
-        [sys.executable, str(program), "epoch", step],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    killed = run([sys.executable, str(program), "epoch", step], environment=environment)
 
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert all(shop.read(f"customer-{number}", "coupons") == SIZE for number in range(30))
@@ -327,16 +320,13 @@ def test_the_command_line_rotates_everything(database_url: str, tmp_path: Path) 
     shop = Shop(database_url, tmp_path / "home")
     a_customer(shop)
     environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": database_url}
-    consent = str(Path(sys.executable).with_name("consent"))
 
-    rotated = subprocess.run(
-        [consent, "keys", "rotate", "epoch", "root", "blind-index", "signing", "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
+    rotated = run(
+        [CONSENT, "keys", "rotate", "epoch", "root", "blind-index", "signing", "--json"],
+        environment=environment,
     )
+
+    assert rotated.returncode == 0, rotated.stderr
 
     assert json.loads(rotated.stdout)["rotated"] == ["epoch", "root", "blind-index", "signing"]
     assert shop.read("ana", "coupons") == SIZE

@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,7 @@ from consent_sdk import (
 from consent_sdk.checkpoint import open_checkpoint
 from live_service import wait_for
 
+from tests.forked import CONSENT, run
 from tests.servers import PLAIN, ConsentServer, unused_port
 
 NOTICE = Path(__file__).parents[3] / "examples" / "notice.yaml"
@@ -43,11 +42,8 @@ class Shop:
 
     def consent(self, *arguments: str, said: str = "") -> dict[str, object]:
         """Run the `consent` command, which reads what is `said`, and return what it printed."""
-        command = [str(Path(sys.executable).with_name("consent")), *arguments]
         environment = {**os.environ, "CONSENT_HOME": str(self.home)}
-        done = subprocess.run(
-            command, env=environment, input=said, capture_output=True, check=False, text=True, timeout=120
-        )
+        done = run([CONSENT, *arguments], environment=environment, said=said)
         assert done.returncode == 0, done.stderr
         printed: dict[str, object] = json.loads(done.stdout)
         return printed
