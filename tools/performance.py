@@ -32,7 +32,7 @@ WORDS: Mapping[str, str] = {
     "vault_profiles.read.batch_of_500_to_single_per_subject": "a batch read of 500 to single reads",
     "vault_profiles.write.sealed_to_clear_time": "time of a sealed PATCH to one in clear",
     "vault_rotation.rows_per_second": "key rows that an epoch's end wraps anew a second",
-    "vault_rotation.rss_grown_mib": "MiB that it holds more meanwhile",
+    "vault_rotation.memory_grown_mib": "MiB that it holds more meanwhile",
     "proof_pack.export.ratio": "export of a pack to streaming the same rows bare",
     "proof_pack.verify.ratio": "offline verification to hashing the same leaves",
     "proof_pack.*.rss_mib": "MiB of that",

@@ -42,8 +42,8 @@ def figures() -> dict[str, object]:
         "rows_per_processor_second": round(_ROWS / busy),
         "bare_rewraps_per_processor_second": round(bare),
         "ratio_to_bare_rewrapping": round(_ROWS / busy / bare, 3),
-        "rss_mib": round(most, 1),
-        "rss_grown_mib": round(most - before, 1),
+        "memory_mib": round(most, 1),
+        "memory_grown_mib": round(most - before, 1),
     }
 
 
