@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 logger: structlog.stdlib.BoundLogger = structlog.get_logger("consent")
@@ -18,6 +18,8 @@ logger: structlog.stdlib.BoundLogger = structlog.get_logger("consent")
 REQUESTS = Counter("consent_http_requests", "HTTP requests.", ("route", "method", "status"))
 REQUEST_SECONDS = Histogram("consent_http_request_seconds", "Time to answer.", ("route",))
 DECISIONS = Counter("consent_decisions", "Decisions by outcome: recorded, replayed or refused.", ("outcome",))
+REASONS = ("need", "much", "trust", "other")
+"""Why somebody may have withdrawn: counted, never kept with her."""
 WITHDRAWAL_REASONS = Counter(
     "consent_withdrawal_reasons", "Reasons given for a withdrawal; nobody has to give one.", ("reason",)
 )
@@ -132,3 +134,8 @@ def render_metrics(multiprocess_directory: str | None) -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=multiprocess_directory)  # type: ignore[no-untyped-call]  # untyped there
     return generate_latest(registry)
+
+
+def sampled(name: str, **labels: str) -> int:
+    """Return a metric as this process has it; 0 for one that was never counted."""
+    return int(REGISTRY.get_sample_value(name, labels) or 0)

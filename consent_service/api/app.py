@@ -14,6 +14,7 @@ from consent_service.api.envelope import Envelope
 from consent_service.api.routers import (
     audit,
     browser,
+    dashboard,
     decisions,
     docs_page,
     health,
@@ -58,6 +59,7 @@ _ROUTERS = (
     preferences.router,
     browser.router,
     verify_page.router,
+    dashboard.router,
 )
 
 

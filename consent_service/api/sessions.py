@@ -86,4 +86,4 @@ def require_same_origin(request: Request) -> None:
     """Raise `Forbidden` unless the form comes from a page of ours."""
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
-        raise Forbidden("This form is sent from the preference page only.")
+        raise Forbidden("This form is sent from a page of this service only.")

@@ -11,6 +11,7 @@ from consent_service.operations.keep_evidence import evidence_policy
 from consent_service.operations.manage_tenants import require_tenant
 from consent_service.operations.prune_answers import AnswerPruner, prune_idempotency
 from consent_service.operations.record_uses import UsesRecorder
+from consent_service.operations.tally_ledger import LedgerTally
 from consent_service.settings import Settings
 
 
@@ -24,6 +25,7 @@ class ConsentService:
         self.gate = GateReader(deployment)
         self.uses = UsesRecorder(deployment, limit=deployment.settings.uses_limit)
         self.credentials = Credentials(deployment)
+        self.tally = LedgerTally(deployment)
         self._pruner = AnswerPruner(deployment)
 
     @classmethod

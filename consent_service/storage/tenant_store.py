@@ -6,6 +6,7 @@ The only store that works on a bare connection; everything it answers carries it
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -24,6 +25,9 @@ _GRACE = select(_tenant.c.grace_days).where(_tenant.c.id == bindparam("tenant"))
 _KEY_COLUMNS = (_api_key.c.id, _api_key.c.tenant_id, _api_key.c.role, _api_key.c.origins)
 _BY_DIGEST = select(*_KEY_COLUMNS).where(
     _api_key.c.digest == bindparam("digest"), _api_key.c.revoked_at_ms.is_(None)
+)
+_BY_NUMBER = select(*_KEY_COLUMNS).where(
+    _api_key.c.id == bindparam("number"), _api_key.c.revoked_at_ms.is_(None)
 )
 _LIVE = select(*_KEY_COLUMNS).where(_api_key.c.revoked_at_ms.is_(None)).order_by(_api_key.c.id)
 _TENANT_KEYS = (
@@ -122,21 +126,24 @@ def wrapped_keys(connection: Connection, tenant_id: int) -> list[WrappedKey]:
 def find_api_key(connection: Connection, digest: bytes) -> StoredApiKey | None:
     """Return the live credential with this SHA-256, or `None`."""
     row = connection.execute(_BY_DIGEST, {"digest": digest}).one_or_none()
-    if row is None:
-        return None
-    return StoredApiKey(
-        id=row.id, tenant_id=row.tenant_id, role=row.role, origins=tuple(json.loads(row.origins))
-    )
+    return None if row is None else _one_key(row)
+
+
+def find_live_key(connection: Connection, key_id: int) -> StoredApiKey | None:
+    """Return the live credential with this number, or `None`."""
+    row = connection.execute(_BY_NUMBER, {"number": key_id}).one_or_none()
+    return None if row is None else _one_key(row)
 
 
 def list_api_keys(connection: Connection) -> list[StoredApiKey]:
     """Return every live credential."""
-    return [
-        StoredApiKey(
-            id=row.id, tenant_id=row.tenant_id, role=row.role, origins=tuple(json.loads(row.origins))
-        )
-        for row in connection.execute(_LIVE)
-    ]
+    return [_one_key(row) for row in connection.execute(_LIVE)]
+
+
+def _one_key(row: Any) -> StoredApiKey:  # a Core row
+    return StoredApiKey(
+        id=row.id, tenant_id=row.tenant_id, role=row.role, origins=tuple(json.loads(row.origins))
+    )
 
 
 def insert_api_key(

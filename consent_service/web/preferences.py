@@ -10,14 +10,12 @@ from consent_service.domain.notice import Notice
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.uses import UseCount
 from consent_service.ledger.record import DecisionRecord
+from consent_service.observability import REASONS
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, HistoryEntry
 from consent_service.web.layout import contact_address, pages, purpose_facts
 from consent_service.web.verifying import verify_link
 from consent_service.web.words import Words, best_language, direction, names_of, own_name, words
-
-REASONS: Final = ("need", "much", "trust", "other")
-"""Why somebody may have withdrawn: counted, never kept with her."""
 
 MESSAGES: Final = frozenset({"saved", "ended"})
 """What the page may say about what just happened."""

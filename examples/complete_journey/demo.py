@@ -145,5 +145,7 @@ ask /v1/gate {withdrawn} --json '{{"purposes": ["coupons"]}}'    # withdrawn hal
 ask /v1/decisions {withdrawn}    # what this household decided, and when
 curl -s {url}/v1/ledger/checkpoint -H "Authorization: Bearer $KEY"
 .venv/bin/consent ledger verify
+
+What a data protection officer sees: {url}/dashboard, after signing in with the key {handed.auditor_key}
 """
     screen.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -38,6 +38,10 @@ EVERYBODY = {
 PAGES = {
     "/.well-known/gpc.json",
     "/banner.js",
+    "/dashboard",
+    "/dashboard/audit-pack",
+    "/dashboard/sign-in",
+    "/dashboard/sign-out",
     "/docs",
     "/preferences",
     "/preferences/enter",

@@ -18,8 +18,10 @@ from consent_service.api.callers import SUBJECT_HEADER, Auditor, Service, subjec
 from consent_service.api.errors import RangeBeyondEnd
 from consent_service.api.schemas import parse_moment
 from consent_service.errors import InvalidInput, PackChanged
+from consent_service.operations.deployment import Deployment
 from consent_service.operations.export_audit import export_audit
 from consent_service.operations.repeat_export import AuditRequest, entity_tag, mark_of, new_mark
+from consent_service.operations.tenant import Tenant
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 _MAX_SIZE = 2**63 - 1
@@ -68,6 +70,11 @@ def get_export(
             return _rest(pieces, int(position[1]), service.settings.home, entity_tag(tenant, audit, known))
         except PackChanged:
             known = None
+    return pack_of(deployment, tenant, audit)
+
+
+def pack_of(deployment: Deployment, tenant: Tenant, audit: AuditRequest) -> StreamingResponse:
+    """Answer with a whole new pack as a file."""
     mark = new_mark(deployment, tenant)
     pieces = export_audit(deployment, tenant, replace(audit, mark=mark))
     next(pieces)  # what is wrong with the request is answered as a problem, not in the middle of a file

@@ -25,7 +25,7 @@ from consent_service.api.sessions import (
 from consent_service.domain.decision import Choice, Decision
 from consent_service.domain.notice import NoticeDigest
 from consent_service.errors import Forbidden
-from consent_service.observability import WITHDRAWAL_REASONS
+from consent_service.observability import REASONS, WITHDRAWAL_REASONS
 from consent_service.operations.credentials import SUBJECT_ROLE, Caller
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, read_consents, read_history
@@ -33,7 +33,7 @@ from consent_service.operations.read_uses import recent_uses
 from consent_service.operations.record_decision import RecordDecision
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Subject
-from consent_service.web.preferences import REASONS, PreferencePage
+from consent_service.web.preferences import PreferencePage
 from consent_service.web.words import best_language
 
 router = APIRouter(include_in_schema=False)

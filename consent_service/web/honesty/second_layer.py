@@ -12,6 +12,7 @@ from consent_service.web.honesty.bench import (
     portable,
     press,
 )
+from consent_service.web.notice_checks import NO_CONSENT, steering
 from consent_service.web.words import languages, words
 
 _FACTS = ("use", "get", "never", "seen", "kept", "no")
@@ -40,7 +41,8 @@ def no_legitimate_interest(bench: Bench) -> None:
         dialog.locator("input").count()
         == dialog.get_by_role("switch").count() + dialog.locator("[name=token]").count()
     )
-    assert "legitimate interest" not in str(dialog.text_content()).lower()
+    shown = str(dialog.text_content()).lower()
+    assert not [phrase for phrase in NO_CONSENT if phrase in shown]
 
 
 @portable("R11", "No purpose is locked as strictly necessary", "Taskforce I; ePrivacy Directive Art. 5(3)")
@@ -118,8 +120,4 @@ def words_are_neutral(bench: Bench) -> None:
     page = bench.visit()
     shown = f"{layer_one(page).text_content()} {layer_two(page).text_content()}"
     own = " ".join(text for tag in languages() for text in words(tag).texts.values())
-    for word in ("unlock", "enhance", "we value your privacy", "amazing", "hurry", "only today", "please"):
-        assert word not in f"{shown} {own}".lower()
-    assert not [
-        letter for letter in f"{shown} {own}" if letter in "!¡❗😀🎉🍪❤👍⏰" or ord(letter) >= 0x1F300
-    ]
+    assert steering(f"{shown} {own}") == []
