@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from consent_service.domain.subject import SubjectRef
-from consent_service.followers.changes import encode_head, encode_reset, subjects_in
+from consent_service.followers.changes import encode_head, encode_reset, leaf_in, subjects_in
 from consent_service.followers.recipient import Recipient, Watcher
 from consent_service.observability import STREAM_CUT
 
@@ -88,7 +88,7 @@ class Channel:
         self.start -= len(events)
 
     def restart(self, end: int) -> None:
-        """Forget everything: the ledger went back to `end` entries, so an older backup was restored."""
+        """Forget everything and go on after `end` entries: an older backup was restored."""
         self.start = end
         self._events.clear()
         self._joined = (0, 0, b"")
@@ -111,6 +111,11 @@ class Channel:
         data = b"".join(self._events[offset : offset + count])
         self._joined = (position, position + count, data)
         return data, position + count
+
+    def leaf(self, index: int) -> str | None:
+        """Return the name of the leaf of entry `index`; None where that is not in memory."""
+        offset = index - self.start
+        return leaf_in(self._events[offset]) if 0 <= offset < len(self._events) else None
 
     async def known_since(self, since: float) -> None:
         """Return once everything that was committed before `since` is here."""
@@ -181,5 +186,6 @@ class Subscriber(Recipient):
             if self._head_due and self._channel.verified > self._proved:
                 self._proved = self._channel.verified
                 self._head_due = False
-                data += encode_head(self._position - 1, self._proved - self._started)
+                last = self._position - 1
+                data += encode_head(last, self._proved - self._started, self._channel.leaf(last))
         return data

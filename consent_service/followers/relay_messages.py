@@ -10,7 +10,6 @@ Every message carries a MAC under the tenant's relay key, over its kind and all 
 import json
 from dataclasses import dataclass, field
 
-from consent_service.ledger.merkle import leaf_hash
 from consent_service.operations.tenant import Tenant
 from consent_service.vault.relay_mac import relay_key, relay_mac
 
@@ -58,12 +57,15 @@ class Relayed:
         return reply.startswith(f"consent.{self.tenant}.inbox.")
 
     def entry_headers(self, index: int, events: bytes, leaf: bytes) -> dict[str, str]:
-        """Return the headers of an entry: JetStream takes it only as the next one, and only once."""
+        """Return the headers of an entry: JetStream takes it only as the next one, and only once.
+
+        `leaf` is the hash of its leaf.
+        """
         return {
             MESSAGE_ID: f"{self.log}/{index}",
             EXPECTED_LAST: str(index),
             RUN: self.run,
-            LEAF: leaf_hash(leaf).hex(),
+            LEAF: leaf.hex(),
             MAC: relay_mac(self._key, b"entry", self.log.encode(), events),
         }
 

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -11,14 +10,12 @@ from nats.js.api import RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from consent_service.errors import ConfigurationError
-from consent_service.followers.changes import Chunk, encode_head, encode_reset, read_events
+from consent_service.followers.changes import Chunk, encode_head, encode_reset, leaf_name, read_events
 from consent_service.followers.relay_messages import LEAF, LONGEST_NONCE, Relayed
 from consent_service.followers.stream import HEARTBEAT_S
-from consent_service.ledger.merkle import leaf_hash
 from consent_service.observability import logger
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Tenant
-from consent_service.storage.ledger_store import read_leaves
 
 _CHUNK = 512
 _ACKNOWLEDGED_S = 5.0
@@ -63,16 +60,17 @@ class RelayedLedger:
         while True:
             self._woken.clear()
             began = time.monotonic()
-            chunk, leaves = await asyncio.to_thread(self._read)  # (1)
-            if not self._continues(chunk, leaves):
+            chunk = await asyncio.to_thread(self._read)  # (1)
+            if not chunk.continues(self._last_leaf):
                 await self._start_over(chunk.size)
                 continue
-            await self._publish(chunk, leaves[-len(chunk.events) :] if chunk.events else [])  # (2)
+            await self._publish(chunk)  # (2)
             if not chunk.complete:
                 continue
             await self._answer(began)  # (3)
             if began >= beat:
-                await self._say(encode_head(self._position - 1, began - self._began))
+                leaf = None if self._last_leaf is None else leaf_name(self._last_leaf)
+                await self._say(encode_head(self._position - 1, began - self._began, leaf))
                 beat = time.monotonic() + HEARTBEAT_S
             await self._rest(beat - time.monotonic())
 
@@ -83,22 +81,12 @@ class RelayedLedger:
         except TimeoutError:
             return
 
-    def _read(self) -> tuple[Chunk, Sequence[bytes]]:
-        """Return the next events, and the leaves of their entries after that of the entry before them."""
-        chunk = read_events(self._deployment, self._tenant, self._position, _CHUNK)
-        with self._deployment.reading(self._tenant) as scope:
-            leaves = read_leaves(scope, max(0, self._position - 1), chunk.stop)
-        return chunk, leaves
+    def _read(self) -> Chunk:
+        return read_events(self._deployment, self._tenant, self._position, _CHUNK)
 
-    def _continues(self, chunk: Chunk, leaves: Sequence[bytes]) -> bool:
-        """Whether the ledger goes on after what was published: no older backup took its place."""
-        if chunk.size < self._position:
-            return False
-        return self._last_leaf is None or bool(leaves and leaf_hash(leaves[0]) == self._last_leaf)
-
-    async def _publish(self, chunk: Chunk, leaves: Sequence[bytes]) -> None:
+    async def _publish(self, chunk: Chunk) -> None:
         acknowledgements = []
-        for index, (events, leaf) in enumerate(zip(chunk.events, leaves, strict=True), chunk.start):
+        for index, (events, leaf) in enumerate(zip(chunk.events, chunk.leaves, strict=True), chunk.start):
             headers = self._names.entry_headers(index, events, leaf)
             acknowledgements.append(
                 await self._jetstream.publish_async(
@@ -108,7 +96,7 @@ class RelayedLedger:
         if acknowledgements:
             async with asyncio.timeout(_ACKNOWLEDGED_S):
                 await asyncio.gather(*acknowledgements)
-            self._position, self._last_leaf = chunk.stop, leaf_hash(leaves[-1])
+        self._position, self._last_leaf = chunk.stop, chunk.last
 
     async def _say(self, event: bytes) -> None:
         await self._nats.publish(self._names.heads, event, headers=self._names.head_headers(event))

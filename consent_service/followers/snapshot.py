@@ -17,12 +17,13 @@ from typing import IO
 
 from consent_service.domain.gate import evaluate_key
 from consent_service.errors import ConsentToolkitError, Unavailable
-from consent_service.followers.changes import encode_consents
+from consent_service.followers.changes import encode_consents, leaf_name
+from consent_service.ledger.merkle import leaf_hash
 from consent_service.observability import logger
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Tenant
 from consent_service.storage.change_store import stream_states
-from consent_service.storage.ledger_store import read_head
+from consent_service.storage.ledger_store import read_head, read_leaves
 from consent_service.storage.subject_store import decode_state
 
 SHARED_S = 2.0
@@ -41,8 +42,10 @@ def snapshot_lines(deployment: Deployment, tenant: Tenant) -> Iterator[bytes]:
         head = read_head(scope)
         book = deployment.book(scope, head)
         catalogue, now = book.catalogue, deployment.clock()
+        last = read_leaves(scope, head.size - 1, head.size)
         header = {
             "head": head.size,
+            "leaf": next((leaf_name(leaf_hash(leaf)) for leaf in last), None),
             "notice": None if book.current is None else book.current.digest,
             "purposes": {key: purpose.version for key, purpose in catalogue.purposes.items()},
             "retired": sorted(catalogue.retired),

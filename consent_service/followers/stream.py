@@ -33,11 +33,12 @@ _AGAIN_S = 0.2
 
 @dataclass(slots=True, eq=False)
 class _Followed:
-    """A ledger that is followed: the thread has read it up to `cursor`."""
+    """A ledger that is followed: the thread has read it up to `cursor`; `last` is the leaf hash before it."""
 
     tenant: Tenant
     channel: Channel
     cursor: int
+    last: bytes | None = None
     idle: int = 0
 
 
@@ -61,15 +62,19 @@ class Streams:
 
     # On the event loop
 
-    async def subscribe(self, tenant: Tenant, after: int | None, allowed: Callable[[], bool]) -> Subscriber:
+    async def subscribe(
+        self, tenant: Tenant, after: int | None, allowed: Callable[[], bool], *, leaf: str | None = None
+    ) -> Subscriber:
         """Return a subscriber that gets every entry after the one at index `after`, or from now on.
 
-        `allowed` is asked once a second, on another thread, whether it still may be sent anything. Raises
-        `QueueFull` when this process has as many as it may, `Unavailable` without a database.
+        If that entry's leaf has not the name `leaf`, where one is given, the subscriber followed a ledger
+        that an older backup has replaced, and is told to begin anew. `allowed` is asked once a second, on
+        another thread, whether it still may be sent anything. Raises `QueueFull` when this process has as
+        many as it may, `Unavailable` without a database.
         """
         started = time.monotonic()
         channel = await self._channel_since(tenant, started)
-        position, greeting = await self._place(tenant, channel, after)
+        position, greeting = await self._place(tenant, channel, after, leaf)
         subscriber = channel.subscribe(position=position, started=started, greeting=greeting)
         self._admit(subscriber, allowed)
         return subscriber
@@ -123,7 +128,9 @@ class Streams:
                 self._start()
             return followed.channel
 
-    async def _place(self, tenant: Tenant, channel: Channel, after: int | None) -> tuple[int, bytes]:
+    async def _place(
+        self, tenant: Tenant, channel: Channel, after: int | None, leaf: str | None
+    ) -> tuple[int, bytes]:
         """Return where in the channel a subscriber begins, and what it is told before."""
         if after is None:
             return channel.end, b""
@@ -132,12 +139,14 @@ class Streams:
         if channel.end - after > self._keep:
             return channel.end, encode_reset(channel.end - 1, "behind")
         async with self._opening:
-            while after + 1 < channel.start:
+            while max(0, after) < channel.start:
                 start = max(0, channel.start - _CHUNK)
                 chunk = await asyncio.to_thread(self._read, tenant, start, channel.start - start)
                 if chunk.stop != channel.start:
                     return channel.end, encode_reset(channel.end - 1, "behind")
                 channel.prepend(chunk.events)
+        if leaf is not None and leaf != channel.leaf(after):
+            return channel.end, encode_reset(channel.end - 1, "restored")
         return after + 1, b""
 
     def _start(self) -> None:
@@ -233,11 +242,12 @@ class Streams:
                 chunk = self._read(followed.tenant, followed.cursor, _CHUNK)
             except ConsentToolkitError:
                 return
-            if chunk.size < followed.cursor:
-                followed.cursor = chunk.size
-                self._on_loop(partial(followed.channel.restart, chunk.size))
+            if not chunk.continues(followed.last):
+                # From before its last entry, whose leaf the heads name.
+                followed.cursor, followed.last = max(0, chunk.size - 1), None
+                self._on_loop(partial(followed.channel.restart, followed.cursor))
                 continue
-            followed.cursor = chunk.stop
+            followed.cursor, followed.last = chunk.stop, chunk.last
             verified = began if chunk.complete else None
             if chunk.resets:
                 self._on_loop(partial(self.snapshots.forget, followed.tenant.id))

@@ -16,6 +16,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 
 import eppo_client
 from consent_sdk import ConsentClient, Reason
@@ -33,6 +34,11 @@ from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvid
 from UnleashClient import UnleashClient  # type: ignore[attr-defined]  # its own way to export
 from UnleashClient.cache import FileCache
 
+from consent_service.domain.gate import Reason as ServiceReason
+from consent_service.domain.gate import Verdict
+from consent_service.domain.purpose import PurposeKey
+from consent_service.domain.subject import SubjectRef
+from consent_service.followers.changes import encode_change
 from tests.benchmarks.measure import QUICK, interleaved, median, ratio
 
 PURPOSES = ("recommendations", "coupons", "support_context", "ai_assistance", "newsletter", "advertising")
@@ -69,7 +75,7 @@ def a_client() -> ConsentClient:
     client = ConsentClient("http://127.0.0.1:9", api_key="ck_none", preload=True, max_staleness=1e6)
     client._keeper.follower.stop()
     header = Header(head=0, purposes=frozenset(PURPOSES), ref_key=b"")
-    client._keeper.copy.load(header, rows(), lambda subject: f"s_{subject}")
+    client._keeper.copy.load(header, rows(), _ref)
     client._keeper.copy.take([Head(index=-1)], received=time.monotonic(), opened=time.monotonic())
     return client
 
@@ -81,7 +87,7 @@ def rows() -> Iterator[tuple[str, dict[str, State]]]:
     for number in range(SUBJECTS):
         until = now + 86_400 + chance.randrange(180 * 86_400)
         yield (
-            f"s_customer-{number}",
+            _ref(f"customer-{number}"),
             {
                 purpose: (Reason.GRANTED if chance.random() < 0.5 else Reason.REFUSED, until, number)
                 for purpose in PURPOSES
@@ -170,7 +176,7 @@ def memory() -> float:
         preload=True,
     )
     header = Header(head=0, purposes=frozenset(PURPOSES), ref_key=b"")
-    copy.load(header, rows(), lambda subject: f"s_{subject}")
+    copy.load(header, rows(), _ref)
     copy.take([Head(index=-1)], received=time.monotonic(), opened=time.monotonic())
     for number in range(SUBJECTS):
         copy.verdict(f"customer-{number}", PURPOSE)
@@ -194,16 +200,23 @@ def withdrawal(client: ConsentClient) -> dict[str, float]:
         spent.append((time.perf_counter() - began) * 1e6)
     assert not any(client.allows(f"customer-{number}", PURPOSE) for number in range(count))
     return {
-        "bytes_one_purpose": float(len(_event(count, PURPOSES[:1]))),
-        "bytes_six_purposes": float(len(_event(count, PURPOSES))),
+        "bytes_one_purpose": float(len(_event(10_000_000, PURPOSES[:1]))),
+        "bytes_six_purposes": float(len(_event(10_000_000, PURPOSES))),
         "apply_us": median(spent),
     }
 
 
 def _event(number: int, purposes: Sequence[str]) -> bytes:
-    states = {purpose: ["withdrawn", 1_800_000_000] for purpose in purposes}
-    data = json.dumps({"subject": f"s_customer-{number}", "consents": states}, separators=(",", ":"))
-    return f"id: {number}\nevent: change\ndata: {data}\n\n".encode()
+    """What the service sends of a withdrawal by the subject of this number."""
+    until = datetime.fromtimestamp(1_800_000_000, UTC)
+    withdrawn = Verdict(allowed=False, reason=ServiceReason.WITHDRAWN, valid_until=until)
+    row = (SubjectRef(_ref(f"customer-{number}")), {PurposeKey(purpose): withdrawn for purpose in purposes})
+    return encode_change(number, [row], bytes(32))
+
+
+def _ref(subject: str) -> str:
+    """A reference as long as a real one."""
+    return f"s_{subject:-<24}"
 
 
 def import_cpu() -> dict[str, float]:

@@ -127,5 +127,6 @@ async def _follow(ours: Served, port: int, seen: _Seen) -> None:
 def _withdrawal_bytes() -> int:
     """Return what one withdrawal takes on the wire, HTTP's chunk around it included."""
     verdict = Verdict(allowed=False, reason=Reason.WITHDRAWN)
-    event = encode_change(1_000_000, SubjectRef("s_" + "A" * 24), {PurposeKey("recommendations"): verdict})
+    row = (SubjectRef("s_" + "A" * 24), {PurposeKey("recommendations"): verdict})
+    event = encode_change(1_000_000, [row], bytes(32))
     return len(event) + len("1795000000") - 1 + len(f"{len(event):x}\r\n\r\n")

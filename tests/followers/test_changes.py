@@ -4,20 +4,33 @@ import asyncio
 import json
 import random
 import threading
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from consent_service.domain.gate import Reason, Verdict
 from consent_service.domain.purpose import PurposeKey
 from consent_service.domain.subject import SubjectRef
-from consent_service.followers.changes import NOBODY_REF, encode_change, read_events, subjects_in
+from consent_service.followers.changes import (
+    NOBODY_REF,
+    encode_change,
+    leaf_in,
+    leaf_name,
+    read_events,
+    subjects_in,
+)
 from consent_service.followers.snapshot import snapshot_lines
+from consent_service.ledger.merkle import leaf_hash
 from consent_service.operations.check_gate import GateQuestion
 from consent_service.operations.link_subjects import LinkSubjects
+from consent_service.storage.ledger_store import read_leaves
 from consent_service.storage.watch import Watch, watch
 from tests.builders import a_notice
 from tests.shop import Shop
@@ -60,7 +73,7 @@ class Fold:
                 self.load()
                 return
             if fields["event"] == "change":
-                self.copy.setdefault(data["subject"], {}).update(data["consents"])
+                self.copy.setdefault(data["subject"], {}).update(states_in(data))
         self.next = chunk.stop
 
     def reasons(self, name: str) -> dict[str, str]:
@@ -128,8 +141,19 @@ def test_every_entry_has_events_and_their_id(shop: Shop) -> None:
 
     assert chunk.complete
     assert len(chunk.events) == shop.rows("entry")
-    for index, event in enumerate(chunk.events):
-        assert event.startswith(f"id: {index}\n".encode())
+    for index, events in enumerate(chunk.events):
+        assert ids_in(events) == [index]
+        assert leaf_in(events) == leaf_name(chunk.leaves[index])
+
+
+def test_what_tells_an_entry_from_another_historys_is_the_beginning_of_its_leaf_hash(shop: Shop) -> None:
+    index = shop.decide("ana", {"coupons": "granted"})
+
+    (event,) = read_events(shop.service.deployment, shop.tenant, index, 1).events
+
+    with shop.service.deployment.reading(shop.tenant) as scope:
+        (leaf,) = read_leaves(scope, index, index + 1)
+    assert leaf_in(event) == b64encode(leaf_hash(leaf)).decode()[:8]
 
 
 def test_a_decision_that_a_later_one_replaced_is_about_nobody(shop: Shop) -> None:
@@ -145,18 +169,65 @@ def test_a_decision_that_a_later_one_replaced_is_about_nobody(shop: Shop) -> Non
     assert second == first + 1
 
 
-def test_an_event_is_small() -> None:
-    purposes = ("recommendations", "coupons", "support_chat", "newsletter", "analytics", "ads")
-    until = datetime(2027, 5, 21, tzinfo=UTC)
-    withdrawn = Verdict(allowed=False, reason=Reason.WITHDRAWN, valid_until=until)
-    one = {PurposeKey("recommendations"): withdrawn}
-    ref = SubjectRef("s_" + "A" * 24)
+UNTIL = datetime(2027, 5, 21, tzinfo=UTC)
+REF = SubjectRef("s_" + "A" * 24)
 
-    small = encode_change(10_000_000, ref, one)
-    five = encode_change(10_000_000, ref, dict.fromkeys(map(PurposeKey, purposes[:5]), withdrawn))
 
-    assert len(small) <= 150
-    assert len(five) <= 300
+def told(reasons: Mapping[str, Reason]) -> list[bytes]:
+    """The events of one entry that left a subject so."""
+    verdicts = {
+        PurposeKey(key): Verdict(allowed=reason is Reason.GRANTED, reason=reason, valid_until=UNTIL)
+        for key, reason in reasons.items()
+    }
+    return encode_change(10_000_000, [(REF, verdicts)], bytes(range(32))).split(b"\n\n")[:-1]
+
+
+def states_in(data: dict[str, Any]) -> dict[str, list[Any]]:
+    """Purpose to [reason, valid_until], in whichever form a change has them."""
+    alike = {
+        purpose: [reason, until] for reason, until, *purposes in data.get("alike", []) for purpose in purposes
+    }
+    return {**data.get("consents", {}), **alike}
+
+
+def ids_in(events: bytes) -> list[int]:
+    return [int(line.removeprefix(b"id: ")) for line in events.split(b"\n") if line.startswith(b"id: ")]
+
+
+def test_a_withdrawal_of_one_purpose_is_told_in_the_documented_form() -> None:
+    (event,) = told({"recommendations": Reason.WITHDRAWN})
+
+    assert len(event) <= 150
+    assert json.loads(event.split(b"data: ")[1])["consents"] == {
+        "recommendations": ["withdrawn", int(UNTIL.timestamp())]
+    }
+
+
+def test_a_withdrawal_of_six_purposes_is_one_small_event() -> None:
+    purposes = ("recommendations", "coupons", "support_context", "ai_assistance", "newsletter", "advertising")
+
+    (event,) = told(dict.fromkeys(purposes, Reason.WITHDRAWN))
+
+    assert len(event) + len(b"\n\n") <= 300
+    assert set(states_in(json.loads(event.split(b"data: ")[1]))) == set(purposes)
+
+
+KEYS = st.text("abcdefghijklmnopqrstuvwxyz0123456789_.-", min_size=1, max_size=64)
+LONGEST = {f"{number:-<64}": reason for number, reason in zip(range(100), cycle(Reason), strict=False)}
+
+
+@given(st.dictionaries(KEYS, st.sampled_from(Reason), max_size=100))
+@example(LONGEST)
+@example(dict.fromkeys(LONGEST, Reason.PURPOSE_RETIRED))
+def test_no_event_of_a_change_is_large_and_none_leaves_anything_out(reasons: dict[str, Reason]) -> None:
+    events = told(reasons)
+
+    states: dict[str, list[Any]] = {}
+    for event in events:
+        assert len(event) + len(b"\n\n") <= 300
+        states |= states_in(json.loads(event.split(b"data: ")[1]))
+    assert states == {key: [reason.value, int(UNTIL.timestamp())] for key, reason in reasons.items()}
+    assert [ids_in(event) for event in events] == [[]] * (len(events) - 1) + [[10_000_000]]
 
 
 @pytest.fixture

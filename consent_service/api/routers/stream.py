@@ -90,11 +90,15 @@ async def get_stream(
     service: Service,
     caller: Backend,
     last_event_id: Annotated[str | None, Header(description="Index of the last entry seen.")] = None,
+    consent_leaf: Annotated[str | None, Header(description="The `leaf` that came with that entry.")] = None,
 ) -> Response:
     """Send every change as it is committed (server-sent events); resumable, with a heartbeat each second."""
     streams: Streams = request.app.state.streams
     allowed = partial(_still_allowed, service, request, caller.tenant)
-    return StreamResponse(streams, await streams.subscribe(caller.tenant, _index(last_event_id), allowed))
+    after = _index(last_event_id)
+    return StreamResponse(
+        streams, await streams.subscribe(caller.tenant, after, allowed, leaf=consent_leaf or None)
+    )
 
 
 @router.get(

@@ -9,6 +9,7 @@ import time
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from urllib.parse import unquote
 
 from stand_in import an_answer, read_request
@@ -77,6 +78,10 @@ class LiveService:
     def withdraw(self, subject: str, *purposes: str) -> None:
         """Record a withdrawal."""
         self._record(subject, "withdrawn", purposes or self.purposes, None)
+
+    def leaf(self, index: int) -> str:
+        """What tells an entry from one of another history with its index."""
+        return sha256(json.dumps(self.entries[index]).encode()).hexdigest()[:8]
 
     def count(self, path: str) -> int:
         """How many requests there were for a path."""
@@ -152,10 +157,12 @@ class LiveService:
         with self.changed:
             size = len(self.entries)
             states = dict(self.states)
+            leaf = self.leaf(size - 1) if size else None
         if path == "/v1/snapshot":
             lines: list[object] = [
                 {
                     "head": size,
+                    "leaf": leaf,
                     "purposes": dict.fromkeys(self.purposes, 1),
                     "ref_key": b64encode(KEY).decode(),
                 }
@@ -186,7 +193,6 @@ class LiveService:
         return verdict
 
     def _stream(self, connection: socket.socket, request: bytes) -> None:
-        after = _header(request.partition(b"\r\n\r\n")[0], b"last-event-id")
         if self.trouble == "lying":
             lie = b'event: head\ndata: {"index": %d}\n\n' % (len(self.entries) - 1)
             connection.sendall(an_answer(lie, status=503, kind="text/event-stream"))
@@ -200,7 +206,8 @@ class LiveService:
             return
         connection.sendall(STREAM_HEAD)
         began = time.monotonic()
-        cursor = int(after) + 1 if after else len(self.entries)
+        cursor, greeting = self._resume(request.partition(b"\r\n\r\n")[0])
+        connection.sendall(greeting)
         while not self._stopped and self.trouble in (None, "frozen", "garbage"):
             if self.trouble == "frozen":
                 self._wait_while("frozen")
@@ -208,18 +215,34 @@ class LiveService:
             if self.trouble == "garbage":
                 connection.sendall(b"event: head\ndata: {not json\n\n")
                 return
-            with self.changed:
-                new, cursor = self.entries[cursor:], max(cursor, len(self.entries))
-            for index, (subject, states) in enumerate(new, cursor - len(new)):
-                body = {"subject": ref_of(subject), "consents": states}
-                connection.sendall(f"id: {index}\nevent: change\ndata: {json.dumps(body)}\n\n".encode())
-            beat = {"index": min(cursor, len(self.entries)) - 1, "at": time.monotonic() - began}
-            connection.sendall(f"event: head\ndata: {json.dumps(beat)}\n\n".encode())
+            news, cursor = self._news(cursor, time.monotonic() - began)
+            connection.sendall(news)
             with self.changed:
                 if len(self.entries) == cursor:
                     self.changed.wait(HEARTBEAT)
         if self.trouble == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+
+    def _resume(self, head: bytes) -> tuple[int, bytes]:
+        """Where a stream begins, and what it is told before."""
+        after, leaf = _header(head, b"last-event-id"), _header(head, b"consent-leaf")
+        with self.changed:
+            cursor, size = int(after) + 1 if after else len(self.entries), len(self.entries)
+            if leaf and cursor <= size and leaf != self.leaf(cursor - 1):
+                return size, b'event: reset\ndata: {"index":%d}\n\n' % (size - 1)
+        return cursor, b""
+
+    def _news(self, cursor: int, at: float) -> tuple[bytes, int]:
+        """The changes since and a head, and where they end."""
+        with self.changed:
+            size = len(self.entries)
+            beat = {"index": size - 1, "at": at, "leaf": self.leaf(size - 1) if size else None}
+            told = [
+                (index, {"subject": ref_of(subject), "consents": states, "leaf": self.leaf(index)})
+                for index, (subject, states) in enumerate(self.entries[cursor:], cursor)
+            ]
+        events = [f"id: {index}\nevent: change\ndata: {json.dumps(body)}\n\n" for index, body in told]
+        return "".join([*events, f"event: head\ndata: {json.dumps(beat)}\n\n"]).encode(), max(cursor, size)
 
     def _wait_while(self, trouble: str) -> None:
         with self.changed:

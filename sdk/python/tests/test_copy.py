@@ -219,6 +219,27 @@ def test_an_index_that_goes_back_empties_the_copy_and_denies(copy: Copy) -> None
     assert copy.cursor is None
 
 
+def test_a_head_of_another_history_empties_the_copy_and_denies(copy: Copy) -> None:
+    copy.hear(Head(index=0, leaf="ours"))
+
+    live = copy.hear(Head(index=0, leaf="theirs"))
+
+    assert not live
+    assert (copy.cursor, len(copy)) == (None, 0)
+
+
+def test_what_was_fetched_ahead_of_a_stream_that_broke_off_is_not_kept(copy: Copy) -> None:
+    assert copy.learn("bob", head=3)
+    under_way = copy.begin_fetch()
+    assert under_way is not None
+
+    copy.reconnect()
+
+    assert copy.says("ana") is Reason.GRANTED
+    assert copy.says("bob") is None
+    assert not copy.end_fetch(under_way, "cleo", copy.an_answer("cleo", head=3))
+
+
 def test_a_reset_that_says_where_it_goes_on_empties_the_copy(copy: Copy) -> None:
     copy.hear(Reset(index=9))
 

@@ -137,6 +137,26 @@ def test_a_service_restored_from_an_older_backup_is_believed_anew(
         wait_for(lambda: client.check("ana", "coupons").reason is Reason.WITHDRAWN)
 
 
+@both
+def test_a_restored_ledger_that_has_grown_past_what_was_seen_is_believed_anew(
+    service: LiveService, *, preload: bool
+) -> None:
+    service.withdraw("ana")
+    service.grant("ana")
+    with a_client(service, preload=preload) as client:
+        gate = client.gate("coupons")
+        assert gate("ana")
+        wait_for(lambda: client.status.cursor == 2)
+        with service.changed:
+            service.restore(2)
+            for subject in ("ben", "cleo", "dora"):
+                service.grant(subject)
+
+        wait_for(lambda: client.check("ana", "coupons").reason is Reason.WITHDRAWN)
+        assert not gate("ana")
+        wait_for(lambda: client.allows("dora", "coupons"))
+
+
 def test_a_refusing_service_is_not_stormed(service: LiveService) -> None:
     with a_client(service):
         service.suffer("refused")

@@ -184,7 +184,8 @@ def test_another_history_is_believed_anew(
         assert client.allows("ana", "coupons")
 
         service.restore(2)
-        service.grant("ben")  # As long as before, and yet another ledger.
+        service.grant("ben")
+        service.grant("cleo")  # Longer than before, and yet another ledger.
         relay.start_over()
 
         wait_for(lambda: client.check("ana", "coupons").reason is Reason.WITHDRAWN, seconds=20)

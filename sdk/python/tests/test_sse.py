@@ -57,6 +57,7 @@ def test_the_id_stays_until_the_next_one() -> None:
     events = read(b"id: 7\ndata: a\n\ndata: b\n\nid\ndata: c\n\n")
 
     assert [event.id for event in events] == ["7", "7", ""]
+    assert [event.numbered for event in events] == [True, False, True]
 
 
 def test_data_lines_are_joined() -> None:

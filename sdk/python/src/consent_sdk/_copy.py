@@ -4,7 +4,7 @@ Rules, each of which can only close a gate:
 - Nothing is allowed without a live lease, and only a proof that every change was seen renews it.
 - A row that was fetched before a change that we have seen is thrown away.
 - An entry whose effect we have seen is not applied again.
-- A gap, a step back of the index or a reset empties the copy.
+- A gap, a step back of the index, another history or a reset empties the copy.
 Gates read `conclusions` and `lease` without a lock; everything else locks.
 """
 
@@ -56,13 +56,17 @@ class Ticket(Frozen):
 
 
 class LocalCopy:
-    """Rows, a lease and a cursor. `capacity` bounds the subjects known by external id."""
+    """Rows, a lease and a cursor. `capacity` bounds the subjects known by external id.
+
+    `leaf` tells the entry at the cursor from the one that another history has there, where it is known.
+    """
 
     def __init__(self, clock: Clock, *, capacity: int, max_staleness: float, preload: bool) -> None:
         self.conclusions = Conclusions(unknown=0.0 if preload else ASK)
         self.columns: dict[str, int] = {}
         self.lease = Lease()
         self.cursor: int | None = None
+        self.leaf: str | None = None
         self.was_live = False
         self.preload = preload
         self._clock = clock
@@ -206,6 +210,14 @@ class LocalCopy:
             self._catch_up()
             return proof is None or self._renew(proof, received, opened), touched
 
+    def reconnect(self) -> None:
+        """Keep no row that is ahead of the stream: after the cursor may follow another history."""
+        with self._lock:
+            self._epoch += 1
+            for slot in [slot for mark in self._ahead for slot in self._table.find_ref(mark)]:
+                self._drop(slot)
+            self._ahead.clear()
+
     def load(
         self, header: Header, rows: Iterable[tuple[str, Mapping[str, State]]], ref_of: Callable[[str], str]
     ) -> None:
@@ -219,7 +231,7 @@ class LocalCopy:
             _fill(table, table.add(fingerprint(ref)), columns, consents, None)
         with self._lock:
             self._empty(None, [])
-            self.cursor = header.head - 1
+            self.cursor, self.leaf = header.head - 1, header.leaf
             while table.columns < len(self.columns):
                 table.add_column()
             self._table, self._ref_of = table, ref_of
@@ -239,7 +251,7 @@ class LocalCopy:
             self._empty(change.index, touched)
             if self.preload:
                 return False
-        self.cursor = change.index
+        self.cursor, self.leaf = change.index, change.leaf
         mark = fingerprint(change.subject)
         if self._fetches:
             self._changed[mark] = change.index
@@ -265,12 +277,14 @@ class LocalCopy:
     def _advance(self, head: Head, touched: Touched) -> bool:
         """Move to a head; return False after a step back, or a gap when preloaded: begin anew."""
         if self.cursor is not None:
-            if head.index < self.cursor or (head.index > self.cursor and self.preload):
+            another = None not in (self.leaf, head.leaf) and self.leaf != head.leaf
+            back = head.index < self.cursor or (head.index == self.cursor and another)
+            if back or (head.index > self.cursor and self.preload):
                 self._empty(None, touched)
                 return False
             if head.index > self.cursor:
                 self._empty(head.index, touched)
-        self.cursor = head.index
+        self.cursor, self.leaf = head.index, head.leaf or self.leaf
         return True
 
     def _catch_up(self) -> None:
@@ -288,7 +302,7 @@ class LocalCopy:
 
     def _empty(self, cursor: int | None, touched: Touched) -> None:
         """Know nothing but where the stream is; without that, or where all should be known, deny."""
-        self.cursor = None if self.preload else cursor
+        self.cursor, self.leaf = None if self.preload else cursor, None
         if self.cursor is None:
             self.lease.until = 0.0
         self._epoch += 1
@@ -340,6 +354,9 @@ class LocalCopy:
             slot = next(slots)
         else:
             self.conclusions.forget_all()
+        self._drop(slot)
+
+    def _drop(self, slot: int) -> None:
         external_id = self._table.external_id(slot)
         if external_id is not None:
             self.conclusions.forget(external_id)

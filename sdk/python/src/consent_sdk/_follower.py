@@ -119,10 +119,16 @@ class Follower:
         """The last entry that the copy saw, None for none."""
         return self._copy.cursor
 
+    @property
+    def leaf(self) -> str | None:
+        """What tells that entry from another history's, if it is known."""
+        return self._copy.leaf
+
     def begin(self, opened: float, date: str) -> Intake:
         """Return the intake of a connection asked for at `opened`, taken at the service's time `date`."""
         self.refused = self.absent = False
         self._copy.service_time(read_date(date))
+        self._copy.reconnect()
         return Intake(self._copy, self._notify, opened=opened, heard=self._heard)
 
     def _heard(self) -> bool:

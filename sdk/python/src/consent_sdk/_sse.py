@@ -14,16 +14,17 @@ class BadStream(Exception):
 
 
 class Event(Frozen):
-    """One complete event: `id` is the last id seen, empty before the first."""
+    """One complete event: `id` is the last id seen, empty before the first; `numbered` if it came with it."""
 
-    __slots__ = ("data", "id", "name")
+    __slots__ = ("data", "id", "name", "numbered")
 
     name: str
     data: str
     id: str
+    numbered: bool
 
-    def __init__(self, name: str, data: str, event_id: str) -> None:
-        self._init(name=name, data=data, id=event_id)
+    def __init__(self, name: str, data: str, event_id: str, *, numbered: bool = False) -> None:
+        self._init(name=name, data=data, id=event_id, numbered=numbered)
 
 
 class EventReader:
@@ -37,6 +38,7 @@ class EventReader:
         self._data: list[str] = []
         self._size = 0
         self._id = ""
+        self._numbered = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that this chunk completes; raise `BadStream` for one too large or not UTF-8."""
@@ -82,9 +84,9 @@ class EventReader:
         elif field == "event":
             self._name = value
         elif field == "id" and "\0" not in value:
-            self._id = value
+            self._id, self._numbered = value, True
 
     def _dispatch(self) -> Event | None:
-        name, data = self._name or "message", self._data
-        self._name, self._data, self._size = "", [], 0
-        return Event(name, "\n".join(data), self._id) if data else None
+        name, data, numbered = self._name or "message", self._data, self._numbered
+        self._name, self._data, self._size, self._numbered = "", [], 0, False
+        return Event(name, "\n".join(data), self._id, numbered=numbered) if data else None

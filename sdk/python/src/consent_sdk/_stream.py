@@ -19,22 +19,28 @@ NOBODY = "-"
 """The subject of an entry that changes nothing."""
 
 _LATEST = (1 << 32) - 1
+_LONGEST_LEAF = 64
+_SHORTEST_GROUP = 3
 
 
 class Change(Frozen):
     """Entry `index` left these purposes of this subject so; the others are as they were.
 
-    The subject `-` is nobody: an entry that changes nothing.
+    The subject `-` is nobody: an entry that changes nothing. `leaf` tells the entry from that of another
+    history with the same index, where it is known.
     """
 
-    __slots__ = ("consents", "index", "subject")
+    __slots__ = ("consents", "index", "leaf", "subject")
 
     index: int
     subject: str
     consents: Mapping[str, State]
+    leaf: str | None
 
-    def __init__(self, *, index: int, subject: str, consents: Mapping[str, State]) -> None:
-        self._init(index=index, subject=subject, consents=consents)
+    def __init__(
+        self, *, index: int, subject: str, consents: Mapping[str, State], leaf: str | None = None
+    ) -> None:
+        self._init(index=index, subject=subject, consents=consents, leaf=leaf)
 
     def __hash__(self) -> int:
         return hash((self.index, self.subject))
@@ -43,13 +49,14 @@ class Change(Frozen):
 class Head(Frozen):
     """A proof: `at` seconds after the answer began the ledger ended with entry `index`, all of it sent."""
 
-    __slots__ = ("at", "index")
+    __slots__ = ("at", "index", "leaf")
 
     index: int
     at: float | None
+    leaf: str | None
 
-    def __init__(self, *, index: int, at: float | None = None) -> None:
-        self._init(index=index, at=at)
+    def __init__(self, *, index: int, at: float | None = None, leaf: str | None = None) -> None:
+        self._init(index=index, at=at, leaf=leaf)
 
 
 class Reset(Frozen):
@@ -66,9 +73,10 @@ class Reset(Frozen):
 class Header(Frozen):
     """The first line of a snapshot: the ledger's size, the published purposes, the key of refs."""
 
-    __slots__ = ("head", "purposes", "ref_key", "retired")
+    __slots__ = ("head", "leaf", "purposes", "ref_key", "retired")
 
     head: int
+    leaf: str | None
     purposes: frozenset[str] | None
     retired: frozenset[str]
     ref_key: bytes
@@ -80,22 +88,24 @@ class Header(Frozen):
         purposes: frozenset[str] | None,
         ref_key: bytes,
         retired: frozenset[str] = frozenset(),
+        leaf: str | None = None,
     ) -> None:
-        self._init(head=head, purposes=purposes, ref_key=ref_key, retired=retired)
+        self._init(head=head, purposes=purposes, ref_key=ref_key, retired=retired, leaf=leaf)
 
     def __repr__(self) -> str:
         return f"<Header head={self.head}>"
 
 
-def stream_request(cursor: int | None) -> Request:
-    """Follow from after entry `cursor`, or from now."""
+def stream_request(cursor: int | None, leaf: str | None) -> Request:
+    """Follow from after entry `cursor`, which had this leaf, or from now."""
     headers = (
         ("Accept", "text/event-stream"),
         ("Accept-Encoding", "identity"),
         ("Cache-Control", "no-store"),
     )
     after = () if cursor is None else (("Last-Event-ID", str(cursor)),)
-    return Request("GET", "/v1/stream", headers=(*headers, *after))
+    known = () if cursor is None or leaf is None else (("Consent-Leaf", leaf),)
+    return Request("GET", "/v1/stream", headers=(*headers, *after, *known))
 
 
 def relay_request() -> Request:
@@ -118,7 +128,7 @@ def read_event(event: Event) -> Change | Head | Reset | None:
         index, at = body.get("index"), body.get("at")
         if type(index) is not int or index < -1:
             raise Malformed("a head without an index")
-        return Head(index=index, at=float(at) if isinstance(at, (int, float)) else None)
+        return Head(index=index, at=float(at) if isinstance(at, (int, float)) else None, leaf=_leaf(body))
     if event.name == "reset":
         index = _object(event.data).get("index")
         return Reset(index=index if type(index) is int and index >= -1 else None)
@@ -126,12 +136,16 @@ def read_event(event: Event) -> Change | Head | Reset | None:
         return None
     if not event.id.isascii() or not event.id.isdigit():
         raise Malformed("an entry without an index")
+    if event.name == "change":
+        return read_change(event, int(event.id))
+    return Change(index=int(event.id), subject=NOBODY, consents={}, leaf=_leaf(_object(event.data)))
+
+
+def read_change(event: Event, index: int) -> Change:
+    """Return what an event says of entry `index`; raise `Malformed`."""
     body = _object(event.data)
-    if event.name == "notice":
-        return Change(index=int(event.id), subject=NOBODY, consents={})
-    return Change(
-        index=int(event.id), subject=_text(body.get("subject")), consents=_states(body.get("consents"))
-    )
+    states = _alike(body["alike"]) if "alike" in body else _states(body.get("consents"))
+    return Change(index=index, subject=_text(body.get("subject")), consents=states, leaf=_leaf(body))
 
 
 def read_header(line: bytes) -> Header:
@@ -157,6 +171,7 @@ def read_header(line: bytes) -> Header:
         purposes=frozenset(filter(is_purpose, purposes)),
         retired=frozenset(filter(is_purpose, retired)) if isinstance(retired, list) else frozenset(),
         ref_key=ref_key,
+        leaf=_leaf(body),
     )
 
 
@@ -175,6 +190,25 @@ def _states(consents: object) -> dict[str, State]:
     if not isinstance(consents, dict):
         raise Malformed("no consents")
     return {purpose: _state(state) for purpose, state in consents.items()}
+
+
+def _alike(groups: object) -> dict[str, State]:
+    """Read [[reason, valid_until, purpose, …], …]."""
+    if not isinstance(groups, list) or not all(
+        isinstance(group, list) and len(group) >= _SHORTEST_GROUP for group in groups
+    ):
+        raise Malformed("no consents")
+    return {_text(purpose): _state(group[:2]) for group in groups for purpose in group[2:]}
+
+
+def _leaf(body: dict[str, object]) -> str | None:
+    """Return what tells the entry from another history's; it goes into a header, so it is checked."""
+    leaf = body.get("leaf")
+    if leaf is None:
+        return None
+    if not isinstance(leaf, str) or len(leaf) > _LONGEST_LEAF or not leaf.isascii() or not leaf.isprintable():
+        raise Malformed("not a leaf")
+    return leaf
 
 
 def _state(state: object) -> State:
