@@ -37,6 +37,15 @@ from consent_service.verifier.verify import Fault, Pack, policy_of, printable, v
 
 app = typer.Typer(help="Packs that an auditor checks without us.", no_args_is_help=True)
 PackFile = Annotated[Path, typer.Argument(help="Audit pack, see docs/reference/audit-pack.md.")]
+LogKey = Annotated[
+    str | None, typer.Option("--key", help="The log's key as you know it: name+id+base64, or a file.")
+]
+Witnesses = Annotated[
+    list[str] | None, typer.Option("--witness", help="Key of a witness who has to have cosigned; repeat.")
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="File of witnesses and quorum (C2SP tlog-policy).")
+]
 _LARGEST_MANIFEST = 1 << 24
 
 
@@ -61,15 +70,15 @@ def export(
 ) -> None:
     """Write a signed pack with everything an auditor needs; the file appears when it is complete.
 
-    From a service it goes on where an earlier attempt broke off.
+    What an earlier attempt began is completed.
     """
     if url is not None:
         written = _fetched(url, out, {"from": start, "until": until, "since": since}, subject)
         answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")
         return
-    from consent_service.operations.export_audit import (  # noqa: PLC0415  # a verifier needs no database
+    from consent_service.operations.complete_export import (  # noqa: PLC0415  # a verifier needs no database
         AuditRequest,
-        export_audit,
+        complete_export,
     )
 
     settings = settings_with(database_url)
@@ -81,15 +90,18 @@ def export(
             subject=None if subject is None else owner.subject(subject),
             since=_size(since),
         )
+        tag = out.with_name(out.name + ".part.tag")
         with Progress(*progress_columns(), console=complaints, transient=True) as bar:
             task = bar.add_task("exporting", total=None)
-            pieces = export_audit(
+            pieces = complete_export(
                 deployment,
                 owner,
                 request,
+                tag,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
             written = write_whole(out, pieces)
+        tag.unlink(missing_ok=True)
     answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")
 
 
@@ -115,13 +127,22 @@ def _fetched(url: str, out: Path, query: Mapping[str, str | None], subject: str 
 
 
 def write_whole(path: Path, pieces: Iterator[bytes]) -> int:
-    """Write a file for its owner only; under its name there is the whole file, or what was there before."""
+    """Write a file for its owner only; under its name there is the whole file, or what was there before.
+
+    Bytes that an earlier attempt wrote are read and compared, and written again only where they differ.
+    """
     part = path.with_name(path.name + ".part")
     try:
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)  # an old part may have been somebody else's idea
+        with os.fdopen(descriptor, "r+b") as file:
             for piece in pieces:
-                file.write(piece)
+                there = file.tell()
+                if file.read(len(piece)) != piece:
+                    file.seek(there)
+                    file.write(piece)
+                    file.seek(there + len(piece))
+            file.truncate()
             file.flush()
             os.fsync(file.fileno())
             written = file.tell()
@@ -136,17 +157,10 @@ def write_whole(path: Path, pieces: Iterator[bytes]) -> int:
 def verify(
     file: PackFile,
     *,
-    key: Annotated[
-        str | None, typer.Option("--key", help="The log's key as you know it: name+id+base64, or a file.")
-    ] = None,
+    key: LogKey = None,
     previous: Annotated[Path | None, typer.Option("--previous", help="An older pack to compare.")] = None,
-    witness: Annotated[
-        list[str] | None, typer.Option("--witness", help="Key of a witness who has to have cosigned; repeat.")
-    ] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", help="File of witnesses and quorum (C2SP tlog-policy)."),
-    ] = None,
+    witness: Witnesses = None,
+    policy: PolicyFile = None,
     certificate: Annotated[
         list[Path] | None,
         typer.Option("--certificate", help="Erasure certificate that has to be of this log; repeat."),
@@ -194,16 +208,9 @@ def verify(
 def verify_one(
     file: Annotated[Path, typer.Argument(help="Receipt as JSON-LD, Kantara JSON, text or HTML.")],
     *,
-    key: Annotated[
-        str | None, typer.Option("--key", help="The log's key as you know it: name+id+base64, or a file.")
-    ] = None,
-    witness: Annotated[
-        list[str] | None, typer.Option("--witness", help="Key of a witness who has to have cosigned; repeat.")
-    ] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", help="File of witnesses and quorum (C2SP tlog-policy)."),
-    ] = None,
+    key: LogKey = None,
+    witness: Witnesses = None,
+    policy: PolicyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt offline: signature, place in the log, decision and words; exit code 1 on a fault."""

@@ -21,8 +21,6 @@ from consent_service.operations.parquet_views import require_columns
 from consent_service.verifier.verify import Fault, Pack, Verification, decoded
 
 Progress = Callable[[int, int], None]
-UNREADABLE = -1
-"""The level of what an engine yields where it cannot read a pack's leaves; the hash is the reason."""
 _COLUMNS = {
     "leaves": {"index": "int64", "leaf": "binary"},
     "table": {"purpose": "string", "status": "string"},
@@ -40,15 +38,24 @@ class Outcome:
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Why an engine could not read the views of a pack, and from which index on, if it knows."""
+
+    pack: int
+    reason: str
+    index: int | None = None
+
+
 class Engine(Protocol):
     """What hashes and counts: DuckDB here, Spark on many machines."""
 
     name: str
 
-    def nodes(self, folder: Path) -> Iterable[tuple[int, Node]]:
+    def nodes(self, folder: Path) -> Iterable[tuple[int, Node] | Unreadable]:
         """Yield the subtrees of every pack's chunks."""
 
-    def outcomes(self, folder: Path) -> Iterable[Outcome]:
+    def outcomes(self, folder: Path) -> Iterable[Outcome | Unreadable]:
         """Yield the statistics of every pack."""
 
     def close(self) -> None:
@@ -102,12 +109,20 @@ def scan_packs(
         progress(number + 1, len(files) + 1)
     nodes: dict[int, list[Node]] = defaultdict(list)
     if any(leaf_files(folder)):
-        for number, node in engine.nodes(folder):
-            nodes[number].append(node)
+        for found in engine.nodes(folder):
+            if isinstance(found, Unreadable):
+                packs[found.pack].fault = Fault("views", "leaves", found.reason, index=found.index)
+            else:
+                nodes[found[0]].append(found[1])
     for number, pack in enumerate(packs):
         if pack.fault is None:
             pack.fault = _fault(pack, nodes[number])
-    counted = engine.outcomes(folder) if any(table_files(folder)) else ()
+    counted: list[Outcome] = []
+    for each in engine.outcomes(folder) if any(table_files(folder)) else ():
+        if isinstance(each, Outcome):
+            counted.append(each)
+        elif packs[each.pack].fault is None:
+            packs[each.pack].fault = Fault("views", "table", each.reason)
     outcomes = [each for each in counted if packs[each.pack].fault is None]
     outcomes.sort(key=lambda each: (each.pack, each.purpose, each.month, each.status))
     progress(len(files) + 1, len(files) + 1)
@@ -186,9 +201,6 @@ def _fault(pack: ScannedPack, nodes: Sequence[Node]) -> Fault | None:
     """Return what does not hold: the folded roots at both ends of a pack are those that were signed."""
     if not nodes and pack.size > pack.first:
         return Fault("views", "leaves", "has no Parquet views: export it where the extra audit is installed")
-    unreadable = next((node for node in nodes if node[0] == UNREADABLE), None)
-    if unreadable is not None:
-        return Fault("views", "leaves", unreadable[2].decode(), index=unreadable[1])
     try:
         subtree = folded([*peak_nodes(pack.first, pack.peaks), *nodes])
         roots = {size: tree_root(size, subtree) for size in {pack.first, pack.size} - {0}}

@@ -11,10 +11,15 @@ from typing import Any
 from consent_service.errors import ExtraNotInstalled
 from consent_service.ledger.merkle import HASH_SIZE
 from consent_service.ledger.subtrees import Node, chunk_nodes
-from consent_service.operations.scan_packs import UNREADABLE, Outcome, leaf_files, table_files
+from consent_service.operations.scan_packs import Outcome, Unreadable, leaf_files, table_files
 
 _FILES = 4
 """Chunks hashed together: a quarter of a million leaves, 8 MiB of hashes."""
+
+_OUTCOMES = (
+    "SELECT purpose, status, strftime(make_timestamp(epoch_us(recorded_at)), '%Y-%m'), count(*) "
+    "FROM read_parquet(?) WHERE purpose IS NOT NULL GROUP BY ALL"
+)
 
 
 class DuckdbEngine:
@@ -35,19 +40,18 @@ class DuckdbEngine:
         """Let go of what the engine holds."""
         self._duckdb.close()
 
-    def nodes(self, folder: Path) -> Iterator[tuple[int, Node]]:
+    def nodes(self, folder: Path) -> Iterator[tuple[int, Node] | Unreadable]:
         """Yield (number of the pack, root of a subtree) for every chunk of every pack in the folder."""
         for pack, files in leaf_files(folder):
             batches = [files[at : at + _FILES] for at in range(0, len(files), _FILES)]
             try:
                 for start, hashes in self._ahead(batches):
-                    unreadable = UNREADABLE, start, b"not one range of leaves"
-                    yield from [
-                        (pack, node)
-                        for node in ([unreadable] if hashes is None else chunk_nodes(start, hashes))
-                    ]
+                    if hashes is None:
+                        yield Unreadable(pack=pack, reason="not one range of leaves", index=start)
+                    else:
+                        yield from [(pack, node) for node in chunk_nodes(start, hashes)]
             except self._error as error:
-                yield pack, (UNREADABLE, 0, str(error).encode())
+                yield Unreadable(pack=pack, reason=_first_line(error))
 
     def _ahead(self, batches: list[list[Path]]) -> Iterator[tuple[int, bytes | None]]:
         """Yield what is in each batch, while DuckDB hashes the next one."""
@@ -59,14 +63,14 @@ class DuckdbEngine:
                     coming.append(beside.submit(self._read, following))
                 yield found
 
-    def outcomes(self, folder: Path) -> Iterator[Outcome]:
+    def outcomes(self, folder: Path) -> Iterator[Outcome | Unreadable]:
         """Yield how often each purpose got each status, by pack and month."""
         for pack, files in table_files(folder):
-            rows = self._duckdb.execute(
-                "SELECT purpose, status, strftime(make_timestamp(epoch_us(recorded_at)), '%Y-%m'), count(*) "
-                "FROM read_parquet(?) WHERE purpose IS NOT NULL GROUP BY ALL",
-                [[str(file) for file in files]],
-            ).fetchall()
+            try:
+                rows = self._duckdb.execute(_OUTCOMES, [[str(file) for file in files]]).fetchall()
+            except self._error as error:
+                yield Unreadable(pack=pack, reason=_first_line(error))
+                continue
             for purpose, status, month, count in rows:
                 yield Outcome(pack=pack, purpose=purpose, status=status, month=month, count=count)
 
@@ -92,6 +96,10 @@ class DuckdbEngine:
             leaves = leaves.sort_by("index")
         start, last = leaves["index"][0].as_py(), leaves["index"][-1].as_py()
         return start, leaves if last - start + 1 == len(leaves) else None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _digests(column: Any) -> bytes:

@@ -29,10 +29,12 @@ from consent_service.ledger.canonical import canonical_json
 from consent_service.ledger.cosignature import Cosigner
 from consent_service.ledger.note import NoteSigner, sign_note
 from consent_service.ledger.pack_page import PackSummary, pack_page
+from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
 from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.manage_tenants import create_tenant
 from consent_service.operations.pack_file import PackFile
 from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.repeat_export import entity_tag, new_mark
 from consent_service.verifier import verify
 from consent_service.verifier.verify import (
     LARGEST_LINE,
@@ -672,7 +674,7 @@ def test_a_stolen_old_keys_other_future_is_refused_where_witnesses_or_an_older_p
     assert (unseen.value.check, older.value.check) == ("cosignatures", "tree")
 
 
-def test_an_export_that_was_killed_leaves_the_file_before_and_succeeds_when_run_again(
+def test_an_export_that_was_killed_leaves_the_file_before_and_is_completed_when_run_again(
     installation: Installation, pack: Path, tmp_path: Path
 ) -> None:
     out, part = tmp_path / "pack.zip", tmp_path / "pack.zip.part"
@@ -700,16 +702,43 @@ def test_an_export_that_was_killed_leaves_the_file_before_and_succeeds_when_run_
         assert exporter.stdout is not None
         assert exporter.stdout.readline() == b"written\n"
         exporter.kill()
-    half = part.stat().st_size
-
+    half = part.read_bytes()
     before = verify_pack(out, vkey=installation.tenant.signer.vkey)["size"]
-    run = CliRunner(env=environment).invoke(cli, arguments)
+    installation.decide("went on", {"coupons": "granted"})
+    torn = bytearray(half[: len(half) // 2])
+    torn[len(torn) // 2] ^= 1
+    part.write_bytes(torn)
 
-    assert half > 0
+    again = CliRunner(env=environment).invoke(cli, arguments)
+    anew = part.with_name("anew.zip")
+    CliRunner(env=environment).invoke(cli, [*arguments[:-1], str(anew)])
+
     assert before == verify_pack(pack)["size"]
+    assert again.exit_code == 0
+    assert out.read_bytes() == half  # the same pack, though the shop went on and a byte was torn
+    assert verify_pack(out, vkey=installation.tenant.signer.vkey)["size"] < verify_pack(anew)["size"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["anew.zip", "pack.zip"]
+
+
+def test_an_export_begun_before_an_erasure_is_made_anew(installation: Installation, tmp_path: Path) -> None:
+    installation.decide("gone soon", {"coupons": "granted"})
+    deployment, tenant = installation.service.deployment, installation.tenant
+    begun = entity_tag(tenant, AuditRequest(), new_mark(deployment, tenant))
+    (tmp_path / "pack.zip.part.tag").write_text(begun)
+    (tmp_path / "pack.zip.part").write_bytes(bytes(1 << 20))
+    erasure = EraseSubject(subject=tenant.subject("gone soon"))
+    answer = installation.service.committer.submit_blocking(tenant, erasure)
+
+    run = CliRunner().invoke(
+        cli,
+        ["audit", "export", "--out", str(tmp_path / "pack.zip")],
+        env={"CONSENT_HOME": str(installation.home), "CONSENT_DATABASE_URL": installation.database_url},
+    )
+
     assert run.exit_code == 0
-    assert verify_pack(out, vkey=installation.tenant.signer.vkey)["verified"]
-    assert not part.exists()
+    assert isinstance(answer, ErasureAnswer)
+    assert verify_pack(tmp_path / "pack.zip", vkey=tenant.signer.vkey)["size"] == answer.index + 1
+    assert [each.name for each in tmp_path.iterdir()] == ["pack.zip"]
 
 
 def test_a_file_under_its_name_is_whole_or_the_one_before(tmp_path: Path) -> None:

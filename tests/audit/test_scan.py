@@ -1,5 +1,6 @@
 """Many packs at once: DuckDB and Spark give the same answer, and the pack with a fault is named."""
 
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # has no types
 import pytest
 from typer.testing import CliRunner
 
@@ -79,6 +81,17 @@ def packs(
     return made
 
 
+def _with_pages_of_zeros(view: bytes) -> bytes:
+    """Return a Parquet file whose footer is right, and before it only zeros where pages were."""
+    columns = pq.ParquetFile(io.BytesIO(view)).metadata.row_group(0)
+    spoilt = bytearray(view)
+    for number in range(columns.num_columns):
+        column = columns.column(number)
+        start = column.dictionary_page_offset or column.data_page_offset
+        spoilt[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    return bytes(spoilt)
+
+
 @pytest.fixture(scope="module")
 def scans(
     engines: dict[str, Engine], packs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
@@ -146,6 +159,30 @@ def test_the_statistics_are_those_of_the_records(scans: dict[str, Scan], packs: 
     assert counted == expected
 
 
+def test_a_page_that_cannot_be_read_is_named_in_one_line_by_both_engines(
+    engines: dict[str, Engine], pack: Path, installation: Installation, tmp_path: Path
+) -> None:
+    files = [pack]
+    for name in (LEAVES, TABLE):
+        files.append(tmp_path / name.replace("/", "-"))
+        members = members_of(pack)
+        members[name] = _with_pages_of_zeros(members[name])
+        files[-1].write_bytes(packed(members, installation.tenant.signer))
+
+    for name, engine in engines.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        found = scan_packs(files, engine, folder=folder)
+        faults = [scanned.fault for scanned in found.packs]
+        assert [fault and (fault.check, fault.where) for fault in faults] == [
+            None,
+            ("views", "leaves"),
+            ("views", "table"),
+        ]
+        assert all(fault.message and "\n" not in fault.message for fault in faults if fault)
+        assert {each.pack for each in found.outcomes} == {0}
+
+
 def test_leaves_of_several_chunks_fold_to_the_root(engines: dict[str, Engine], tmp_path: Path) -> None:
     chunk, count = 65_536, 65_536 + 777
     leaves = [b"leaf %d" % number for number in range(count)]
@@ -158,7 +195,7 @@ def test_leaves_of_several_chunks_fold_to_the_root(engines: dict[str, Engine], t
     expected = root_hash([sha256(b"\0" + leaf).digest() for leaf in leaves])
 
     for name, engine in engines.items():
-        found = list(engine.nodes(tmp_path))
+        found = [each for each in engine.nodes(tmp_path) if isinstance(each, tuple)]
         assert {pack for pack, _ in found} == {3}, name
         assert tree_root(count, folded(node for _, node in found)) == expected, name
 
