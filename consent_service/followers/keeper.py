@@ -63,7 +63,7 @@ def keep_house(service: ConsentService, *, hourly: bool = True) -> bool:
         started = time.perf_counter()
         deleted = 0
         for tenant in deployment.tenants():
-            swept = sweep_vault(deployment, tenant, look_at_values=hourly)
+            swept = sweep_vault(deployment, tenant)
             deleted += swept.rows
         SWEPT.inc(deleted)
         ended = end_due_epochs(deployment, service.committer)

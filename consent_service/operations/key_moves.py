@@ -21,6 +21,7 @@ from consent_service.storage.vault_store import (
     delete_grants,
     find_grants,
     insert_grants,
+    look_at_categories,
     store_grants,
 )
 from consent_service.vault.keyring import TenantKeyring
@@ -42,6 +43,7 @@ class KeyMoves:
         self._changed: dict[tuple[int, PurposeKey, CategoryKey], KeyGrant] = {}
         self._gone: set[tuple[int, PurposeKey, CategoryKey]] = set()
         self._lost: set[tuple[int, CategoryKey]] = set()
+        self._shared: set[tuple[int, CategoryKey]] = set()
         self._underived: set[tuple[int, PurposeKey]] = set()
         self._wraps = 0
 
@@ -109,7 +111,9 @@ class KeyMoves:
             self._gone.add((subject_id, *place))
         left = {category for _, category in held}
         for _, category in dropped:
-            if category not in left:
+            if category in left:
+                self._shared.add((subject_id, category))
+            else:
                 self._lost.add((subject_id, category))
                 self._secrets.pop((subject_id, category), None)
         return True
@@ -146,11 +150,12 @@ class KeyMoves:
         delete_grants(self._scope, self._gone)
         delete_categories(self._scope, self._lost)
         delete_derived(self._scope, self._underived)
+        look_at_categories(self._scope, self._shared)
         known, changed = self._known, self._changed.values()
         insert_grants(self._scope, [grant for grant in changed if grant[0] not in known])
         store_grants(self._scope, [grant for grant in changed if grant[0] in known])
         known.update([grant[0] for grant in changed])
-        for moved in (self._gone, self._lost, self._underived, self._changed):
+        for moved in (self._gone, self._lost, self._shared, self._underived, self._changed):
             moved.clear()
 
     def count(self) -> None:

@@ -4,26 +4,38 @@ Gate and vault refuse an expired or outdated grant at once; its keys stay for a 
 or a notice that was published by mistake and taken back, finds the profile as it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.domain.retention import next_look, outlived
 from consent_service.domain.uses import day_of
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.tenant import Tenant
 from consent_service.storage.evidence_store import prune_evidence
-from consent_service.storage.ledger_store import lock_head
+from consent_service.storage.ledger_store import lock_head, read_head
 from consent_service.storage.scope import TenantScope
-from consent_service.storage.subject_store import lock_subjects, to_ms
-from consent_service.storage.sweep_store import Outdated, delete_outlived, due_subjects, outlived_values
+from consent_service.storage.subject_store import from_ms, lock_subjects, to_ms
+from consent_service.storage.sweep_store import (
+    Aged,
+    Outdated,
+    delete_outlived,
+    due_subjects,
+    look_again,
+    look_later,
+    values_to_look_at,
+)
+from consent_service.storage.tenant_store import find_reckoned, store_reckoned
 from consent_service.storage.vault_store import (
     KeyGrant,
     delete_categories,
     delete_derived,
     delete_grants,
     find_grants,
+    look_at_categories,
     prune_tombstones,
     prune_uses,
 )
@@ -96,11 +108,8 @@ class Closed:
         ]
 
 
-def sweep_vault(deployment: Deployment, tenant: Tenant, *, look_at_values: bool = True) -> Swept:
-    """Delete what is past its grace or its retention, in small transactions; return how much went.
-
-    Looking at the age of every value reads them all: `look_at_values` says whether it is time for that.
-    """
+def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
+    """Delete what is past its grace or its retention, in small transactions; return how much went."""
     now = deployment.clock()
     settings, grace = deployment.settings, timedelta(days=deployment.grace_days(tenant))
     with deployment.reading(tenant) as scope:
@@ -111,7 +120,8 @@ def sweep_vault(deployment: Deployment, tenant: Tenant, *, look_at_values: bool 
     for start in range(0, len(due), _SUBJECTS_AT_ONCE):
         with deployment.writing(tenant) as scope:
             grants += _sweep(scope, closed, due[start : start + _SUBJECTS_AT_ONCE])
-    values = _sweep_outlived(deployment, tenant, now) if look_at_values else 0
+    _reckon_anew(deployment, tenant)
+    values = _sweep_outlived(deployment, tenant, now)
     with deployment.writing(tenant) as scope:
         uses = prune_uses(scope, before_day=day_of(now - timedelta(days=settings.uses_days)))
         evidence = prune_evidence(scope, now_ms=to_ms(now))
@@ -121,31 +131,70 @@ def sweep_vault(deployment: Deployment, tenant: Tenant, *, look_at_values: bool 
     )
 
 
+def _reckon_anew(deployment: Deployment, tenant: Tenant) -> None:
+    """Once after each publication, let every value be looked at: retention is what the newest notice says."""
+    with deployment.database.reading() as connection:
+        head = read_head(TenantScope(connection, tenant.id))
+        known = find_reckoned(connection, tenant.id)
+    if head.notice_index is None or head.notice_index == known:
+        return
+    for first in range(1, head.next_subject_id, _SUBJECTS_AT_ONCE):
+        with deployment.writing(tenant) as scope:
+            _lock(scope, range(first, first + _SUBJECTS_AT_ONCE))
+            look_again(scope, first, first + _SUBJECTS_AT_ONCE - 1)
+    with deployment.database.writing() as connection:
+        store_reckoned(connection, tenant.id, head.notice_index)
+
+
 def _sweep_outlived(deployment: Deployment, tenant: Tenant, now: datetime) -> int:
     """Delete the values that no purpose which holds them keeps any longer, by the current notice."""
     deleted = 0
     while True:
         with deployment.reading(tenant) as scope:
-            purposes = deployment.book(scope).catalogue.purposes
-            since = {key: to_ms(purpose.retention.before(now)) for key, purpose in purposes.items()}
-            outlived = outlived_values(scope, since, most=_VALUES_AT_ONCE)
-        if outlived:
+            due = values_to_look_at(scope, now_ms=to_ms(now), most=_VALUES_AT_ONCE)
+        if due:
             with deployment.writing(tenant) as scope:
-                delete_outlived(scope, outlived)
-        deleted += len(outlived)
-        if len(outlived) < _VALUES_AT_ONCE:
+                deleted += _look_at(deployment, scope, due, now)
+        if len(due) < _VALUES_AT_ONCE:
             return deleted
 
 
-def _sweep(scope: TenantScope, closed: Closed, subject_ids: Sequence[int]) -> int:
+def _look_at(deployment: Deployment, scope: TenantScope, due: Sequence[Aged], now: datetime) -> int:
+    """Delete those of these values that are outlived, and say of the others when that may be."""
+    subjects = sorted({value.subject for value in due})
+    _lock(scope, subjects)
+    purposes = deployment.book(scope).catalogue.purposes
+    holding: dict[tuple[int, CategoryKey], list[PurposeKey]] = defaultdict(list)
+    for grant in find_grants(scope, subjects):
+        holding[grant.subject_id, grant.category].append(grant.purpose)
+    gone: list[Aged] = []
+    later: list[tuple[Aged, int]] = []
+    for value in due:
+        stored_at, held = from_ms(value.stored), holding[value.subject, value.of_category]
+        if outlived(stored_at, held, purposes, now):
+            gone.append(value)
+        else:
+            later.append((value, to_ms(next_look(stored_at, held, purposes, now))))
+    delete_outlived(scope, gone)
+    look_later(scope, later)
+    return len(gone)
+
+
+def _lock(scope: TenantScope, subject_ids: Iterable[int]) -> None:
     lock_head(scope)  # No decision moves these keys meanwhile: one that came first renewed them.
     lock_subjects(scope, subject_ids)  # Nor does anybody store a value under a key that goes.
+
+
+def _sweep(scope: TenantScope, closed: Closed, subject_ids: Sequence[int]) -> int:
+    _lock(scope, subject_ids)
     grants = find_grants(scope, subject_ids)
     gone = [grant for grant in grants if closed.closes(grant)]
     kept = [grant for grant in grants if not closed.closes(grant)]
     categories = {(grant.subject_id, grant.category) for grant in kept}
     purposes = {(grant.subject_id, grant.purpose) for grant in kept}
     delete_grants(scope, [(grant.subject_id, grant.purpose, grant.category) for grant in gone])
-    delete_categories(scope, {(grant.subject_id, grant.category) for grant in gone} - categories)
+    lost = {(grant.subject_id, grant.category) for grant in gone}
+    delete_categories(scope, lost - categories)
+    look_at_categories(scope, lost & categories)
     delete_derived(scope, {(grant.subject_id, grant.purpose) for grant in gone} - purposes)
     return len(gone)

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from consent_service.domain.consent import SubjectState
 from consent_service.domain.gate import evaluate_key
 from consent_service.domain.profile import FieldKey, ProfileValue
 from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.domain.retention import next_look
 from consent_service.errors import NoLiveGrant, PurposeClosed, SealBroken
 from consent_service.observability import BROKEN_SEALS
 from consent_service.operations.deployment import Deployment
@@ -117,7 +119,7 @@ class _Writer:
         """Seal and store values, delete what is null."""
         derivation = None if derived_for is None else self._derivation(derived_for)
         stored: list[str] = []
-        values: list[SealedValue] = []
+        values: list[tuple[SealedValue, int]] = []
         for category, fields in changes.items():
             if fields is None:
                 delete_categories(self._scope, [(self._subject_id, category)])
@@ -128,10 +130,15 @@ class _Writer:
             gone = [(category, field_tag(secret, field)) for field, value in fields.items() if value is None]
             delete_fields(self._scope, self._subject_id, gone)
             kept = {field: value for field, value in fields.items() if value is not None}
-            values += self._sealed(category, secret, kept, derivation)
+            look_at_ms = to_ms(self._look_at(category))
+            values += [(value, look_at_ms) for value in self._sealed(category, secret, kept, derivation)]
             stored += [f"{category}.{field}" for field in kept]
         store_values(self._scope, values)
         return stored
+
+    def _look_at(self, category: CategoryKey) -> datetime:
+        holding = [grant.purpose for grant in self._grants if grant.category == category]
+        return next_look(self._now, holding, self._catalogue.purposes, self._now)
 
     def _secret(self, category: CategoryKey) -> bytes | None:
         held = [grant for grant in self._grants if grant.category == category]

@@ -1,21 +1,34 @@
-"""Find the key grants that closed long ago, and the values that nobody keeps any longer."""
+"""Find the key grants that closed long ago, and the values whose retention may be over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import and_, bindparam, case, exists, or_
+from sqlalchemy import and_, bindparam, or_
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
-from consent_service.storage.scope import TenantScope, scoped_delete, scoped_select, table_of
+from consent_service.storage.scope import TenantScope, scoped_delete, scoped_select, scoped_update, table_of
 from consent_service.storage.tables import KeyGrantRow, ProfileValueRow
 
 _grant, _value = table_of(KeyGrantRow), table_of(ProfileValueRow)
-_DELETE_OUTLIVED = scoped_delete(ProfileValueRow).where(
+_DUE = (
+    scoped_select(ProfileValueRow, "subject_id", "category", "field_tag", "stored_at_ms")
+    .where(_value.c.look_at_ms <= bindparam("now"))
+    .order_by(_value.c.look_at_ms)
+    .limit(bindparam("most"))
+)
+_AS_IT_WAS = (
     _value.c.subject_id == bindparam("subject"),
     _value.c.category == bindparam("of_category"),
     _value.c.field_tag == bindparam("tag"),
     _value.c.stored_at_ms == bindparam("stored"),
+)
+_DELETE_OUTLIVED = scoped_delete(ProfileValueRow).where(*_AS_IT_WAS)
+_LOOK_LATER = scoped_update(ProfileValueRow).where(*_AS_IT_WAS).values(look_at_ms=bindparam("later"))
+_LOOK_AGAIN = (
+    scoped_update(ProfileValueRow)
+    .where(_value.c.subject_id >= bindparam("first"), _value.c.subject_id <= bindparam("last"))
+    .values(look_at_ms=0)
 )
 
 
@@ -28,8 +41,8 @@ class Outdated:
     categories: Sequence[CategoryKey]
 
 
-class Outlived(NamedTuple):
-    """A value whose time is over, as it was stored."""
+class Aged(NamedTuple):
+    """A value whose time may be over, as it was stored."""
 
     subject: int
     of_category: CategoryKey
@@ -37,32 +50,24 @@ class Outlived(NamedTuple):
     stored: int
 
 
-def outlived_values(scope: TenantScope, kept_since: Mapping[PurposeKey, int], *, most: int) -> list[Outlived]:
-    """Return values that every purpose which holds their key keeps no longer, `most` at a time.
-
-    `kept_since` has the moment in milliseconds since which each purpose keeps values. A purpose that is not
-    in it holds everything: its keys go when their grace is over.
-    """
-    if not kept_since:
-        return []
-    since = case(kept_since, value=_grant.c.purpose, else_=0)
-    holding = exists().where(
-        _grant.c.tenant_id == _value.c.tenant_id,
-        _grant.c.subject_id == _value.c.subject_id,
-        _grant.c.category == _value.c.category,
-        _value.c.stored_at_ms >= since,
-    )
-    statement = (
-        scoped_select(ProfileValueRow, "subject_id", "category", "field_tag", "stored_at_ms")
-        .where(_value.c.stored_at_ms < max(kept_since.values()), ~holding)
-        .limit(most)
-    )
-    return [Outlived._make(row) for row in scope.run(statement)]
+def values_to_look_at(scope: TenantScope, *, now_ms: int, most: int) -> list[Aged]:
+    """Return the values whose moment has come, `most` at a time, the longest waiting first."""
+    return [Aged._make(row) for row in scope.run(_DUE, now=now_ms, most=most)]
 
 
-def delete_outlived(scope: TenantScope, outlived: Sequence[Outlived]) -> None:
+def delete_outlived(scope: TenantScope, outlived: Sequence[Aged]) -> None:
     """Delete these values, except those that were stored anew meanwhile."""
     scope.run_many(_DELETE_OUTLIVED, [value._asdict() for value in outlived])
+
+
+def look_later(scope: TenantScope, later: Sequence[tuple[Aged, int]]) -> None:
+    """Look at these values at another moment, except those that were stored anew meanwhile."""
+    scope.run_many(_LOOK_LATER, [{**value._asdict(), "later": moment} for value, moment in later])
+
+
+def look_again(scope: TenantScope, first: int, last: int) -> None:
+    """Look at all values of subjects from `first` to `last` as soon as may be."""
+    scope.run(_LOOK_AGAIN, first=first, last=last)
 
 
 def due_subjects(scope: TenantScope, *, until_ms: int, outdated: Sequence[Outdated]) -> list[int]:

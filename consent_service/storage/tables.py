@@ -35,7 +35,8 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 class TenantRow(SQLModel, table=True):
     """One shop with its own ledger; `origin` names the log in every leaf and checkpoint, for ever.
 
-    `grace_days` is the tenant's own word on what the setting of that name says for the others.
+    `grace_days` is the tenant's own word on what the setting of that name says for the others. The notice at
+    `reckoned_index` is the newest by whose retention every value's `look_at_ms` was reckoned.
     """
 
     __tablename__ = "tenant"
@@ -44,6 +45,7 @@ class TenantRow(SQLModel, table=True):
     origin: str = Field(sa_type=Text, unique=True)
     created_at_ms: int = Field(sa_type=BigInteger)
     grace_days: int | None = Field(default=None, sa_type=Integer)
+    reckoned_index: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class ApiKeyRow(SQLModel, table=True):
@@ -205,9 +207,11 @@ class ProfileValueRow(SQLModel, table=True):
     """A field of a profile, sealed by its category key; the field's name is sealed with it.
 
     `source` is the purpose that the value was derived for, or empty; `source_index` the entry it rests on.
+    The sweep looks whether its retention is over at `look_at_ms`, and not before.
     """
 
     __tablename__ = "profile_value"
+    __table_args__ = (Index(None, "tenant_id", "look_at_ms"),)
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     subject_id: int = Field(primary_key=True, sa_type=BigInteger)
     category: str = Field(primary_key=True, sa_type=Text)
@@ -216,6 +220,7 @@ class ProfileValueRow(SQLModel, table=True):
     source_index: int | None = Field(default=None, sa_type=BigInteger)
     stored_at_ms: int = Field(sa_type=BigInteger)
     sealed: bytes = Field(sa_type=Bytes)
+    look_at_ms: int = Field(default=0, sa_type=BigInteger)
 
 
 class TombstoneRow(SQLModel, table=True):

@@ -21,6 +21,7 @@ _tenant, _api_key, _tenant_key = (
 )
 
 _TENANTS = select(_tenant.c.id, _tenant.c.name, _tenant.c.origin).order_by(_tenant.c.id)
+_RECKONED = select(_tenant.c.reckoned_index).where(_tenant.c.id == bindparam("tenant"))
 _GRACE = select(_tenant.c.grace_days).where(_tenant.c.id == bindparam("tenant"))
 _KEY_COLUMNS = (_api_key.c.id, _api_key.c.tenant_id, _api_key.c.role, _api_key.c.origins)
 _BY_DIGEST = select(*_KEY_COLUMNS).where(
@@ -78,6 +79,17 @@ def find_grace(connection: Connection, tenant_id: int) -> int | None:
     """Return a tenant's own grace in days, or `None` where the setting holds."""
     days: int | None = connection.execute(_GRACE, {"tenant": tenant_id}).scalar_one()
     return days
+
+
+def find_reckoned(connection: Connection, tenant_id: int) -> int | None:
+    """Return the index of the notice by which the moments of all of a tenant's values were reckoned."""
+    index: int | None = connection.execute(_RECKONED, {"tenant": tenant_id}).scalar_one()
+    return index
+
+
+def store_reckoned(connection: Connection, tenant_id: int, index: int) -> None:
+    """Store the index of that notice."""
+    connection.execute(update(_tenant).where(_tenant.c.id == tenant_id).values(reckoned_index=index))
 
 
 def store_grace(connection: Connection, tenant_id: int, days: int | None) -> None:

@@ -62,10 +62,11 @@ _VALUES = scoped_select(ProfileValueRow, *_VALUE_COLUMNS).where(
 _ALL_VALUES = scoped_select(ProfileValueRow, *_VALUE_COLUMNS).where(_value.c.subject_id.in_(_OF_SUBJECTS))
 _OF_CATEGORY = (
     _value.c.subject_id == bindparam("subject"),
-    _value.c.category == bindparam("category"),
+    _value.c.category == bindparam("of_category"),
 )
 _DELETE_CATEGORY = scoped_delete(ProfileValueRow).where(*_OF_CATEGORY)
 _DELETE_FIELD = scoped_delete(ProfileValueRow).where(*_OF_CATEGORY, _value.c.field_tag == bindparam("tag"))
+_LOOK_AT_CATEGORY = scoped_update(ProfileValueRow).where(*_OF_CATEGORY).values(look_at_ms=0)
 _DELETE_DERIVED = scoped_delete(ProfileValueRow).where(
     _value.c.subject_id == bindparam("subject"), _value.c.source == bindparam("purpose")
 )
@@ -241,7 +242,14 @@ def delete_grants(scope: TenantScope, gone: Iterable[tuple[int, PurposeKey, Cate
 def delete_categories(scope: TenantScope, gone: Iterable[tuple[int, CategoryKey]]) -> None:
     """Delete the values of a subject's categories."""
     scope.run_many(
-        _DELETE_CATEGORY, [{"subject": subject, "category": category} for subject, category in gone]
+        _DELETE_CATEGORY, [{"subject": subject, "of_category": category} for subject, category in gone]
+    )
+
+
+def look_at_categories(scope: TenantScope, shared: Iterable[tuple[int, CategoryKey]]) -> None:
+    """Let the sweep look at the values of a subject's categories: fewer purposes hold them than before."""
+    scope.run_many(
+        _LOOK_AT_CATEGORY, [{"subject": subject, "of_category": category} for subject, category in shared]
     )
 
 
@@ -253,7 +261,8 @@ def delete_derived(scope: TenantScope, gone: Iterable[tuple[int, PurposeKey]]) -
 def delete_fields(scope: TenantScope, subject_id: int, gone: Iterable[tuple[CategoryKey, bytes]]) -> None:
     """Delete single fields of a subject's profile, by their tags."""
     scope.run_many(
-        _DELETE_FIELD, [{"subject": subject_id, "category": category, "tag": tag} for category, tag in gone]
+        _DELETE_FIELD,
+        [{"subject": subject_id, "of_category": category, "tag": tag} for category, tag in gone],
     )
 
 
@@ -276,9 +285,11 @@ def _values(rows: Iterable[Any]) -> list[SealedValue]:  # Core rows
     return [SealedValue._make(row) for row in rows]
 
 
-def store_values(scope: TenantScope, values: Sequence[SealedValue]) -> None:
-    """Store sealed values, in place of those of the same field."""
-    scope.upsert_tuples(ProfileValueRow, _VALUE_COLUMNS, values)
+def store_values(scope: TenantScope, values: Iterable[tuple[SealedValue, int]]) -> None:
+    """Store sealed values, in place of those of the same field, and when to look at their age."""
+    scope.upsert_tuples(
+        ProfileValueRow, (*_VALUE_COLUMNS, "look_at_ms"), [(*value, moment) for value, moment in values]
+    )
 
 
 def find_subject_keys(scope: TenantScope, subject_ids: Iterable[int]) -> dict[int, SubjectKey]:

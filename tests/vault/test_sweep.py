@@ -1,11 +1,14 @@
 """Closed grants keep their keys for a grace; then all that lived by them goes, on both databases."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from typer.testing import CliRunner
 
 from consent_service.cli.main import app as cli
@@ -16,6 +19,8 @@ from consent_service.followers.keeper import Keeper, keep_house
 from consent_service.operations.manage_tenants import create_tenant, set_grace
 from consent_service.operations.read_personal_data import read_personal_data
 from consent_service.operations.sweep_vault import Swept, sweep_vault
+from consent_service.storage.subject_store import to_ms
+from consent_service.storage.sweep_store import values_to_look_at
 from consent_service.storage.vault_store import key_versions
 from tests.builders import REMOVED, a_notice
 from tests.servers import wait_until
@@ -71,6 +76,83 @@ def test_a_value_goes_when_every_purpose_that_holds_it_keeps_it_no_longer(shop: 
     assert shop.read("ana", "coupons") == {"purchases": {"newer": "bread"}}
     assert shop.read("ben", "coupons") == {"purchases": {"last": "milk"}}
     assert sweep(shop).values == 0
+
+
+@contextmanager
+def statements_on_values(shop: Shop) -> Iterator[list[tuple[str, Any]]]:
+    """Gather the statements that touch values, with their parameters."""
+    gathered: list[tuple[str, Any]] = []
+
+    def heard(*call: Any) -> None:
+        if "profile_value" in call[2]:
+            gathered.append((call[2], call[3]))
+
+    engines = {shop.service.deployment.database._reader, shop.service.deployment.database.engine}
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", heard)
+    yield gathered
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", heard)
+
+
+def looked_at(shop: Shop) -> int:
+    """How many values the next sweep looks at."""
+    with shop.service.deployment.reading(shop.tenant) as scope:
+        return len(values_to_look_at(scope, now_ms=to_ms(shop.now), most=100))
+
+
+def plan(shop: Shop, statement: str, parameters: Any) -> str:
+    """How the database finds the rows of a statement, were there very many."""
+    with shop.service.deployment.database.reading() as connection:
+        if shop.service.deployment.database.dialect == "sqlite":
+            return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        return str(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all())
+
+
+def test_a_sweep_reads_only_the_values_whose_time_may_be_over(shop: Shop) -> None:
+    shop.publish(a_notice({"purposes/coupons/retention": "P1M", "purposes/coupons/version": 2}))
+    for number in range(5):
+        shop.grant(f"customer-{number}", "coupons", "recommendations")
+        shop.write(f"customer-{number}", {"purchases": {"last": "milk"}})
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    sweep(shop)  # Once after each publication everything is looked at.
+    shop.pass_time(40 * DAY)
+    assert looked_at(shop) == 1
+
+    assert sweep(shop).values == 1
+
+    with statements_on_values(shop) as statements:
+        assert sweep(shop).values == 0
+    [(statement, parameters)] = statements
+    assert "ix_profile_value_tenant_id_look_at_ms" in plan(shop, statement, parameters)
+    assert (looked_at(shop), shop.rows("profile_value")) == (0, 5)
+
+
+def test_a_value_goes_when_who_kept_it_longest_is_denied(shop: Shop) -> None:
+    shop.publish(a_notice({"purposes/coupons/retention": "P1M", "purposes/coupons/version": 2}))
+    shop.grant("ana", "coupons", "recommendations")
+    shop.write("ana", {"purchases": {"last": "milk"}})
+    sweep(shop)
+    shop.pass_time(40 * DAY)
+    assert sweep(shop).values == 0
+
+    shop.deny("ana", "recommendations")
+
+    assert sweep(shop).values == 1
+
+
+def test_a_shorter_retention_in_a_newer_notice_takes_effect_for_what_is_stored(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.pass_time(40 * DAY)
+    assert sweep(shop).values == 0
+
+    shop.publish(a_notice({"purposes/coupons/retention": "P1M"}))
+
+    assert sweep(shop).values == 1
+    assert sweep(shop).values == looked_at(shop) == 0
 
 
 def test_a_tenant_may_have_a_grace_of_its_own(shop: Shop) -> None:
