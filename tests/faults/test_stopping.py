@@ -2,17 +2,34 @@
 
 import http.client
 import signal
+from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.faults.crowd import Crowd
 from tests.faults.ledgers import assert_nothing_is_lost
 from tests.faults.size import size
 from tests.followers.following import Place
-from tests.servers import wait_until
+from tests.programs import installed_program
+from tests.servers import ServerProcess, unused_port, wait_until
 
 CONNECTIONS = size(32, 128)
 STOPS = size(1, 10)
+CONFIGURATION = """
+daemon off; pid nginx.pid; error_log error.log info;
+events {}
+http {
+    log_format answered "$upstream_addr $upstream_status"; access_log access.log answered;
+    client_body_temp_path body; proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi; scgi_temp_path scgi; uwsgi_temp_path uwsgi;
+    upstream services { %(servers)s keepalive 32; }
+    server {
+        listen 127.0.0.1:%(port)s;
+        location / { proxy_pass http://services; proxy_http_version 1.1; proxy_set_header Connection ""; }
+    }
+}
+"""
 
 
 def test_a_stop_under_load_answers_what_was_sent_and_resets_no_connection(place: Place) -> None:
@@ -35,6 +52,26 @@ def test_a_stop_under_load_answers_what_was_sent_and_resets_no_connection(place:
     assert verified.size == 1 + len(acknowledged)
 
 
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+def test_behind_nginx_nobody_notices_that_one_of_two_services_stops(place: Place, tmp_path: Path) -> None:
+    for number in range(STOPS):
+        with (
+            place.serve() as leaving,
+            place.serve() as staying,
+            Nginx(tmp_path / f"nginx-{number}", leaving.port, staying.port) as nginx,
+            Crowd(place, nginx.port, CONNECTIONS, name=f"stop-{number}") as crowd,
+        ):
+            wait_until(crowd.when(10 * CONNECTIONS), what="the load to be under way")
+            code = leaving.stop()
+            wait_until(crowd.when(len(crowd.seen.acknowledged) + 10 * CONNECTIONS), what="more decisions")
+
+        assert code in {0, -signal.SIGTERM}
+        assert (crowd.seen.unanswered, crowd.seen.refused.total(), crowd.seen.not_admitted) == (0, 0, 0)
+        assert nginx.complaints() == []
+        assert nginx.answered_by(leaving.port) > CONNECTIONS
+        assert_nothing_is_lost(place.service.deployment, place.tenant, crowd.seen.acknowledged)
+
+
 def test_a_request_on_an_idle_connection_meets_an_answer_not_a_reset(place: Place) -> None:
     with place.serve() as server:
         kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
@@ -49,6 +86,30 @@ def test_a_request_on_an_idle_connection_meets_an_answer_not_a_reset(place: Plac
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
         kept.close()
         server.wait()
+
+
+class Nginx(ServerProcess):
+    """A real nginx that keeps its connections to services open; what it could not do is in its log."""
+
+    def __init__(self, folder: Path, *services: int) -> None:
+        folder.mkdir()
+        self.port = unused_port()
+        servers = " ".join(f"server 127.0.0.1:{port};" for port in services)
+        (folder / "nginx.conf").write_text(CONFIGURATION % {"servers": servers, "port": self.port})
+        program = installed_program("/usr/sbin/nginx", debian_package="nginx")
+        command = [program, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
+        super().__init__(command, folder=folder, log=folder / "output.log")
+        self._folder = folder
+        self.wait_until_ready(lambda: admits(f"http://127.0.0.1:{self.port}"), what="nginx to answer")
+
+    def complaints(self) -> list[str]:
+        """The errors in its log, save that a service lets nobody in any more."""
+        lines = (self._folder / "error.log").read_text().splitlines()
+        return [line for line in lines if "[error]" in line and "(111: Connection refused)" not in line]
+
+    def answered_by(self, service: int) -> int:
+        """How many answers came from the service on this port."""
+        return (self._folder / "access.log").read_text().count(f"127.0.0.1:{service} 201\n")
 
 
 def admits(url: str) -> bool:
