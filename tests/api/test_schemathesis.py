@@ -6,7 +6,6 @@ followed. `make soak` asks more.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from consent_service.operations.manage_tenants import Role, create_api_key
 from tests.followers.following import Place
 from tests.installation import check_ledger
 from tests.servers import ConsentServer
+from tests.size import size
 
-SOAK = os.environ.get("CONSENT_SOAK", "") not in {"", "0"}
-EXAMPLES, SEQUENCES = (400, 400) if SOAK else (2, 10)
+EXAMPLES, SEQUENCES = size(2, 400), size(10, 400)
 MANY = 10
 """Entries that a run leaves behind at least: what it sent was not only refused."""
 NOTICE = Path(__file__).parents[2] / "examples" / "notice.yaml"

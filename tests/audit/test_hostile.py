@@ -60,9 +60,9 @@ from tests.audit.packs import (
 )
 from tests.builders import a_notice
 from tests.installation import Installation
+from tests.size import size
 
 EDITS = 200
-SOAK = os.environ.get("CONSENT_SOAK", "") not in {"", "0"}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_edits_of_one_byte_of_each_member_name_the_member(
     ends = [*starts[1:], whole.index(b"PK\1\2", starts[-1])]
 
     for name, start, end in zip(members, starts, ends, strict=True):
-        for _ in range(EDITS if SOAK else EDITS // 20):
+        for _ in range(size(EDITS // 20, EDITS)):
             data = bytearray(whole)
             data[chance.randrange(start, end)] ^= chance.randrange(1, 256)
             fault = fault_of(bytes(data))
@@ -521,8 +521,8 @@ def test_a_bomb_is_not_set_off(members: dict[str, bytes], signer: NoteSigner, fa
 def test_a_manifest_of_a_gigabyte_is_refused_in_little_memory(
     members: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """In full with CONSENT_SOAK; the size is what the directory says, and what is really there."""
-    bomb, megabytes = tmp_path / "bomb.zip", 1024 if SOAK else 64
+    """In full by `make soak`; the size is what the directory says, and what is really there."""
+    bomb, megabytes = tmp_path / "bomb.zip", size(64, 1024)
     file = PackFile()
     with bomb.open("wb") as out:
         for name, data in members.items():

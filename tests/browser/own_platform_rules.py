@@ -4,7 +4,6 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from consent_service.web.words import languages, words
 from tests.browser.bench import ShopBench
 from tests.browser.notices import in_languages
 from tests.browser.own_rules import OWN, allowed, own, posts
+from tests.size import SOAK
 
 GPC: Final = "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', { get: () => true })"
 __all__ = ["OWN"]
@@ -35,11 +35,7 @@ SCREENS: Final[dict[str, dict[str, Any]]] = {
     },
     "forced colours": {"media": {"color_scheme": "light", "forced_colors": "active"}, "size": DESKTOP},
 }
-JUDGED: Final = (
-    tuple(sorted(set(languages()) - {"en", "ar"}))
-    if os.environ.get("CONSENT_SOAK")
-    else ("de", "el", "he", "hu", "ja")
-)
+JUDGED: Final = tuple(sorted(set(languages()) - {"en", "ar"})) if SOAK else ("de", "el", "he", "hu", "ja")
 """What axe-core looks at beside English and Arabic: long words, other scripts; every language in a soak."""
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -32,10 +31,10 @@ from tests.browser.serving import served
 from tests.builders import a_decision
 from tests.installation import Installation
 from tests.servers import unused_port
+from tests.size import size
 
-SOAK = bool(os.environ.get("CONSENT_SOAK"))
-EDITS = 400 if SOAK else 40
-MANY = 100_000 if SOAK else 2_500
+EDITS = size(40, 400)
+MANY = size(2_500, 100_000)
 ASK = """async ([name, data, key, previous, certificates]) => {
   const file = (name, data) => new File([Uint8Array.from(atob(data), (each) => each.charCodeAt(0))], name);
   const worker = (globalThis.asked ??= new Worker(document.querySelector("main").dataset.worker));

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tests.faults.crowd import Acknowledged, Crowd
 from tests.faults.ledgers import assert_nothing_is_lost
-from tests.faults.size import size
 from tests.followers.following import Place
 from tests.installation import Installation
 from tests.servers import wait_until
+from tests.size import size
 
 ROOT = Path(__file__).parents[2]
 KILLS = size(2, 20)

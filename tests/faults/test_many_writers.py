@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.faults.crowd import Acknowledged, Crowd
 from tests.faults.ledgers import assert_nothing_is_lost
-from tests.faults.size import size
 from tests.followers.following import Place
+from tests.size import size
 
 ROOT = Path(__file__).parents[2]
 PROCESSES, APPENDS = 8, 500

@@ -13,8 +13,8 @@ from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import ErasureRefused, LinkRefused, UnknownSubject
 from consent_service.operations.erase_subject import EraseSubject
 from tests.builders import ChoiceName, a_notice
-from tests.faults.size import size
 from tests.installation import Installation
+from tests.size import size
 
 VALIDITY = Duration.parse("P6M")
 PURPOSES = ("coupons", "recommendations")

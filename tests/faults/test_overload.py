@@ -6,9 +6,9 @@ import httpx2
 
 from tests.faults.crowd import Crowd
 from tests.faults.ledgers import assert_nothing_is_lost
-from tests.faults.size import size
 from tests.followers.following import Place
 from tests.servers import wait_until
+from tests.size import size
 
 MAY_WAIT = 32
 CONNECTIONS = 10 * MAY_WAIT

@@ -10,11 +10,11 @@ from consent_service.ledger.merkle import leaf_hash, root_hash
 from consent_service.storage.ledger_store import read_leaves
 from tests.faults.crowd import Crowd
 from tests.faults.ledgers import assert_nothing_is_lost
-from tests.faults.size import size
 from tests.followers.following import Place
 from tests.installation import make_schema
 from tests.postgres import PostgresServer
 from tests.servers import wait_until
+from tests.size import size
 
 CONNECTIONS = size(8, 64)
 BEFORE, AFTER = size(150, 3000), size(50, 3000)

@@ -9,10 +9,10 @@ import pytest
 
 from tests.faults.crowd import Crowd
 from tests.faults.ledgers import assert_nothing_is_lost
-from tests.faults.size import size
 from tests.followers.following import Place
 from tests.programs import installed_program
 from tests.servers import ServerProcess, unused_port, wait_until
+from tests.size import size
 
 CONNECTIONS = size(32, 128)
 STOPS = size(1, 10)

@@ -5,7 +5,6 @@ Read literally it allows no flag with a value: `codeDefaultFlag` fits every obje
 two of the shapes of which exactly one is to fit. Its description says what is meant, and we mend that.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +13,9 @@ import pytest
 import yaml
 
 from tests.followers.following import Place
+from tests.size import size
 
-EXAMPLES = 60 if os.environ.get("CONSENT_SOAK", "") not in {"", "0"} else 15
+EXAMPLES = size(15, 60)
 SHAPE = Path(__file__).parent / "ofrep" / "openapi-0.3.0.yaml"
 
 

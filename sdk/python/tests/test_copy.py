@@ -1,4 +1,3 @@
-import os
 import threading
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,6 +12,8 @@ from consent_sdk._values import GateAnswer
 from consent_sdk.testing import SettableClock
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.size import size
 
 MONTHS = 15_552_000
 PURPOSE = "coupons"
@@ -74,7 +75,7 @@ def copy() -> Copy:
     return copy
 
 
-ROOM = 100_000 if os.environ.get("CONSENT_SOAK", "") not in {"", "0"} else 1_000
+ROOM = size(1_000, 100_000)
 
 
 def test_nothing_is_allowed_before_the_first_proof() -> None:

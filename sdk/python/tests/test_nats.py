@@ -1,7 +1,6 @@
 """The SDK behind a relay, on a real NATS server: the same lease, the same gaps, never a late yes."""
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -16,11 +15,11 @@ from live_relay import HELLO, TROUBLES, LiveRelay
 from live_service import LiveService, a_live_service, in_a_child, wait_for
 
 from tests.nats_server import NatsServer
+from tests.size import size
 
 STALENESS = 1.0
 SLACK = 0.25  # a busy machine's
-SOAK = os.environ.get("CONSENT_SOAK", "") not in {"", "0"}
-CUTS = 200 if SOAK else 4
+CUTS = size(4, 200)
 ENDS = {"killed": signal.SIGKILL, "stopped": signal.SIGTERM, "frozen": signal.SIGSTOP}
 both = pytest.mark.parametrize("preload", [False, True], ids=["lazy", "preloaded"])
 

@@ -1,4 +1,4 @@
-"""How much a fault suite does: a little in `make test`, in full in `make soak`."""
+"""How much a test does that could go on: a little in `make test`, in full in `make soak`."""
 
 import os
 
