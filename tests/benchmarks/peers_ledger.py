@@ -18,23 +18,19 @@ from pathlib import Path
 
 import httpx2
 import psycopg
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from consent_service.storage.engine import Database
-from tests.benchmarks.load import NUMBER, Load, apply_load
-from tests.benchmarks.measure import QUICK, interleaved, median, ratio
-from tests.benchmarks.services import Served, served, served_again, wait_for
+from tests.benchmarks.beside import GATE, compared, fill_ours, rate, rate_of_ours, settings_of_ours
+from tests.benchmarks.load import NUMBER
+from tests.benchmarks.measure import QUICK, interleaved
+from tests.benchmarks.services import served, served_again, wait_for
 from tests.postgres import PostgresServer
 from tests.servers import ServerProcess, unused_port
 
-SECONDS = 1.0 if QUICK else 4.0
 SIZES = (10_000,) if QUICK else (10_000, 100_000)
-_CONNECTIONS = 64
 _ROOT = Path(__file__).parents[2]
 _SOURCES = Path(__file__).with_name("consent_peers")
 _INSTALLED = _ROOT / "build" / "consent_peers"
-_BATCH = 1000
 _FIRST = {
     "type": "cookie_banner",
     "subjectId": "sub_first",
@@ -43,7 +39,6 @@ _FIRST = {
     "givenAt": 1_790_000_000_000,
     "metadata": {},
 }
-_GATE = '{"purposes": ["recommendations"]}'
 _FILL = (  # rows as its own first answer left them
     """INSERT INTO subject SELECT {subject} FROM subject, ({numbers}) AS numbers WHERE id = 'sub_first'""",
     """INSERT INTO consent SELECT {consent} FROM consent, ({numbers}) AS numbers
@@ -148,15 +143,6 @@ def _filling(columns: dict[str, list[str]], numbers: str) -> list[str]:
     return [statement.format(numbers=numbers, **values) for statement in _FILL]
 
 
-def _fill_ours(ours: Served, size: int) -> None:
-    line = json.loads(ours.decision())
-    with httpx2.Client(headers=ours.headers, timeout=60) as client:
-        for start in range(0, size, _BATCH):
-            lines = [json.dumps({**line, "subject": f"load-{start + n}"}) for n in range(_BATCH)]
-            answer = client.post(f"http://127.0.0.1:{ours.port}/v1/decisions/batch", content="\n".join(lines))
-            assert answer.text.count('"status":201') == _BATCH
-
-
 def _beside(folder: Path, size: int, postgres: PostgresServer | None) -> dict[str, object]:
     """Return the figures of one database at one size."""
     url = None if postgres is None else postgres.url(postgres.create_database())
@@ -166,54 +152,27 @@ def _beside(folder: Path, size: int, postgres: PostgresServer | None) -> dict[st
         _peer(folder / "shipped", postgres, mended=False) as shipped,
         _peer(folder / "mended", postgres, mended=True) as mended,
     ):
-        _fill_ours(ours, size)
+        fill_ours(ours, size)
         for peer in (shipped, mended):
             _fill_peer(peer, size)
         rates = interleaved(
             {
-                "write": _ours(ours, ours.port, "/v1/decisions", ours.decision(), prefix="new-"),
-                "write_two_workers": _ours(ours, two, "/v1/decisions", ours.decision(), prefix="two-"),
+                "write": rate_of_ours(ours, ours.port, "/v1/decisions", ours.decision(), prefix="new-"),
+                "write_two_workers": rate_of_ours(ours, two, "/v1/decisions", ours.decision(), prefix="two-"),
                 "write_shipped": _theirs(shipped),
                 "write_mended": _theirs(mended),
-                "question": _ours(ours, ours.port, "/v1/gate", _GATE, subjects=size),
-                "question_two_workers": _ours(ours, two, "/v1/gate", _GATE, subjects=size),
+                "question": rate_of_ours(ours, ours.port, "/v1/gate", GATE, subjects=size),
+                "question_two_workers": rate_of_ours(ours, two, "/v1/gate", GATE, subjects=size),
                 "question_shipped": _theirs(shipped, asking=size),
                 "question_mended": _theirs(mended, asking=size),
             }
         )
-        settings = {"ours": _settings(ours, url), "shipped": shipped.settings, "mended": mended.settings}
-    compared = {
-        f"{act}s{workers}_to_{peer}": ratio(rates, f"{act}{workers}", f"{act}_{peer}")
-        for act in ("write", "question")
-        for workers in ("", "_two_workers")
-        for peer in ("shipped", "mended")
-    }
-    per_second = {name: median(values) for name, values in rates.items()}
-    return {**compared, "rates_per_second": per_second, "durability": settings}
-
-
-def _settings(ours: Served, url: str | None) -> dict[str, str]:
-    """Return what our own connections are set to, from one of them."""
-    database = Database(url or f"sqlite:///{ours.home / 'consent.db'}")
-    names = ("journal_mode", "synchronous") if url is None else ("synchronous_commit", "fsync")
-    ask = "PRAGMA" if url is None else "SHOW"
-    try:
-        with database.writing() as connection:
-            return {name: str(connection.execute(text(f"{ask} {name}")).scalar_one()) for name in names}
-    finally:
-        database.close()
-
-
-def _ours(
-    ours: Served, port: int, path: str, body: str, *, prefix: str = "load-", subjects: int = 10**9
-) -> Callable[[], float]:
-    rounds = iter(range(1000))
-
-    def measure() -> float:
-        fresh = f"{prefix}{next(rounds)}-" if prefix != "load-" else prefix
-        return _rate(port, path, body, headers=ours.headers, prefix=fresh, subjects=subjects)
-
-    return measure
+        settings = {
+            "ours": settings_of_ours(ours, url),
+            "shipped": shipped.settings,
+            "mended": mended.settings,
+        }
+    return {**compared(rates, ("shipped", "mended")), "durability": settings}
 
 
 def _theirs(peer: _Peer, *, asking: int = 0) -> Callable[[], float]:
@@ -221,12 +180,7 @@ def _theirs(peer: _Peer, *, asking: int = 0) -> Callable[[], float]:
     rounds = iter("bcdefgh")
     if asking:
         path = f"/subjects/sub_{NUMBER}?type=cookie_banner"
-        return lambda: _rate(peer.port, path, "", method="GET", subjects=asking)
-    return lambda: _rate(
+        return lambda: rate(peer.port, path, "", method="GET", subjects=asking)
+    return lambda: rate(
         peer.port, "/subjects", json.dumps({**_FIRST, "subjectId": f"sub_{next(rounds)}{NUMBER}"})
     )
-
-
-def _rate(port: int, path: str, body: str, **more: object) -> float:
-    load = {"connections": _CONNECTIONS, "seconds": SECONDS, **more}
-    return apply_load(Load(port=port, path=path, body=body, **load)).rate  # type: ignore[arg-type]  # of the caller

@@ -58,8 +58,8 @@ def consent(*arguments: str, environment: dict[str, str]) -> dict[str, object]:
     return answer
 
 
-def wait_for(server: ServerProcess, port: int, path: str) -> None:
-    """Wait until a GET of this path answers 200."""
+def wait_for(server: ServerProcess, port: int, path: str, *, timeout: float = 60.0) -> None:
+    """Wait until a GET of this path answers 200, for so many seconds at most."""
 
     def answers() -> bool:
         try:
@@ -67,7 +67,7 @@ def wait_for(server: ServerProcess, port: int, path: str) -> None:
         except httpx2.TransportError:
             return False
 
-    server.wait_until_ready(answers, what=path)
+    server.wait_until_ready(answers, what=path, timeout=timeout)
 
 
 @contextmanager
