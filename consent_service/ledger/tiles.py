@@ -5,14 +5,14 @@ A tile is a run of at most 256 hashes. Tile `n` of level `l` holds the roots of 
 """
 
 import re
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from consent_service.errors import InvalidEntry, InvalidProof, UnknownEntry, UnknownTile
-from consent_service.ledger.merkle import HASH_SIZE, SubtreeHash, node_hash, root_hash
+from consent_service.ledger.merkle import HASH_SIZE, SubtreeHash
 
 TILE_WIDTH = 256
 """Hashes in a full tile, leaves in a full bundle."""
@@ -25,7 +25,7 @@ TileLevel: TypeAlias = int | Literal["entries"]
 ReadTile: TypeAlias = Callable[[int, int, int], bytes]
 """Gives the bytes of tile `(level, n, width)`, or of a wider version of it."""
 
-_FULL = TILE_WIDTH * HASH_SIZE
+_PAIR = 2 * HASH_SIZE
 _LONGEST_LEAF = 0xFFFF
 _PATH = re.compile(
     r"tile/(?P<level>0|[1-9]\d?|entries)/(?P<n>(?:x\d{3}/){0,6}\d{3})(?:\.p/(?P<width>[1-9]\d{0,2}))?",
@@ -130,26 +130,27 @@ def subtree_reader(size: int, read_tile: ReadTile) -> SubtreeHash:
         if tile is None:
             width = tile_width(tile_level, n, size)
             tile = tiles[tile_level, n] = _at_least(width, read_tile(tile_level, n, width))
-        if len(tile) == _FULL and height:
-            return _interior(tile)[height][offset >> height]
-        return root_hash(_hashes(tile[HASH_SIZE * offset : HASH_SIZE * (offset + (1 << height))]))
+        nodes, at = (_nodes_over(tile)[height - 1], offset >> height) if height else (tile, offset)
+        return nodes[HASH_SIZE * at : HASH_SIZE * (at + 1)]
 
     return subtree_hash
 
 
-def _hashes(data: bytes) -> list[bytes]:
-    return [each for (each,) in struct.iter_unpack(f"{HASH_SIZE}s", data)]
+@lru_cache(maxsize=256)  # 4 MiB. Every proof climbs through the few upper tiles, the right edge twice.
+def _nodes_over(tile: bytes) -> list[bytes]:
+    """Return the nodes over a tile from height 1 on: of a full one 128, 64, … and one at height 8.
 
-
-@lru_cache(
-    maxsize=128
-)  # Every proof climbs through the few upper tiles; keyed by content, it cannot be stale.
-def _interior(tile: bytes) -> list[list[bytes]]:
-    """Return the nodes over a full tile by height: 256 at height 0, 128 at 1, … one at 8."""
-    nodes = [_hashes(tile)]
-    while len(nodes[-1]) > 1:
-        below = nodes[-1]
-        nodes.append([node_hash(below[i], below[i + 1]) for i in range(0, len(below), 2)])
+    Kept by content, so they cannot be stale.
+    """
+    nodes = []
+    while len(tile) >= _PAIR:
+        tile = b"".join(
+            [
+                sha256(b"\x01" + tile[at : at + _PAIR]).digest()
+                for at in range(0, len(tile) - HASH_SIZE, _PAIR)
+            ]
+        )
+        nodes.append(tile)
     return nodes
 
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from consent_service.errors import LedgerCorrupt
+from consent_service.operations.rotate_keys import rotate_signing_key
 from tests.shop import Shop
 
 DECISIONS = 800
@@ -24,6 +25,15 @@ def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
 
 def test_a_ledger_with_a_tile_of_level_1_that_has_grown_verifies(shop: Shop) -> None:
     assert shop.check_ledger().size == 1 + DECISIONS
+
+
+def test_a_part_of_the_log_trusts_the_signing_keys_that_came_before_it(shop: Shop) -> None:
+    rotate_signing_key(shop.service.deployment, shop.service.committer, shop.tenant)
+    shop.service.committer.submit_many_blocking(
+        shop.tenant, [shop.decision(f"late-{number}", {"coupons": "granted"}) for number in range(300)]
+    )
+
+    assert shop.check_ledger().size == 1 + DECISIONS + 1 + 300
 
 
 @pytest.mark.parametrize(("level", "n", "first"), [(0, 3, 768 + 1), (1, 0, 256)])
