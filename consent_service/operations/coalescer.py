@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
 from consent_service.errors import QueueFull, ShuttingDown
@@ -37,11 +38,21 @@ class Coalescer(Generic[T, R]):
     """Answers items in batches on a thread of its own, in the order they were asked.
 
     `handle` takes up to `batch_limit` items and returns one answer or exception for each. At most
-    `queue_limit` may wait (an item may weigh more than one): beyond that `ask` raises `QueueFull`.
+    `queue_limit` may wait (an item may weigh more than one): beyond that `ask` raises `QueueFull`. Items are
+    taken and handled inside `turn`: what arrives while that is waited for goes along.
     """
 
-    def __init__(self, name: str, handle: Handle[T, R], *, batch_limit: int, queue_limit: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        handle: Handle[T, R],
+        *,
+        batch_limit: int,
+        queue_limit: int,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._handle = handle
+        self._turn = turn
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._queue: queue.SimpleQueue[_Asked[T, R] | None] = queue.SimpleQueue()
@@ -90,12 +101,23 @@ class Coalescer(Generic[T, R]):
     def _run(self) -> None:
         last = False
         while not last:
-            batch, last = self._next_batch()
-            if batch:
-                self._answer(batch)
+            first = self._queue.get()
+            if first is None:
+                return
+            batch: list[_Asked[T, R]] = []
+            answers: Sequence[R | Exception]
+            try:
+                with self._turn():
+                    batch, last = self._batch_from(first)
+                    answers = self._handle([asked.item for asked in batch])
+            except Exception as error:  # noqa: BLE001  # whatever went wrong, every caller must hear of it
+                if not batch:
+                    batch, last = self._batch_from(first)
+                answers = [error] * len(batch)
+            self._answer(batch, answers)
 
-    def _next_batch(self) -> tuple[list[_Asked[T, R]], bool]:
-        asked = self._queue.get()
+    def _batch_from(self, first: _Asked[T, R]) -> tuple[list[_Asked[T, R]], bool]:
+        asked: _Asked[T, R] | None = first
         batch: list[_Asked[T, R]] = []
         weight = 0
         while asked is not None:
@@ -109,11 +131,7 @@ class Coalescer(Generic[T, R]):
                 return batch, False
         return batch, True
 
-    def _answer(self, batch: list[_Asked[T, R]]) -> None:
-        try:
-            answers = self._handle([asked.item for asked in batch])
-        except Exception as error:  # noqa: BLE001  # whatever went wrong, every caller must hear of it
-            answers = [error] * len(batch)
+    def _answer(self, batch: list[_Asked[T, R]], answers: Sequence[R | Exception]) -> None:
         with self._lock:
             self._waiting -= sum(asked.weight for asked in batch)
         by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[_Asked[T, R], R | Exception]]]

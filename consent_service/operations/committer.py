@@ -12,7 +12,7 @@ from consent_service.operations.batch import Batch, Request
 from consent_service.operations.coalescer import Coalescer
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Tenant
-from consent_service.storage.ledger_store import load_tail, lock_head
+from consent_service.storage.ledger_store import caught_up, lock_head
 
 Answer = object
 Answers = list[Answer | Exception]
@@ -46,6 +46,7 @@ class Committer:
             self._commit_works,
             batch_limit=deployment.settings.batch_limit,
             queue_limit=deployment.settings.queue_limit,
+            turn=deployment.database.turn,
         )
 
     @property
@@ -119,8 +120,7 @@ class Committer:
         with self._deployment.writing(tenant) as scope:
             head = lock_head(scope)
             tenant = self._deployment.refreshed(scope, tenant)
-            if tail is None or tail.size != head.size or tail.frontier.encode() != head.frontier:
-                tail = load_tail(scope, head)
+            tail = caught_up(scope, head, tail)
             batch = Batch(
                 scope,
                 tenant,

@@ -47,7 +47,8 @@ class Database:
         self.dialect = parsed.get_backend_name()
         self._lock_path: Path | None = None
         self._lock_seconds = lock_seconds
-        self._first_in_line = threading.Lock()
+        self._first_in_line = threading.RLock()
+        self._has_turn = False
         if self.dialect == "sqlite":
             self._reader = _sqlite_engine(parsed, pool_size, "BEGIN", lock_seconds)
             self._writer = _sqlite_engine(parsed, 2, "BEGIN IMMEDIATE", lock_seconds)
@@ -113,11 +114,16 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction that commits at the end of the block, or leaves no trace."""
-        with self._translated(), self._turn(), self._writer.connect() as connection, connection.begin():
+        with self._translated(), self.turn(), self._writer.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
+        """Keep other writers of a SQLite file out during the block, which may hold several transactions.
+
+        For whoever decides what to write once the wait is over; raises `DatabaseUnavailable` after too long a
+        one. On PostgreSQL, writers of one log wait for its head instead.
+        """
         if self._lock_path is None:
             yield
             return
@@ -125,8 +131,15 @@ class Database:
         if not self._first_in_line.acquire(timeout=self._lock_seconds):
             raise DatabaseUnavailable("another thread is writing")
         try:
-            with FileLock(self._lock_path, deadline):
+            if self._has_turn:  # By this very thread: the lock is a reentrant one.
                 yield
+            else:
+                with FileLock(self._lock_path, deadline):
+                    self._has_turn = True
+                    try:
+                        yield
+                    finally:
+                        self._has_turn = False
         finally:
             self._first_in_line.release()
 

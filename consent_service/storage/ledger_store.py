@@ -204,6 +204,21 @@ def load_tail(scope: TenantScope, head: Head) -> Tail:
     return Tail(Frontier.decode(head.size, head.frontier), partial, leaves)
 
 
+def caught_up(scope: TenantScope, head: Head, tail: Tail | None) -> Tail:
+    """Return the right edge of the log: `tail` moved on by the few entries that others appended since.
+
+    A tail that is too far behind, or does not lead to the head's frontier, is not used.
+    """
+    if tail is not None and 0 <= head.size - tail.size <= TILE_WIDTH:
+        if tail.size < head.size:
+            for leaf in read_leaves(scope, tail.size, head.size):
+                tail.append(leaf)
+            tail.take_changed()  # Whoever appended the entries stored the tiles.
+        if tail.size == head.size and tail.frontier.encode() == head.frontier:
+            return tail
+    return load_tail(scope, head)
+
+
 def load_tail_at(scope: TenantScope, size: int) -> Tail:
     """Return the right edge that the log had at `size` entries, a multiple of 256, as its tiles have it.
 
@@ -238,7 +253,7 @@ def read_bundle(scope: TenantScope, n: int, width: int) -> bytes:
 
 def read_leaves(scope: TenantScope, start: int, stop: int) -> list[bytes]:
     """Return the leaves with indexes from `start` up to, not including, `stop`."""
-    return [row.leaf for row in scope.run(_READ_LEAVES, start=start, stop=stop)]
+    return [leaf for _, leaf in scope.run(_READ_LEAVES, start=start, stop=stop).all()]
 
 
 def read_record(scope: TenantScope, index: int) -> StoredRecord:

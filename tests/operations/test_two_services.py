@@ -8,6 +8,8 @@ import pytest
 from consent_service.operations.manage_tenants import create_tenant
 from tests.builders import a_notice
 from tests.installation import Installation, check_ledger
+from tests.operations.waiting import BusyCommitter
+from tests.servers import wait_until
 
 
 @pytest.fixture
@@ -45,6 +47,20 @@ def test_services_that_take_turns_continue_each_others_log(
     indexes = [(installation, second)[number % 2].decide("customer-1").index for number in range(12)]
 
     assert indexes == list(range(251, 263))  # past the end of a tile
+
+
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
+def test_what_comes_while_the_other_writes_is_committed_together(
+    installation: Installation, second: Installation
+) -> None:
+    before = installation.verify()
+    with ThreadPoolExecutor(5) as pool, BusyCommitter(installation):
+        answers = [pool.submit(second.decide, f"customer-{number}") for number in range(5)]
+        wait_until(lambda: second.service.committer.waiting == 5, what="five decisions to wait")
+        assert not any(answer.done() for answer in answers)
+
+    assert sorted(answer.result(30).index for answer in answers) == list(range(1, 6))
+    assert installation.verify().checkpoints == before.checkpoints + 1
 
 
 def test_a_withdrawal_at_one_closes_the_gate_at_the_other(
