@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from tests.disks import Disk, MayNotMount, SmallDisk, disk_for_postgresql, disk_for_sqlite
 from tests.installation import Installation, Tampering, check_ledger, make_schema
-from tests.postgres import PostgresServer
+from tests.postgres import EmptyDatabases, PostgresServer
 from tests.servers import unused_port
 
 # Each of the hundreds of processes that the tests start would compile every module anew.
@@ -123,11 +123,11 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgres_server: PostgresServer) -> str:
-    """The name of a PostgreSQL database with our tables."""
-    name = postgres_server.create_database()
-    make_schema(postgres_server.url(name))
-    return name
+def empty_databases(postgres_server: PostgresServer) -> EmptyDatabases:
+    """PostgreSQL databases with our tables."""
+    template = postgres_server.create_database()
+    make_schema(postgres_server.url(template))
+    return EmptyDatabases(postgres_server, template)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -139,10 +139,10 @@ def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         copy.chmod(0o600)
         yield f"sqlite:///{copy}"
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create_database(template=request.getfixturevalue("postgresql_template"))
-    yield server.url(name)
-    server.drop_database(name)
+    databases: EmptyDatabases = request.getfixturevalue("empty_databases")
+    name = databases.take()
+    yield databases.server.url(name)
+    databases.give_back(name)
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ def read_households(shop: "Shop") -> dict[int, Household]:
         for row in told.to_dict("records")
     }
     kinds = _read("products", "product_id", "product_type").dropna()
-    lines = _read("transactions", "household_id", "product_id").merge(kinds, on="product_id")
+    lines = _read("transactions", "household_id", "product_id")
+    lines = lines[lines["household_id"].isin(shop.households)].merge(kinds, on="product_id")
     often = lines.value_counts(["household_id", "product_type"]).rename("times").reset_index()
     most = often.groupby("household_id").head(_MOST_PRODUCTS)
     bought: dict[int, dict[str, int]] = {}
