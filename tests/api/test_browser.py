@@ -1,5 +1,6 @@
 """The browser's side of the API: what a publishable key and a subject token may do, and nobody else."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from consent_service.api.app import create_app
-from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant, require_tenant
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.service import ConsentService
 from consent_service.operations.verify_ledger import verify_ledger
@@ -166,6 +167,56 @@ def test_the_words_are_there_for_every_page(client: TestClient) -> None:
 
 def test_global_privacy_control_is_announced(client: TestClient) -> None:
     assert client.get("/.well-known/gpc.json").json()["gpc"] is True
+
+
+OF_THE_PAGE = {
+    "Sec-Fetch-Dest": "script",
+    "Sec-Fetch-Mode": "no-cors",
+    "Sec-Fetch-Site": "cross-site",
+    "Referer": f"{SHOP}/",
+    "Accept-Language": "fr-CH, fr;q=0.9",
+}
+
+
+def test_the_script_of_a_shops_page_brings_the_layout_in_its_language(client: TestClient) -> None:
+    plain = client.get("/banner.js")
+    packed = client.get("/banner.js", headers=OF_THE_PAGE)
+    again = client.get("/banner.js", headers={**OF_THE_PAGE, "If-None-Match": packed.headers["etag"]})
+
+    fragment = client.get("/v1/banner", params={"language": "fr"}).text
+    layout = json.dumps(fragment, ensure_ascii=False)
+    assert packed.text == f"{plain.text.removesuffix('()' + chr(10))}({layout},/^,?fr\\b[^&]*$/i)\n"
+    assert packed.headers["cache-control"] == "private, max-age=300"
+    assert {"Referer", "Origin", "Accept-Language", "Sec-GPC"} <= set(packed.headers["vary"].split(", "))
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Sec-Fetch-Mode": "cors"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Dest": "empty"},
+        {"Referer": "https://elsewhere.example/"},
+        {"Referer": "no address"},
+        {"Referer": ""},
+    ],
+)
+def test_whoever_may_have_pinned_the_script_or_is_nobody_gets_the_published_one(
+    client: TestClient, changed: dict[str, str]
+) -> None:
+    answer = client.get("/banner.js", headers={**OF_THE_PAGE, **changed})
+
+    assert answer.content == client.get("/static/banner.js").content
+    assert answer.headers["cache-control"] == "public, max-age=3600"
+
+
+def test_an_origin_of_two_tenants_gets_the_published_script(client: TestClient) -> None:
+    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # Starlette's, not any ASGI application
+    other = create_tenant(service.deployment, "other")
+    create_api_key(service.deployment, other, Role.BROWSER, origins=[SHOP])
+
+    assert client.get("/banner.js", headers=OF_THE_PAGE).headers["cache-control"].startswith("public")
 
 
 @pytest.mark.parametrize("path", ["/banner.js", "/v1/banner", "/static/page.css"])

@@ -51,14 +51,14 @@ def violations(page: Page, within: str = "consent-banner") -> list[str]:
     return [f"{item['id']}: {node['html'][:120]}" for item in found["violations"] for node in item["nodes"]]
 
 
-@own("R34", "Two requests, none to a third party, none more for the dialog", "data minimisation")
+@own("R34", "At most two requests, none to a third party, none more for the dialog", "data minimisation")
 def two_requests(bench: ShopBench) -> None:
     asked: list[str] = []
     page = bench.visit(prepare=lambda new: new.on("request", lambda request: asked.append(request.url)))
     press(page, "open")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     ours = [url for url in asked if not url.startswith(bench.shop.origin)]
-    assert len(ours) == 2
+    assert 1 <= len(ours) <= 2
     assert all(url.startswith(bench.shop.service_url) for url in ours)
 
 
@@ -275,6 +275,6 @@ def six_kilobytes(bench: ShopBench) -> None:
             prepare=lambda new, asked=asked: new.on("request", lambda request: asked.append(request.url)),  # type: ignore[misc]  # a default binds the loop's list
         )
         ours = [url for url in asked if url.startswith(bench.shop.service_url)]
-        assert len(ours) == 2
+        assert 1 <= len(ours) <= 2
         bodies = [page.request.get(url, headers={"Origin": bench.shop.origin}).body() for url in ours]
         assert sum(len(gzip.compress(body, 9)) for body in bodies) <= BUDGET

@@ -34,11 +34,16 @@ class Document:
 
 @dataclass(kw_only=True)
 class Shop:
-    """Serves the documents it was told; every test gets a tenant of its own when it changes the notice."""
+    """Serves the documents it was told; every test gets a tenant of its own when it changes the notice.
+
+    Its origin is that of several tenants from the start, so that the layout is always a request of its own;
+    `alone` is a shop with one tenant, whose layout comes with the script.
+    """
 
     service: ConsentService
     service_url: str
     port: int
+    alone: bool = False
     documents: dict[str, Document] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tenant: Tenant = field(init=False)
@@ -47,6 +52,8 @@ class Shop:
 
     def __post_init__(self) -> None:
         """Publish the example notice."""
+        if not self.alone:
+            self.open_tenant(a_notice())
         self.open_tenant(a_notice())
         self._standard = (self.tenant, self.key, self.published)
 

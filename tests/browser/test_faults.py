@@ -290,6 +290,55 @@ def test_an_account_that_cannot_be_read_allows_nothing_and_is_asked(bench: ShopB
     allowed(page)
 
 
+def test_an_account_script_that_never_comes_lets_her_be_asked_after_three_seconds(bench: ShopBench) -> None:
+    shop = bench.shop
+    subject = shop.tenant.subject("customer-42")
+    token = shop.service.credentials.issue_subject_token(shop.tenant, subject).token
+    known = bench.visit()
+    press(known, "accept_all")
+    allowed(known)
+
+    page = known.context.new_page()
+    page.route("**/account.js", lambda route: route.abort())
+    page.clock.install()
+    page.goto(shop.page(head=shop.script() + shop.script("account.js", token=token)))
+    settled(page)
+
+    expect(layer_one(page)).to_be_hidden()
+    page.clock.run_for(3_000)
+    expect(layer_one(page)).to_be_visible()
+    # What this browser remembers is another subject's.
+    assert not any(choices(page).values())
+
+
+def test_an_account_that_nobody_answers_for_lets_her_be_asked(bench: ShopBench) -> None:
+    shop = bench.shop
+    subject = shop.tenant.subject("customer-slow")
+    token = shop.service.credentials.issue_subject_token(shop.tenant, subject).token
+    waiting: list[Route] = []
+    page = bench.browser.new_context(locale="en").new_page()
+    bench.pages.append(page)
+    page.route("**/v1/consents", lambda route: waiting.append(route))  # noqa: PLW0108  # Playwright marks handlers
+    page.clock.install()
+
+    page.goto(shop.page(head=shop.script() + shop.script("account.js", token=token)))
+    settled(page)
+    page.wait_for_function("() => consent.identify")
+    expect(layer_one(page)).to_be_hidden()
+    page.clock.run_for(3_000)
+
+    expect(layer_one(page).get_by_text(words("en")["account"])).to_be_visible()
+    assert not any(choices(page).values())
+
+
+def test_an_element_of_the_page_named_consent_is_no_banner(bench: ShopBench) -> None:
+    page = bench.visit(bench.shop.page(body='<form id="consent"></form>'))
+
+    press(page, "accept_all")
+
+    allowed(page)
+
+
 def test_segment_hears_of_a_choice_only_once_something_is_allowed(bench: ShopBench) -> None:
     shop = bench.shop
     stub = "<script>window.told = []; window.analytics = { track: (...all) => told.push(all) };</script>"

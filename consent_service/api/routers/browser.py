@@ -5,26 +5,29 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 
 from consent_service.api.answers import TEXT, AnonymousAnswer, MarkupAnswer, answers, media
-from consent_service.api.callers import Service, authenticate, caller_with
+from consent_service.api.callers import Service, authenticate, caller_with, gpc_of
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import AnonymousBody
-from consent_service.errors import Forbidden, NotFound
+from consent_service.domain.notice import NoticeDigest
+from consent_service.domain.notice_form import parse_notice
+from consent_service.errors import ConsentToolkitError, Forbidden, NotFound
 from consent_service.ledger.record import format_time
 from consent_service.operations.credentials import Caller
 from consent_service.operations.manage_tenants import Role
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.service import ConsentService
 from consent_service.web.layout import banner_fragment, remembered
-from consent_service.web.words import direction, words
+from consent_service.web.words import best_language, direction, words
 
 router = APIRouter(tags=["browser"])
 
@@ -73,8 +76,7 @@ def get_banner(
     gpc: Signal = False,
 ) -> Response:
     """Return banner and dialog as an HTML fragment in the notice's language that fits best."""
-    published = _published(service, request.headers, key)
-    taken, fragment = banner_fragment(published.notice, published.digest, language, gpc=gpc)
+    taken, fragment = _laid_out(_published(service, request.headers, key), language, gpc=gpc)
     return _cached(request, fragment.encode(), "text/html; charset=utf-8", taken)
 
 
@@ -93,8 +95,7 @@ def get_banner_markup(
 ) -> Response:
     """Return what a shop's backend puts into its own page, so that the banner is there at first paint."""
     published = _published(service, request.headers, key)
-    notice = published.notice
-    taken, fragment = banner_fragment(notice, published.digest, language, gpc=gpc, early=True)
+    taken, fragment = _laid_out(published, language, gpc=gpc, early=True)
     answer = {
         "language": taken,
         "direction": direction(taken),
@@ -103,7 +104,7 @@ def get_banner_markup(
         "style": _content("banner.css").decode(),
         "purposes": {
             purpose: {"version": version, "days": days}
-            for purpose, (version, days) in remembered(notice).items()
+            for purpose, (version, days) in remembered(published.notice).items()
         },
     }
     return _cached(request, json.dumps(answer, ensure_ascii=False).encode(), "application/json", taken)
@@ -115,13 +116,24 @@ def _published(service: ConsentService, headers: Headers, key: str) -> Published
         return service.deployment.book(scope).require_current()
 
 
-def _cached(request: Request, body: bytes, media_type: str, taken: str) -> Response:
+def _laid_out(published: PublishedNotice, wanted: str, *, gpc: bool, early: bool = False) -> tuple[str, str]:
+    taken = best_language(wanted, published.notice.languages)
+    return taken, _fragment(published.document, published.digest, taken, gpc, early)
+
+
+@lru_cache(maxsize=256)
+def _fragment(document: bytes, digest: NoticeDigest, language: str, gpc: bool, early: bool) -> str:  # noqa: FBT001  # the cache's key
+    return banner_fragment(parse_notice(json.loads(document)), digest, language, gpc=gpc, early=early)[1]
+
+
+def _cached(request: Request, body: bytes, media_type: str, taken: str, **headers: str) -> Response:
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     caching = {
         "Cache-Control": "public, max-age=300",
         "ETag": etag,
         "Vary": "Origin, Accept-Encoding",
         "Content-Language": taken,
+        **headers,
     }
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=caching)
@@ -174,9 +186,57 @@ def anonymous_id(handle: str) -> str:
 
 
 @router.get("/banner.js", include_in_schema=False)
-def banner_script(request: Request) -> Response:
-    """Return the banner's script."""
-    return _static(request, "banner.js", "public, max-age=3600")
+def banner_script(request: Request, service: Service) -> Response:
+    """Return the banner's script, with the layout in it where the request says for whom (ADR 0053)."""
+    try:
+        published = _of_the_page(service, request.headers)
+    except ConsentToolkitError:
+        published = None  # The script asks for its layout, and hears why there is none.
+    if published is None:
+        return _static(request, "banner.js", "public, max-age=3600")
+    gpc = gpc_of(request.headers)
+    taken, fragment = _laid_out(published, request.headers.get("accept-language", ""), gpc=gpc)
+    return _cached(
+        request,
+        _packed(fragment, _wishes(taken, published.notice.languages, gpc=gpc)),
+        _TYPES[".js"],
+        taken,
+        **{
+            "Cache-Control": "private, max-age=300",
+            "Vary": "Origin, Referer, Accept-Language, Sec-GPC, Accept-Encoding",
+        },
+    )
+
+
+def _of_the_page(service: ConsentService, headers: Headers) -> PublishedNotice | None:
+    """Return the current notice of the one tenant whose page loads a script; `None` where nobody can tell.
+
+    A script without CORS from another origin is never held to an `integrity` (SRI, section 3.3): only such
+    a file may differ from the published one.
+    """
+    asked = tuple(headers.get(f"sec-fetch-{part}", "") for part in ("dest", "mode", "site"))
+    if asked not in {("script", "no-cors", "cross-site"), ("script", "no-cors", "same-site")}:
+        return None
+    page = urlsplit(headers.get("referer", ""))
+    tenants = service.credentials.origin_tenants(f"{page.scheme}://{page.netloc}")
+    if len(tenants) != 1:
+        return None
+    with service.deployment.reading(service.deployment.tenant(*tenants)) as scope:
+        return service.deployment.book(scope).require_current()
+
+
+def _wishes(taken: str, offered: Sequence[str], *, gpc: bool) -> str:
+    """Return as a regular expression what the script may wish for to get this layout (`page.ts`)."""
+    nearer = [tag for tag in offered if tag.lower().startswith(f"{taken.lower()}-")]
+    others = "".join(f"(?!{tag}\\b)" for tag in nearer)
+    return f"/^,?{others}{taken}\\b[^&]*{'&gpc=1' if gpc else ''}$/i"
+
+
+@lru_cache(maxsize=256)
+def _packed(fragment: str, wishes: str) -> bytes:
+    called, end = _content("banner.js"), b")()\n"
+    layout = json.dumps(fragment, ensure_ascii=False)
+    return called.removesuffix(end) + f")({layout},{wishes})\n".encode()
 
 
 @router.get("/static/{name}", include_in_schema=False)

@@ -1,1 +1,1 @@
-(()=>{var n=window;document.addEventListener("consentchange",e=>{const t=e.detail;(n.dataLayer||=[]).push({event:"consent_changed",consent:t}),Object.values(t).includes(!0)&&n.analytics?.track("Consent Changed",{consent:t})})})()
+(()=>{var n=window,e="",t=t=>{const c=JSON.stringify(t);c!=e&&(e=c,(n.dataLayer||=[]).push({event:"consent_changed",consent:t}),Object.values(t).includes(!0)&&n.analytics?.track("Consent Changed",{consent:t}))};document.addEventListener("consentchange",n=>t(n.detail)),n.consent?.ready.then(()=>t(n.consent.choices()))})()

@@ -2,7 +2,7 @@
 
 import css from "./style.css";
 import { dayOf, keep, readCookie, store, today, writeCookie, type Choice, type Said, type Waiting } from "./memory.ts";
-import { base, layout, settings } from "./page.ts";
+import { base, layOut, settings } from "./page.ts";
 import { honest } from "./parity.ts";
 import { enqueue, send, signedIn, standing, subjectToken, use, waiting, type Recorded } from "./recorder.ts";
 
@@ -13,6 +13,8 @@ const sheet = new CSSStyleSheet();
 const tabs = new BroadcastChannel("consent");
 const running = new Set<HTMLScriptElement>();
 let said: Said = {};
+/** Nobody is asked what she may have answered on another device before the ledger was. */
+let held = signedIn();
 let section: HTMLElement;
 let dialog: HTMLDialogElement;
 let corner: HTMLElement;
@@ -35,7 +37,7 @@ const gpc = (): boolean => !!(navigator as Navigator & { globalPrivacyControl?: 
 const opposed = ({ dataset }: HTMLInputElement): boolean => gpc() && !!dataset.gpc;
 
 /** No answer means no. A privacy signal of the browser closes what was not allowed in its presence. */
-const open = (input: HTMLInputElement): boolean => live(input)! > +opposed(input);
+const open = (input: HTMLInputElement): boolean => live(input)! > (opposed(input) as unknown as number);
 
 const choices = (): Record<string, boolean> => Object.fromEntries(inputs.map((input) => [input.name, open(input)]));
 
@@ -61,15 +63,10 @@ const apply = (): void => {
   }
   const asked = inputs.filter((input) => answer(input) == null);
   const inside = section.contains(root.activeElement);
-  section.hidden = !asked[0];
-  corner.hidden = !!asked[0] || !!document.querySelector("[data-consent-open]");
+  section.hidden = held || !asked[0];
+  corner.hidden = !!(held || asked[0] || document.querySelector("[data-consent-open]"));
   if (inside && !asked[0]) corner.focus();
-  for (const item of root.querySelectorAll<HTMLElement>("[data-for]")) {
-    item.hidden = !asked.some((input) => input.name == item.dataset.for);
-  }
-  // Room at the page's end, so that none of its focus stops ends under the banner.
-  const { style } = document.documentElement;
-  style.scrollPaddingBottom = style.paddingBottom = asked[0] ? section.offsetHeight + 32 + "px" : "";
+  root.querySelectorAll("li").forEach((item, i) => (item.hidden = !asked.includes(inputs[i]!)));
   document.dispatchEvent(new CustomEvent("consentchange", { detail: choices() }));
   // A script cannot be taken back: after a withdrawal the page starts anew, without it.
   if (stale) location.reload();
@@ -126,7 +123,7 @@ const decide = (wanted: (input: HTMLInputElement) => boolean, method: string): v
   send(heard).then(() => say(status.dataset[waiting()[0] ? "waiting" : "saved"]));
 };
 
-const choice = (status: string, signal?: boolean): Choice => (/given|renewed/.test(status) ? (signal ? 2 : 1) : 0);
+const choice = (status: string, signal?: boolean): Choice => ((+/given|renewed/.test(status) << (signal as unknown as number)) as Choice);
 
 const heard = async (item: Waiting, { consents }: Recorded): Promise<void> => {
   for (const key in item.body.choices) {
@@ -141,16 +138,34 @@ const heard = async (item: Waiting, { consents }: Recorded): Promise<void> => {
   else await speak(host.lang + "&at=" + Date.now());
 };
 
+/** Laid out and not painted yet: nothing is measured twice, and it goes on with every change of the banner's size. */
+const fit = (): void => {
+  // A theme that fails is not used: without its tokens every colour is our own.
+  if (!section.hidden && !honest([...section.querySelectorAll("button")])) sheet.replaceSync(css.replaceAll("--consent", "---"));
+  // Room at the page's end, so that none of its focus stops ends under the banner.
+  const { style } = document.documentElement;
+  style.scrollPaddingBottom = style.paddingBottom = section.hidden ? "" : section.offsetHeight + 32 + "px";
+};
+
+const release = (): void => {
+  held = false;
+  apply();
+};
+
 /** Take over what the ledger says: it knows what was chosen elsewhere, on another device or on the preference page. */
 const follow = async (): Promise<void> => {
-  const consents = await standing();
-  for (const { name } of inputs) {
-    const { status, purpose_version, since, gpc } = consents[name]!;
-    if (!since || status == "expired") delete said[name];
-    else said[name] = [purpose_version!, choice(status, gpc), dayOf(Date.parse(since))];
+  try {
+    const consents = await standing();
+    for (const { name } of inputs) {
+      const { status, purpose_version, since, gpc } = consents[name]!;
+      if (!since || status == "expired") delete said[name];
+      else said[name] = [purpose_version!, choice(status, gpc), dayOf(Date.parse(since))];
+    }
+    remember();
+  } finally {
+    // Where the ledger does not say what she chose, nothing is allowed, and she can still choose.
+    release();
   }
-  remember();
-  apply();
 };
 
 /** Read again what is remembered: at the start, from the back-forward cache. */
@@ -182,31 +197,38 @@ const press: Record<string, () => void> = {
 /** Lay banner and dialog out in a language, best first; with none, take over what the page brought. */
 const speak = async (languages?: string): Promise<void> => {
   const was = dialog?.open;
-  if (languages) root.replaceChildren(...(await layout(languages + (gpc() ? "&gpc=1" : ""))));
+  if (languages) await layOut(root, languages + (gpc() ? "&gpc=1" : ""));
   section = $("section");
   dialog = $("dialog");
   corner = $(".o");
-  status = $("[role=status]");
+  status = $(".s");
   inputs = [...root.querySelectorAll<HTMLInputElement>("[role=switch]")];
+  dialog.onchange = ({ target }) => (target as HTMLSelectElement).options && speak((target as HTMLSelectElement).value);
   host.lang = section.lang;
   host.dir = section.dir;
-  $("select").onchange = (event) => speak((event.target as HTMLSelectElement).value);
+  if (!host.popover) {
+    if (!host.isConnected) document.body.prepend(host);
+    // The top layer is above every z-index of the page.
+    host.popover = "manual";
+    host.showPopover?.();
+  }
   recall();
-  // A theme that fails is not used: without its tokens every colour is our own.
-  if (!section.hidden && !honest([...section.querySelectorAll("button")])) sheet.replaceSync(css.replaceAll("--consent", "---"));
+  new ResizeObserver(fit).observe(section);
   if (was) show();
 };
 
+const page = document as Document & { prerendering?: boolean; onprerenderingchange?: (event: unknown) => void };
+const scope = window as unknown as { consent?: { ready?: unknown; [name: string]: unknown } };
+
 const start = async (): Promise<void> => {
+  // A page that is only being prepared asks nobody yet.
+  if (page.prerendering) await new Promise((go) => (page.onprerenderingchange = go));
   sheet.replaceSync(css);
   root.adoptedStyleSheets = [sheet];
   root.addEventListener("click", (event) => press[(event.target as Element).closest("button")?.value!]?.());
-  if (!host.isConnected) document.body.prepend(host);
-  // The top layer is above every z-index of the page.
-  host.popover = "manual";
-  host.showPopover?.();
   const early = root.querySelector(":popover-open");
   await speak(root.firstChild ? "" : settings.language || [document.documentElement.lang, ...navigator.languages].join());
+  if (held) setTimeout(release, 3e3);
   for (const button of root.querySelectorAll<HTMLButtonElement>("[popovertarget]")) button.popoverTargetElement = null;
   // What she pressed before this script was there.
   press[early?.id!]?.();
@@ -215,7 +237,7 @@ const start = async (): Promise<void> => {
     said = data;
     apply();
   };
-  addEventListener("pageshow", recall);
+  addEventListener("pageshow", ({ persisted }) => persisted && recall());
   document.addEventListener("click", (event) => {
     if (!(event.target as Element).closest("[data-consent-open]")) return;
     event.preventDefault();
@@ -223,30 +245,22 @@ const start = async (): Promise<void> => {
   });
 };
 
-const page = document as Document & { prerendering?: boolean; onprerenderingchange?: (event: unknown) => void };
-if (!("consent" in window)) {
-  const ready = (async () => {
-    // A page that is only being prepared asks nobody yet.
-    if (page.prerendering) await new Promise((go) => (page.onprerenderingchange = go));
-    await start();
-  })().catch(() => host.remove());
-  Object.assign(window, {
-    consent: {
-      ready,
-      allows,
-      choices,
-      open: show,
-      apply,
-      token: subjectToken,
-      say,
-      onChange: (listener: (choices: Record<string, boolean>) => void) =>
-        page.addEventListener("consentchange", (event) => listener((event as CustomEvent).detail)),
-      use: async (token?: string) => {
-        use(token);
-        said = {};
-        await (token ? follow() : recall());
-      },
+// An element of the page with the id "consent" is none of this script.
+if (!scope.consent?.ready) {
+  scope.consent = {
+    ready: start().catch(() => host.remove()),
+    allows,
+    choices,
+    open: show,
+    apply,
+    token: subjectToken,
+    say,
+    onChange: (listener: (choices: Record<string, boolean>) => void) =>
+      page.addEventListener("consentchange", (event) => listener((event as CustomEvent).detail)),
+    use: async (token?: string) => {
+      use(token);
+      said = {};
+      await (token ? follow() : recall());
     },
-  });
+  };
 }
-

@@ -1,5 +1,8 @@
 /** The page the script stands on: the script element's attributes, where the service is, the fragment it lays out. */
 
+/** What the service puts in with this file where it can tell for whom (ADR 0053): a fragment, and the wishes that it meets. */
+declare const brought: string, wishes: RegExp | undefined;
+
 const script = document.currentScript as HTMLScriptElement;
 
 /** `data-key`, `data-domain`, `data-language`: the attributes of the script element. */
@@ -9,19 +12,20 @@ export const settings = script.dataset;
 export const base = script.src.replace(/\/(static\/)?[^/]*$/, "");
 
 const OTHERS =
-  ":not(a,b,button,dd,dialog,div,dl,dt,fieldset,form,h2,header,i,input,label,li,option,p,section,select,small,ul)," +
-  "[href]:not([href^=http],[href^=mailto],[href^=tel])";
-const RUNNING = /^(on|form|action|style)/;
+  ":not(a,b,button,dd,dialog,div,dl,dt,fieldset,form,h2,header,i,input,label,li,option,p,section,select,small,ul)";
+const RUNNING = /^(on|form|action|style|href=(?!http|mailto|tel))/;
 
 /**
- * Fetch banner and dialog in one language, laid out by the service. The answer is parsed without being run, and keeps
+ * Lay banner and dialog out as wished: languages, best first, and what else the service should say. What came with this
+ * file is as trusted as the file. Else the service is asked, and its answer is parsed without being run, and keeps
  * only elements of a closed list, none of which loads or runs anything, without handlers, styles and other addresses
  * than those of pages: with this file pinned by `integrity`, no answer can bring code in.
  */
-export const layout = (languages: string): Promise<Node[]> =>
+export const layOut = (root: ShadowRoot, wish: string): Promise<void> =>
   new Promise((resolve, reject) => {
+    if (root.setHTML && wishes?.test(wish)) return resolve(root.setHTML(brought, { sanitizer: {} }));
     const request = new XMLHttpRequest();
-    request.open("GET", `${base}/v1/banner?key=${settings.key}&language=${languages}`);
+    request.open("GET", `${base}/v1/banner?key=${settings.key}&language=${wish}`);
     request.responseType = "document";
     request.onloadend = () => {
       const body: HTMLElement | undefined = request.response?.body;
@@ -29,9 +33,16 @@ export const layout = (languages: string): Promise<Node[]> =>
       if (!body?.querySelector("dialog [role=switch]")) return reject();
       for (const element of body.querySelectorAll("*")) {
         if (element.matches(OTHERS)) element.remove();
-        for (const name of element.getAttributeNames()) if (RUNNING.test(name)) element.removeAttribute(name);
+        for (const { name, value } of [...element.attributes]) if (RUNNING.test(name + "=" + value)) element.removeAttribute(name);
       }
-      resolve([...body.childNodes]);
+      resolve(root.replaceChildren(...body.childNodes));
     };
     request.send();
   });
+
+declare global {
+  interface ShadowRoot {
+    /** HTML Sanitizer API: Trusted Types have nothing to object to. */
+    setHTML?(html: string, options: object): void;
+  }
+}

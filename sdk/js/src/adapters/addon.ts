@@ -9,12 +9,12 @@ export const service = script.dataset.service || script.src.replace(/\/(static\/
 export interface Consent {
   ready: Promise<void>;
   open(): void;
-  apply(): void;
+  choices(): Record<string, boolean>;
   say(text?: string): void;
   use(token?: string): Promise<void>;
 }
 
-export const consent = (): Consent => (window as unknown as { consent: Consent }).consent;
+export const consent = (): Consent | undefined => (window as unknown as { consent?: Consent }).consent;
 
 export const shadow = (): ShadowRoot => document.querySelector("consent-banner")!.shadowRoot!;
 

@@ -36,7 +36,7 @@ const placeholder = (frame: HTMLIFrameElement): HTMLElement => {
   inner.adoptedStyleSheets = [sheet];
   const box = Object.assign(document.createElement("div"), { lang, dir });
   const text = document.createElement("p");
-  const choose = Object.assign(document.createElement("button"), { onclick: () => consent().open() });
+  const choose = Object.assign(document.createElement("button"), { onclick: () => consent()!.open() });
   choose.textContent = root.querySelector("section button[value=open]")!.textContent;
   const input = root.querySelector(`input[name="${CSS.escape(frame.dataset.purpose!)}"]`);
   const name = input?.closest("label")?.querySelector("b")?.textContent || frame.title;
@@ -66,3 +66,5 @@ const gate = (choices: Record<string, boolean>): void => {
 };
 
 document.addEventListener("consentchange", (event) => gate((event as CustomEvent).detail));
+// The banner may have been first.
+void consent()?.ready.then(() => document.querySelector("consent-banner") && gate(consent()!.choices()));

@@ -1,0 +1,147 @@
+"""The layout inside `banner.js`, where the service can tell for whom it is (ADR 0053)."""
+
+import gzip
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from consent_service.api.app import create_app
+from consent_service.settings import Settings
+from consent_service.web.honesty.bench import choices, layer_one, layer_two, press
+from consent_service.web.words import words
+from tests.browser.bench import ShopBench
+from tests.browser.own_platform_rules import BUDGET, GPC, STRICT
+from tests.browser.own_rules import allowed
+from tests.browser.serving import served
+from tests.browser.shop import Shop
+from tests.servers import unused_port
+
+OBJECTIONS = """window.objections = [];
+  addEventListener("securitypolicyviolation", (event) => objections.push(event.violatedDirective));"""
+
+
+@pytest.fixture(scope="module")
+def lone_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop whose origin belongs to one tenant."""
+    app = create_app(Settings(home=tmp_path_factory.mktemp("consent")))
+    with served(app, unused_port()) as service_url:
+        shop = Shop(service=app.state.service, service_url=service_url, port=unused_port(), alone=True)
+        with served(shop.app, shop.port):
+            yield shop
+
+
+@pytest.fixture
+def bench(browser: Browser, lone_shop: Shop) -> Iterator[ShopBench]:
+    """A fresh visitor of that shop."""
+    lone_shop.reset()
+    bench = ShopBench(browser=browser, url=lone_shop.page(), shop=lone_shop)
+    yield bench
+    bench.close()
+
+
+def asking(bench: ShopBench, asked: list[str], url: str, script: str = "", locale: str = "en") -> Page:
+    """Visit a page and note in `asked` what it asks the service for."""
+
+    def prepare(page: Page) -> None:
+        page.add_init_script(OBJECTIONS + script)
+        page.on("request", lambda request: asked.append(request.url))
+
+    page = bench.visit(url, prepare=prepare, locale=locale)
+    asked[:] = [address for address in asked if address.startswith(bench.shop.service_url)]
+    return page
+
+
+def test_one_request_brings_banner_dialog_and_words_under_a_strict_policy(bench: ShopBench) -> None:
+    asked: list[str] = []
+    policy = {"Content-Security-Policy": STRICT.format(service=bench.shop.service_url)}
+
+    page = asking(bench, asked, bench.shop.page(headers=policy))
+    press(page, "open")
+    layer_two(page).get_by_role("switch").first.check()
+    press(page, "save")
+    allowed(page)
+
+    assert asked[0] == f"{bench.shop.service_url}/banner.js"
+    assert not [address for address in asked if "/v1/banner" in address]
+    assert page.evaluate("objections") == []
+    assert choices(page)["coupons"] is False
+
+
+def test_what_comes_in_one_file_is_what_two_would_have_brought(bench: ShopBench) -> None:
+    asked: list[str] = []
+    content = "document.querySelector('consent-banner').shadowRoot.innerHTML"
+    pinned = bench.shop.script().replace(" defer", " crossorigin defer")
+
+    together = asking(bench, [], bench.url).evaluate(content)
+    apart = asking(bench, asked, bench.shop.page("/pinned", head=pinned)).evaluate(content)
+
+    assert len(asked) == 2
+    assert together == apart
+
+
+def test_a_file_that_a_page_pins_is_the_published_one(bench: ShopBench) -> None:
+    published = bench.visit().request.get(f"{bench.shop.service_url}/static/integrity.json").json()
+    pinned = bench.shop.script().replace(
+        " defer", f' integrity="{published["banner.js"]["integrity"]}" crossorigin defer'
+    )
+    both = bench.visit()
+    both.goto(bench.shop.page("/pinned", head=pinned))
+
+    expect(layer_one(both)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("lang", "locale", "requests", "taken"),
+    [("en", "en-GB", 1, "en"), ("fr", "en", 2, "fr"), ("", "fr-CA", 1, "fr"), ("fr-CH", "fr", 1, "fr")],
+)
+def test_the_page_says_which_language_and_the_script_asks_where_it_got_another(
+    bench: ShopBench, lang: str, locale: str, requests: int, taken: str
+) -> None:
+    asked: list[str] = []
+
+    page = asking(bench, asked, bench.shop.page(lang=lang), locale=locale)
+
+    expect(page.locator("consent-banner")).to_have_attribute("lang", taken)
+    assert len(asked) == requests
+
+
+def test_a_signal_that_only_the_script_sees_is_said_too(bench: ShopBench) -> None:
+    asked: list[str] = []
+    page = asking(bench, asked, bench.url, script=GPC)
+    expect(layer_one(page).get_by_text("Global Privacy Control")).to_be_visible()
+    assert len(asked) == 2
+
+    context = bench.browser.new_context(locale="en", extra_http_headers={"Sec-GPC": "1"})
+    page = context.new_page()
+    bench.pages.append(page)
+    page.add_init_script(GPC)
+    page.on("request", lambda request: asked.append(request.url))
+    asked.clear()
+    page.goto(bench.url)
+
+    expect(layer_one(page).get_by_text("Global Privacy Control")).to_be_visible()
+    assert not [address for address in asked if "/v1/banner" in address]
+
+
+def test_scripts_after_the_banner_hear_what_counts_though_it_was_quicker(bench: ShopBench) -> None:
+    shop = bench.shop
+    frame = f'<iframe title="Film" data-purpose="coupons" data-src="{shop.sentinel("frame")}"></iframe>'
+    head = shop.script() + shop.script("embeds.js") + shop.script("segment.js")
+
+    page = bench.visit(shop.page("/more", head=head, body=frame))
+
+    expect(page.locator("consent-embed").get_by_role("button", name=words("en")["choose"])).to_be_visible()
+    page.wait_for_function("() => window.dataLayer?.length === 1")
+
+
+def test_one_file_with_everything_fits_six_kilobytes(bench: ShopBench) -> None:
+    page = bench.browser.new_context(locale="en").new_page()
+    bench.pages.append(page)
+
+    with page.expect_response("**/banner.js") as answer:
+        page.goto(bench.url)
+    body = answer.value.body()
+
+    assert words("en")["refuse"].encode() in body
+    assert len(gzip.compress(body, 9)) <= BUDGET
