@@ -90,6 +90,7 @@ class Channel:
     def restart(self, end: int) -> None:
         """Forget everything and go on after `end` entries: an older backup was restored."""
         self.start = end
+        self.verified = float("-inf")  # What was known to be all was another history's.
         self._events.clear()
         self._joined = (0, 0, b"")
         for subscriber in self._subscribers:
