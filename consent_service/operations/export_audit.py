@@ -27,7 +27,8 @@ from consent_service.operations.deployment import Deployment
 from consent_service.operations.look_up import look_up_one
 from consent_service.operations.notice_book import NoticeBook
 from consent_service.operations.pack_file import PackFile
-from consent_service.operations.parquet_views import parquet_members
+from consent_service.operations.pack_views import PackViews
+from consent_service.operations.parquet_views import leaves_parquet, parquet_installed
 from consent_service.operations.read_cosigned import last_quorum, quorum, with_cosignatures
 from consent_service.operations.repeat_export import AuditRequest, head_of
 from consent_service.operations.tenant import Subject, Tenant
@@ -48,7 +49,7 @@ from consent_service.storage.ledger_store import (
 )
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import linked_to
-from consent_service.verifier.verify import FORMAT, VIEW_HEADER, parse_record, view_rows
+from consent_service.verifier.verify import FORMAT, parse_record, view_rows
 
 __all__ = ["CHUNK", "AuditRequest", "export_audit"]
 
@@ -57,7 +58,6 @@ CHUNK = 65_536
 _CHECKPOINT_BLOCK = 1024
 """Of the checkpoints in an aligned block of this many entries, a pack has the last."""
 _LINES = 256
-_SLICE = 1 << 18
 _COMMITMENT_END = 50
 
 Progress = Callable[[int, int], None]
@@ -215,21 +215,17 @@ class _Export:
     def _chunk(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield the members of one aligned chunk: entries, and the table made of their records."""
         number = f"{start // CHUNK:06}"
-        rows, leaves = bytearray(VIEW_HEADER.encode()), list[bytes]()
-        lines = self._entry_lines(start, stop, rows, leaves)
-        yield from self._file.member(f"entries/{number}.ndjson", lines)
-        yield from self._views(number, rows, start, leaves)
+        views, leaves = PackViews(self._file), list[bytes]()
+        yield from self._file.member(
+            f"entries/{number}.ndjson", self._entry_lines(start, stop, views, leaves)
+        )
+        yield from views.members(number)
+        if parquet_installed():
+            data = leaves_parquet(start, leaves)
+            yield from self._file.member(f"leaves/{number}.parquet", [data], stored=True, ahead=True)
         self._progress(stop - self._first.size, self._last.size - self._first.size)
 
-    def _views(self, number: str, rows: bytearray, start: int, leaves: list[bytes]) -> Iterator[bytes]:
-        """Yield what is made of a chunk's records for people and their tools; rows are not copied."""
-        whole = memoryview(rows)
-        slices = (whole[at : at + _SLICE] for at in range(0, len(rows), _SLICE))
-        yield from self._file.member(f"table/{number}.csv", slices, ahead=True)
-        for name, data in parquet_members(number, rows, start, leaves):
-            yield from self._file.member(name, [data], stored=True, ahead=True)
-
-    def _entry_lines(self, start: int, stop: int, rows: bytearray, leaves: list[bytes]) -> Iterator[bytes]:
+    def _entry_lines(self, start: int, stop: int, views: PackViews, leaves: list[bytes]) -> Iterator[bytes]:
         lines: list[bytes] = []
         table: list[str] = []
         with closing(stream_entries(self._scope, start, stop)) as entries:
@@ -238,11 +234,11 @@ class _Export:
                 leaves.append(entry[1])
                 if len(lines) == _LINES:
                     yield b"".join(lines)
-                    rows += "".join(table).encode()
+                    views.append(table)
                     lines.clear()
                     table.clear()
                     self._progress(entry[0] - self._first.size, self._last.size - self._first.size)
-        rows += "".join(table).encode()
+        views.append(table)
         yield b"".join(lines)
 
     def _line(self, entry: StoredEntry, table: list[str], proof: bytes = b"") -> bytes:
@@ -267,7 +263,7 @@ class _Export:
         )
 
     def _subject_members(self, subject_ids: list[int]) -> Iterator[bytes]:
-        table = [VIEW_HEADER]
+        table: list[str] = []
         subtree = self._subtree()
         lines = []
         size = self._head.size
@@ -279,7 +275,9 @@ class _Export:
             entry = (record.index, data, record.opening, record.body, record.subject_id)
             lines.append(self._line(entry, table, proof))
         yield from self._file.member("entries/000000.ndjson", lines)
-        yield from self._views("000000", bytearray("".join(table).encode()), 0, [])
+        views = PackViews(self._file)
+        views.append(table)
+        yield from views.members("000000")
 
     def _certificates(self) -> Iterator[bytes]:
         """Yield a certificate of each erasure, which names nobody, as a line."""

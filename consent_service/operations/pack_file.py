@@ -1,28 +1,37 @@
 """The file that an audit pack is: a ZIP archive, written as a stream, of which every byte is fixed.
 
 The directory has no choices left (one date, one mode, no extras), so that a verifier can demand exactly it.
+Headers are made and checked by the same lines.
 """
 
 import base64
 import hashlib
 import threading
-import zipfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import IO
 
 from consent_service.ledger.canonical import JsonValue, canonical_json
 from consent_service.ledger.note import NoteSigner, sign_note
-from consent_service.verifier.verify import MANIFEST, NOTE_HEADER, SIGNATURE
+from consent_service.verifier.verify import (
+    MANIFEST,
+    NOTE_HEADER,
+    SIGNATURE,
+    Member,
+    directory_end,
+    member_header,
+)
 
-_EARLIEST = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 1
 """Most of a pack is random: a higher level costs time and saves nothing."""
 _PIECE = 1 << 17
-_MOST_QUEUED = 1 << 25
-"""Bytes that may wait for the thread: a chunk's table is compressed while the next entries are read."""
+_MOST_QUEUED = 1 << 24
+"""Bytes that may wait for the thread."""
+
+Piece = bytes | Callable[[], bytes]
+"""Some of a member's bytes, or how the thread makes them when their turn comes."""
 
 
 class PackFile:
@@ -34,15 +43,14 @@ class PackFile:
 
     def __init__(self) -> None:
         self.members: list[dict[str, JsonValue]] = []
+        self._directory: list[Member] = []
         self._sink = _Sink()
-        # The sink cannot tell or seek, so sizes follow each member and nothing is rewritten.
-        self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
         self._beside = ThreadPoolExecutor(1)
         self._queue: deque[tuple[int, Future[None]]] = deque()
         self._queued = 0
 
     def member(
-        self, name: str, contents: Iterable[bytes | memoryview], *, stored: bool = False, ahead: bool = False
+        self, name: str, contents: "Iterable[Piece] | Ahead", *, stored: bool = False, ahead: bool = False
     ) -> Iterator[bytes]:
         """Add a member and note its size and digests for the manifest; `stored` is compressed already.
 
@@ -50,25 +58,28 @@ class PackFile:
         compressed data ends in bits that nobody reads. With `ahead`, it may be finished while the next member
         is made.
         """
-        info = zipfile.ZipInfo(name, _EARLIEST)
-        info.create_system, info.external_attr = 3, 0o600 << 16
-        plain = stored or name in {MANIFEST, SIGNATURE}
-        info.compress_type = zipfile.ZIP_STORED if plain else zipfile.ZIP_DEFLATED
-        writer = _Member(self._zip, self._sink, info)
+        pieces: Iterable[Piece] = ()
+        if isinstance(contents, Ahead):
+            made = contents
+        else:
+            made, pieces = Ahead(self, stored=stored or name in {MANIFEST, SIGNATURE}), contents
+        self.later(0, partial(self._begin, name, made))
         try:
-            self._later(0, writer.begin)
-            for piece in contents:
-                self._later(len(piece), partial(writer.write, piece))
+            for piece in pieces:
+                made.add(piece)
                 if self._sink.waiting > _PIECE:
                     yield self._sink.take()
-            self._later(0, lambda: self.members.append(writer.end()))
+            self.later(0, partial(self._end, name, made))
             self._settle(_MOST_QUEUED if ahead else 0)
         except BaseException:
-            self._abandon(writer)
+            self._beside.shutdown()  # what waits is soon done
             raise
 
-    def _later(self, size: int, work: Callable[[], None]) -> None:
-        """Let the thread do this after all it has, and wait while it has too much; raise what went wrong."""
+    def later(self, size: int, work: Callable[[], None]) -> None:
+        """Let the thread do this after all it has, and wait while it has too much; raise what went wrong.
+
+        `size` is what waits with it, in bytes.
+        """
         self._queue.append((size, self._beside.submit(work)))
         self._queued += size
         self._settle(_MOST_QUEUED)
@@ -79,9 +90,18 @@ class PackFile:
             self._queued -= size
             future.result()
 
-    def _abandon(self, writer: "_Member") -> None:
-        self._beside.shutdown()  # what waits is soon done, and leaves no member open
-        writer.abandon()
+    def _begin(self, name: str, made: "Ahead") -> None:
+        self._sink.begin()
+        self._sink.write(member_header(name, made.method))
+        made.into(self._sink.write)
+
+    def _end(self, name: str, made: "Ahead") -> None:
+        made.end()
+        member = Member(name, made.method, made.crc, (made.stored, made.size), self._sink.began)
+        self._sink.write(member.trailer())
+        self._directory.append(member)
+        digests = {"sha256": made.digest.hexdigest(), "raw": self._sink.digest.hexdigest()}
+        self.members.append({"name": name, "size": made.size, **digests})
 
     def close(self, manifest: dict[str, JsonValue], signer: NoteSigner) -> Iterator[bytes]:
         """Add the manifest with the members so far, its signature and the directory."""
@@ -92,43 +112,54 @@ class PackFile:
         note = sign_note(f"{NOTE_HEADER}\n{manifest['origin']}\n{digest}\n", signer)
         yield from self.member(MANIFEST, [data])
         yield from self.member(SIGNATURE, [note])
+        yield self.directory()
+
+    def directory(self) -> bytes:
+        """Return the rest of the file, when all members are there."""
         self._beside.shutdown()
-        self._zip.close()
-        yield self._sink.take()
+        self._sink.begin()
+        listed = b"".join(member.listed() for member in self._directory)
+        self._sink.write(listed + directory_end(len(self._directory), self._sink.began, len(listed)))
+        return self._sink.take()
 
 
-class _Member:
-    """One member while it is written, by one thread."""
+class Ahead:
+    """The contents of a member, which may be compressed before its turn in the file comes."""
 
-    def __init__(self, archive: zipfile.ZipFile, sink: "_Sink", info: zipfile.ZipInfo) -> None:
-        self._archive, self._sink, self._info = archive, sink, info
-        self._file: IO[bytes] | None = None
-        self._size, self._digest = 0, hashlib.sha256()
+    def __init__(self, file: PackFile, *, stored: bool = False) -> None:
+        self._file = file
+        self._deflate = None if stored else zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        self.method = 0 if stored else zlib.DEFLATED
+        self.digest, self.crc, self.size, self.stored = hashlib.sha256(), 0, 0, 0
+        self._waiting: list[bytes] = []
+        self._out: Callable[[bytes], None] = self._waiting.append
 
-    def begin(self) -> None:
-        self._sink.digest = hashlib.sha256()
-        self._file = self._archive.open(self._info, "w")
+    def add(self, piece: Piece) -> None:
+        """Add to the contents, when the thread comes to it."""
+        self._file.later(0 if callable(piece) else len(piece), partial(self._take, piece))
 
-    def write(self, piece: bytes | memoryview) -> None:
-        if self._file is not None:
-            self._file.write(piece)
-            self._digest.update(piece)
-            self._size += len(piece)
+    def _take(self, piece: Piece) -> None:
+        data = piece() if callable(piece) else piece
+        self.digest.update(data)
+        self.crc = zlib.crc32(data, self.crc)
+        self.size += len(data)
+        self._give(data if self._deflate is None else self._deflate.compress(data))
 
-    def end(self) -> dict[str, JsonValue]:
-        """Return what the manifest says about it."""
-        self.abandon()
-        return {
-            "name": self._info.filename,
-            "size": self._size,
-            "sha256": self._digest.hexdigest(),
-            "raw": self._sink.digest.hexdigest(),
-        }
+    def _give(self, data: bytes) -> None:
+        self.stored += len(data)
+        self._out(data)
 
-    def abandon(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def into(self, out: Callable[[bytes], None]) -> None:
+        """Give what is compressed so far, and from now on."""
+        self._out = out
+        for data in self._waiting:
+            out(data)
+        self._waiting.clear()
+
+    def end(self) -> None:
+        """Give what is left."""
+        if self._deflate is not None:
+            self._give(self._deflate.flush())
 
 
 class _Sink:
@@ -136,24 +167,23 @@ class _Sink:
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
-        self.waiting = 0
+        self.waiting = self.began = self._size = 0
         self._pieces: list[bytes] = []
         self._lock = threading.Lock()
 
-    def write(self, data: bytes) -> int:
+    def begin(self) -> None:
+        """Begin a new part of the file, with a digest of its own."""
+        self.digest, self.began = hashlib.sha256(), self._size
+
+    def write(self, data: bytes) -> None:
         self.digest.update(data)
         with self._lock:
             self.waiting += len(data)
+            self._size += len(data)
             self._pieces.append(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing waits here that `take` does not give."""
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     def take(self) -> bytes:
+        """Return what was written since."""
         with self._lock:
             pieces, self._pieces, self.waiting = self._pieces, [], 0
         return b"".join(pieces)

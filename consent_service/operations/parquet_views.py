@@ -5,11 +5,13 @@ group of index and leaf, which a scan hashes anew, and `table`, the rows of the 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,14 +36,30 @@ def parquet_installed() -> bool:
     return find_spec("pyarrow") is not None
 
 
-def table_parquet(table: bytes | bytearray) -> bytes:
-    """Return the rows of a CSV table as Parquet."""
-    return _written(_typed(table))
+class TableParquet:
+    """The rows of a CSV table as Parquet, a row group for each piece: one is held with its types."""
+
+    def __init__(self) -> None:
+        self._sink = BytesIO()
+        schema = _arrow().schema(list(_types().items()))
+        self._writer: Any = _arrow("parquet").ParquetWriter(self._sink, schema, **_form(schema.names))
+
+    def append(self, rows: bytes) -> None:
+        """Add whole rows, without a header."""
+        self._writer.write_table(_typed(rows, names=_COLUMNS))
+
+    def close(self) -> bytes:
+        """Return the file."""
+        self._writer.close()
+        return self._sink.getvalue()
 
 
 def leaves_parquet(start: int, leaves: list[bytes]) -> bytes:
-    """Return the leaves from index `start` as Parquet."""
-    return _written(_numbered(list(range(start, start + len(leaves))), leaves))
+    """Return the leaves from index `start` as Parquet: one row group."""
+    table, sink = _numbered(range(start, start + len(leaves)), leaves), BytesIO()
+    form = _form(table.column_names)
+    _arrow("parquet").write_table(table, sink, row_group_size=max(len(table), 1), **form)
+    return sink.getvalue()
 
 
 def verify_parquet(pack: Path, result: dict[str, Any]) -> dict[str, Any]:
@@ -85,14 +103,26 @@ def _expected(pack: Pack, name: str) -> Any:
     return _numbered([int(match[1]) for match in found], [match[2] for match in found])
 
 
-def _typed(table: bytes | bytearray) -> Any:
-    """Return a CSV table with its types; no thread of its own, so that the same bytes give the same table."""
-    pa, csv = _arrow(), _arrow("csv")
+def _types() -> dict[str, Any]:
+    """Return the type of each column of a table."""
+    pa = _arrow()
     types = dict.fromkeys(_COLUMNS, pa.string())
-    types |= {"index": pa.int64(), "gpc": pa.bool_(), **dict.fromkeys(_MOMENTS, pa.timestamp("ms", "UTC"))}
+    return types | {
+        "index": pa.int64(),
+        "gpc": pa.bool_(),
+        **dict.fromkeys(_MOMENTS, pa.timestamp("ms", "UTC")),
+    }
+
+
+def _typed(table: bytes, *, names: Sequence[str] = ()) -> Any:
+    """Return a CSV table with its types; one without a header has these names for its columns.
+
+    No thread of its own, so that the same bytes give the same table.
+    """
+    pa, csv, types = _arrow(), _arrow("csv"), _types()
     read = csv.read_csv(
         pa.BufferReader(table),
-        read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK),
+        read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=names),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
@@ -110,25 +140,26 @@ def _unguarded(column: Any) -> Any:
     return compute.replace_substring_regex(column, _GUARDED, r"\1")
 
 
-def _numbered(indexes: list[int], leaves: list[bytes]) -> Any:
+def _numbered(indexes: Sequence[int], leaves: list[bytes]) -> Any:
+    """Return a table of indexes and leaves, from buffers: from lists it would take pandas, where that is."""
     pa = _arrow()
-    return pa.table({"index": pa.array(indexes, pa.int64()), "leaf": pa.array(leaves, pa.binary())})
+    ends = array("i", accumulate(map(len, leaves), initial=0))
+    buffers = [pa.py_buffer(array("q", indexes)), pa.py_buffer(ends), pa.py_buffer(b"".join(leaves))]
+    columns = [
+        pa.Array.from_buffers(pa.int64(), len(leaves), [None, buffers[0]]),
+        pa.Array.from_buffers(pa.binary(), len(leaves), [None, *buffers[1:]]),
+    ]
+    return pa.table(columns, names=["index", "leaf"])
 
 
-def _written(table: Any) -> bytes:
-    """Return a table as one row group, without anything that depends on when or where it was written."""
-    sink = BytesIO()
-    texts = [name for name in table.column_names if name not in {"index", "leaf"}]
-    _arrow("parquet").write_table(
-        table,
-        sink,
-        row_group_size=max(len(table), 1),
-        compression="zstd",
-        use_dictionary=texts,
-        store_schema=False,
-        write_statistics=["index"],
-    )
-    return sink.getvalue()
+def _form(names: Sequence[str]) -> dict[str, Any]:
+    """Return how a file of these columns is written: nothing in it depends on when or where it was."""
+    return {
+        "compression": "zstd",
+        "use_dictionary": [name for name in names if name not in {"index", "leaf"}],
+        "store_schema": False,
+        "write_statistics": ["index"],
+    }
 
 
 def _read(data: bytes) -> Any:
@@ -141,13 +172,3 @@ def _arrow(name: str = "") -> ModuleType:
         return import_module(f"pyarrow.{name}" if name else "pyarrow")
     except ImportError:
         raise ExtraNotInstalled(EXTRA) from None
-
-
-def parquet_members(
-    number: str, table: bytes | bytearray, start: int, leaves: list[bytes]
-) -> Iterator[tuple[str, bytes]]:
-    """Yield name and contents of the views of one chunk; nothing where the extra is not installed."""
-    if parquet_installed():
-        yield f"table/{number}.parquet", table_parquet(table)
-        if leaves:
-            yield f"leaves/{number}.parquet", leaves_parquet(start, leaves)

@@ -61,6 +61,7 @@ LARGEST_MANIFEST, LARGEST_DIRECTORY, LARGEST_LINE = 16 * MEGABYTE, 32 * MEGABYTE
 MOST_MEMBERS, MOST_PLANS = 100_000, 10_000
 READ_BESIDE = 50_000  # entries from which on a second process is worth its start
 SUBJECTS_AT_ONCE = 300_000  # chains held in memory in one pass; a larger pack is read several times
+ROWS_AT_ONCE = 256  # entries whose rows are hashed together
 CLOCK_TOLERANCE_S = 300
 
 Checkpoint = tuple[str, int, bytes]
@@ -101,6 +102,48 @@ class Member:
         self.start = start
         self.data = start + _LOCAL.size + len(name)
         self.end = self.data + self.stored + _DESCRIPTOR.size
+
+    def trailer(self) -> bytes:
+        """Return the bytes behind its contents."""
+        return _DESCRIPTOR.pack(b"PK\7\10", self.crc, self.stored, self.size)
+
+    def listed(self) -> bytes:
+        """Return its entry in the directory."""
+        extra = struct.pack("<2HQ", 1, 8, self.start) if self.start > 0x7FFFFFFF else b""
+        needed = 45 if extra else 20
+        fixed = _CENTRAL.pack(
+            *(
+                b"PK\1\2",
+                needed,
+                3,
+                needed,
+                0,
+                8,
+                self.method,
+                0,
+                _DOS_DATE,
+                self.crc,
+                self.stored,
+                self.size,
+            ),
+            *(len(self.name), len(extra), 0, 0, 0, _PERMISSIONS, 0xFFFFFFFF if extra else self.start),
+        )
+        return fixed + self.name.encode() + extra
+
+
+def member_header(name: str, method: int) -> bytes:
+    """Return the bytes before a member's contents."""
+    return _LOCAL.pack(b"PK\3\4", 20, 0, 8, method, 0, _DOS_DATE, 0, 0, 0, len(name), 0) + name.encode()
+
+
+def directory_end(count: int, start: int, size: int) -> bytes:
+    """Return the bytes behind a directory of `count` members that begins at `start`."""
+    large = b""
+    if count >= 0xFFFF or max(start, size) >= 0xFFFFFFFF:
+        large = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start)
+        large += _LOCATOR.pack(b"PK\6\7", 0, start + size, 1)
+    counts = (min(count, 0xFFFF),) * 2
+    return large + _END.pack(b"PK\5\6", 0, 0, *counts, min(size, 0xFFFFFFFF), min(start, 0xFFFFFFFF), 0)
 
 
 class Pack:
@@ -152,20 +195,10 @@ class Pack:
         mark, disks, (here, count, size, start, comment) = fields[0], fields[1:3], fields[3:]
         if mark != b"PK\5\6" or any(disks) or comment:
             raise Fault("container", "end of file", "the file does not end like a pack: is it truncated?")
-        if 0xFFFF in {here, count} or 0xFFFFFFFF in {size, start}:
+        if here == 0xFFFF or 0xFFFFFFFF in {size, start}:
             end -= _LOCATOR.size + _END64.size
-            locator = _unpacked(_LOCATOR, self._at(end + _END64.size, _LOCATOR.size))
-            large = _unpacked(_END64, self._at(end, _END64.size))
-            if locator != (b"PK\6\7", 0, end, 1) or large[:6] != (b"PK\6\6", 44, 45, 45, 0, 0):
-                raise Fault("container", "end of file", "the directory of a large pack is malformed")
-            narrow = tuple(
-                min(wide, most)
-                for wide, most in zip(large[6:], (0xFFFF,) * 2 + (0xFFFFFFFF,) * 2, strict=True)
-            )
-            if narrow != (here, count, size, start):
-                raise Fault("container", "end of file", "the two directories of a large pack differ")
-            here, count, size, start = large[6:]
-        if here != count or start + size != end:
+            count, size, start = _unpacked(_END64, self._at(end, _END64.size))[7:]
+        if start + size != end or self._at(end, MEGABYTE) != directory_end(count, start, size):
             raise Fault("container", "end of file", "the directory is not where the file says")
         return count, start, size
 
@@ -182,21 +215,14 @@ class Pack:
         packed = method == 8 and name not in {MANIFEST, SIGNATURE}  # whose raw bytes no digest covers
         if not packed and (method != 0 or stored != size):
             raise Fault("container", name, "is stored in another way than ours")
-        extra = struct.pack("<2HQ", 1, 8, offset) if offset > 0x7FFFFFFF else b""
-        needed = 45 if extra else 20
-        expected = _CENTRAL.pack(
-            *(b"PK\1\2", needed, 3, needed, 0, 8, method, 0, _DOS_DATE, crc, stored, size, name_size),
-            *(len(extra), 0, 0, 0, _PERMISSIONS, 0xFFFFFFFF if extra else offset),
-        )
-        whole = expected + data + extra
+        member = Member(name, method, crc, (stored, size), offset)
+        whole = member.listed()
         if directory[position : position + len(whole)] != whole:
             raise Fault("container", name, "its entry in the directory is not what the toolkit writes")
-        return Member(name, method, crc, (stored, size), offset), position + len(whole)
+        return member, position + len(whole)
 
     def _check_local(self, member: Member) -> None:
-        fields = (20, 0, 8, member.method, 0, _DOS_DATE, 0, 0, 0, len(member.name), 0)
-        header = _LOCAL.pack(b"PK\3\4", *fields) + member.name.encode()
-        after = _DESCRIPTOR.pack(b"PK\7\10", member.crc, member.stored, member.size)
+        header, after = member_header(member.name, member.method), member.trailer()
         if self._at(member.start, len(header)) != header:
             raise Fault("container", member.name, "its header is not what the toolkit writes")
         if self._at(member.data + member.stored, len(after)) != after:
@@ -847,6 +873,28 @@ def view_rows(index: int, kind: str, match: "re.Match[str] | None") -> str:
     return start + rows[:-2].replace('"},', "\r\n" + start) + "\r\n"
 
 
+class Table:
+    """What a table of these rows would be: only its digest is kept."""
+
+    def __init__(self) -> None:
+        self._digest, self._rows = hashlib.sha256(), [VIEW_HEADER]
+
+    def append(self, rows: str) -> None:
+        """Add the rows of an entry."""
+        self._rows.append(rows)
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self._take()
+
+    def _take(self) -> None:
+        self._digest.update("".join(self._rows).encode())
+        self._rows.clear()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the whole."""
+        self._take()
+        return self._digest.hexdigest()
+
+
 PARQUET_UNREAD = "Of the Parquet tables only the digests were checked: this program does not read Parquet."
 
 
@@ -1168,7 +1216,7 @@ class Verification:
         for name in names:
             if not name.startswith("entries/"):
                 continue
-            table = [VIEW_HEADER]
+            table = Table()
             for line in self.pack.lines(name):
                 entry = read(line, name)
                 if views:
@@ -1225,9 +1273,9 @@ class Verification:
             self.destroyed += json.loads("{" + match["destroyed"] + "}").get("records", 0)
             self._erasure(index, leaf[6:50])
 
-    def _check_view(self, name: str, table: list[str]) -> None:
+    def _check_view(self, name: str, table: Table) -> None:
         held = self.pack.digest(name) if name in self.pack.members else None
-        if held != hashlib.sha256("".join(table).encode()).hexdigest():
+        if held != table.digest():
             raise Fault("views", name, "does not say what the records say")
 
     def _check_digests(self) -> None:
@@ -1400,7 +1448,7 @@ class Verification:
 
     def _run_subject(self) -> None:
         size, root = self._checkpoints()[-2]
-        last, table = -1, [VIEW_HEADER]
+        last, table = -1, Table()
         self.published = set(self.notices)
         for line in self.pack.lines("entries/000000.ndjson"):
             index, leaf, kind, match = self._entry(line, "entries/000000.ndjson")

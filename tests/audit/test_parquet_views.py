@@ -9,7 +9,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]  # has no types
 import pytest
 
 from consent_service.operations.export_audit import AuditRequest
-from consent_service.operations.parquet_views import leaves_parquet, table_parquet, verify_parquet
+from consent_service.operations.parquet_views import TableParquet, leaves_parquet, verify_parquet
 from consent_service.verifier.verify import PARQUET_UNREAD, VIEW_HEADER, Fault, cell, verify_pack
 from tests.audit.conftest import KNOWN
 from tests.audit.packs import entries_of, export_to, members_of, packed
@@ -21,6 +21,13 @@ TABLE, LEAVES = "table/000000.parquet", "leaves/000000.parquet"
 @pytest.fixture(scope="module")
 def members(pack: Path) -> dict[str, bytes]:
     return members_of(pack)
+
+
+def table_parquet(table: bytes) -> bytes:
+    """Return a CSV table, header and all, as Parquet of one row group."""
+    parquet = TableParquet()
+    parquet.append(table.removeprefix(VIEW_HEADER.encode()))
+    return parquet.close()
 
 
 def test_a_pack_has_every_leaf_in_one_row_group(members: dict[str, bytes]) -> None:

@@ -135,13 +135,24 @@ def figures() -> dict[str, object]:
 
 
 def _memory(command: list[str], environment: dict[str, str]) -> int:
-    """Return the largest resident set of a command in MiB; rusage would count ours before exec, /proc not."""
+    """Return the largest resident sets of a command and of those it starts in MiB, added up.
+
+    Resource usage would count ours before exec, /proc does not.
+    """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    largest, status = 0, Path(f"/proc/{process.pid}/status")
+    largest: dict[str, int] = {}
     while process.poll() is None:
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
-        largest = max(largest, int(found[1]) if found else 0)
+        for pid in [str(process.pid), *_read(f"/proc/{process.pid}/task/{process.pid}/children").split()]:
+            found = re.search(r"VmHWM:\s+(\d+) kB", _read(f"/proc/{pid}/status"))
+            largest[pid] = max(largest.get(pid, 0), int(found[1]) if found else 0)
         time.sleep(0.01)
     if process.returncode != 0:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}")
-    return round(largest / 1024)
+    return round(sum(largest.values()) / 1024)
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text()
+    except OSError:
+        return ""  # it ended meanwhile
