@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+from live_relay import LiveRelay
 from live_service import LiveService, a_live_service, wait_for
 
+from tests.nats_server import NatsServer
 from tests.servers import PLAIN, ServerProcess, unused_port
 
 WSGI = """
@@ -195,16 +198,36 @@ def test_under_celery_the_forked_workers_are_live(service: LiveService, tmp_path
         assert answer()[0] != str(server.pid)
 
 
-def test_under_gevent_nothing_stands_still(service: LiveService, tmp_path: Path) -> None:
+@contextmanager
+def over(stream: str, service: LiveService, folder: Path) -> Iterator[dict[str, str]]:
+    """The setting with which a client follows the service itself, or a relay of it."""
+    if stream == "sse":
+        yield {}
+        return
+    server = NatsServer(folder / "nats")
+    relay = LiveRelay(service, server.url)
+    try:
+        yield {"CONSENT_STREAM": server.url}
+    finally:
+        relay.close()
+        server.stop()
+
+
+@pytest.mark.parametrize("stream", ["sse", "nats"])
+def test_under_gevent_nothing_stands_still(service: LiveService, tmp_path: Path, stream: str) -> None:
     service.gate_delay = 0.1
     (tmp_path / "greenlets.py").write_text(GREENLETS)
     log = tmp_path / "log"
     command = [sys.executable, "greenlets.py"]
 
-    with ServerProcess(command, folder=tmp_path, log=log, environment=environment(service)) as shop:
+    with (
+        over(stream, service, tmp_path) as setting,
+        ServerProcess(command, folder=tmp_path, log=log, environment=environment(service, **setting)) as shop,
+    ):
         shop.wait_until(lambda: "ready" in shop.output(), what="a yes", timeout=60.0)
         service.withdraw("ana")
         code = shop.wait(timeout=60.0)
 
     assert code == 0, log.read_text()
     assert service.count("/v1/gate") == 1
+    assert (service.count("/v1/stream") > 0) is (stream == "sse")
