@@ -105,6 +105,7 @@ def test_axe_has_nothing_to_say(page: Page, dashboard: tuple[Page, str, str]) ->
 def test_axe_has_nothing_to_say_in_other_languages(page: Page, dashboard: tuple[Page, str, str]) -> None:
     _, address, key = dashboard
     sign_in(page, key)
+    page.get_by_role("table").first.wait_for()
 
     for language in JUDGED:
         page.goto(f"{address}?language={language}")
