@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -21,12 +21,16 @@ from consent_service.operations.manage_tenants import (
     revoke_key,
 )
 from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.read_cosigned import WitnessStatus
+from consent_service.operations.read_dashboard import read_dashboard
+from consent_service.operations.record_decision import RecordDecision
 from consent_service.operations.tenant import Tenant
 from consent_service.operations.watch_counts import IDLE, LONGEST
 from consent_service.settings import Settings
-from consent_service.web.dashboard import LEAST
+from consent_service.web.dashboard import LEAST, dashboard_page
 from consent_service.web.notice_checks import honesty_rules
-from tests.builders import ChoiceName, a_notice
+from tests.browser.notices import in_languages
+from tests.builders import ChoiceName, a_decision, a_notice
 from tests.service_api import OTHER_SHOP, ServiceApi, assert_problem
 
 PAGES = ("/dashboard", "/dashboard/audit-pack")
@@ -72,6 +76,23 @@ class Shop:
         )
         assert answer.status_code == 201, answer.text
         return answer
+
+    def decide_all(self, *, granted: int, denied: int) -> None:
+        """Record the decisions of as many new subjects in one commit."""
+        service = self.api.service
+        yes: list[ChoiceName] = ["granted"]
+        no: list[ChoiceName] = ["denied"]
+        requests = [
+            RecordDecision(
+                subject=self.tenant.subject(f"customer-{next(_numbers)}"),
+                decision=a_decision(
+                    {"coupons": choice}, notice=self.api.notice, decided_at=service.deployment.clock()
+                ),
+                limits=service.settings.decision_limits,
+            )
+            for choice in yes * granted + no * denied
+        ]
+        service.committer.submit_many_blocking(self.tenant, requests)
 
     def sign_in(self, role: str = "auditor", *, language: str = "en") -> str:
         """Send the form and return the page that follows."""
@@ -269,15 +290,16 @@ def test_another_tenants_counts_are_its_own(shop: Shop) -> None:
 
 
 def test_a_share_is_judged_by_the_usual_band(shop: Shop) -> None:
-    for number in range(LEAST):
-        shop.decide(f"customer-{number}", {"coupons": "granted" if number < 40 else "denied"})
+    shop.decide_all(granted=40, denied=60)
     within = shop.sign_in()
-    for number in range(40):
-        shop.decide(f"another-{number}")
+    shop.decide_all(granted=40, denied=0)
     above = shop.sign_in()
+    shop.decide_all(granted=0, denied=200)
+    below = shop.sign_in()
 
     assert "40.0%. Within the usual 30%\u201345%." in within
     assert "57.1%. Above the usual 30%\u201345%: check on your page" in above
+    assert "23.5%. Below the usual 30%\u201345%: look at the benefit" in below
 
 
 def test_who_was_erased_is_not_counted(shop: Shop) -> None:
@@ -302,6 +324,40 @@ def test_the_ledger_is_shown_as_it_is_published(shop: Shop) -> None:
     assert f"<dt>Entries</dt><dd>{checkpoint[1]}</dd>" in page
     assert checkpoint[2] in html.unescape(page)
     assert shop.api.notice in page
+
+
+def test_witnesses_are_shown_with_how_far_they_are_behind(shop: Shop) -> None:
+    data = read_dashboard(shop.api.service, shop.tenant)
+    seen = WitnessStatus(name="council", vkey="", address=None, size=1, cosigned_at=1_795_262_400, lag=1200)
+    unseen = replace(seen, name="consumers", size=0, cosigned_at=None)
+
+    _, page = dashboard_page(replace(data, witnesses=[seen, unseen]), "en")
+
+    assert "names no witnesses" in dashboard_page(data, "en")[1]
+    assert "names no witnesses" not in page
+    assert rows(page, "Last cosigned") == {
+        "council": ["November 21, 2026, 12:00:00\u202fPM UTC", "1,200"],
+        "consumers": ["never", "1,200"],
+    }
+
+
+def test_a_count_that_is_not_done_says_so(shop: Shop) -> None:
+    data = read_dashboard(shop.api.service, shop.tenant)
+
+    _, page = dashboard_page(replace(data, tally=replace(data.tally, counted=8192, rows=20_000)), "en")
+
+    assert "Counted so far: 8,192 of 20,000 rows" in page
+    assert "Counted so far" not in dashboard_page(data, "en")[1]
+
+
+def test_a_rule_that_does_not_hold_is_named_with_its_languages(shop: Shop) -> None:
+    shop.api.service.committer.submit_blocking(shop.tenant, PublishNotice(notice=in_languages(("en", "zh"))))
+
+    page = shop.sign_in()
+
+    assert "Rules read from this notice: 11. Of these hold: 10." in page
+    results = {name[:3]: cells[0] for name, cells in rows(page, "Honesty of the banner").items()}
+    assert results["R16"] == "Does not hold in: \u4e2d\u6587"
 
 
 def test_every_rule_is_there_with_what_was_and_was_not_checked(shop: Shop) -> None:
