@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -385,6 +386,20 @@ def test_the_first_fault_is_named_and_hostile_text_is_only_text(
     assert "\x1b" not in page.locator("#outcome").inner_text()
 
 
+def test_a_fault_is_told_in_the_language_of_the_page(
+    fresh: Callable[..., Page], pack: Path, installation: Installation, tmp_path: Path
+) -> None:
+    page, spoilt = fresh("fr"), tmp_path / "spoilt.zip"
+    spoilt.write_bytes(forged(members_of(pack), installation.tenant.signer, _flip))
+
+    page.locator("#file").set_input_files(spoilt)
+
+    expect(page.locator("#outcome p")).to_have_text(
+        "Un statut ou une validité ne découle pas des décisions précédentes."
+    )
+    expect(page.locator("#outcome [lang=en]")).to_contain_text("does not follow from the entries before")
+
+
 def test_the_page_is_worked_by_the_keyboard_alone(fresh: Callable[..., Page], pack: Path) -> None:
     page = fresh()
 
@@ -427,6 +442,12 @@ def test_every_language_has_every_word(fresh: Callable[..., Page]) -> None:
     assert set(texts) == set(verifier_languages()) == {"en", "fr", "de", "es", "it", "nl", "ar"}
     assert {frozenset(each) for each in texts.values()} == {frozenset(texts["en"])}
     assert all(text.strip() for each in texts.values() for text in each.values())
+    sources = (Path(__file__).parents[2] / "sdk/js/src/verify").glob("*.ts")
+    checks = {
+        found for each in sources for found in re.findall(r'Fault\("([a-z]+)"', each.read_text("utf-8"))
+    }
+    assert {f"fault_{check}" for check in checks} <= set(texts["en"])
+    assert len(checks) > 12
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,13 @@ const worker = new Worker(find<HTMLElement>("main").dataset["worker"]!);
 const say = (name: string): string => words[name] ?? name;
 const moment = (text: string): string => new Date(text).toLocaleString(language, { dateStyle: "long", timeStyle: "medium", timeZone: "UTC" }) + " UTC";
 
-function show(good: boolean, facts: Fact[], remarks: string[] = []): void {
+/** What the verifier says of itself is English on a page of any language. */
+function inEnglish(element: HTMLElement): void {
+  element.lang = "en";
+  element.dir = "ltr";
+}
+
+function show(good: boolean, facts: Fact[], { remarks = [], lead = "" }: { remarks?: string[]; lead?: string } = {}): void {
   const list = document.createElement("dl");
   for (const [label, value] of facts) {
     const row = list.appendChild(document.createElement("div"));
@@ -29,18 +35,19 @@ function show(good: boolean, facts: Fact[], remarks: string[] = []): void {
     for (const line of [value].flat()) {
       const held = row.appendChild(document.createElement("dd")).appendChild(document.createElement("bdi"));
       held.textContent = line;
+      if (label === "why" && lead) inEnglish(held);
     }
   }
   const heading = document.createElement("h2");
   heading.textContent = say(good ? "verified" : "not_verified");
   outcome.replaceChildren(heading, list);
+  if (lead) heading.after(Object.assign(document.createElement("p"), { textContent: lead }));
   outcome.className = good ? "card good" : "card bad";
   if (remarks.length) {
     const title = outcome.appendChild(document.createElement("h3"));
     title.textContent = say("not_shown");
     const notes = outcome.appendChild(document.createElement("ul"));
-    notes.lang = "en";
-    notes.dir = "ltr";
+    inEnglish(notes);
     for (const remark of remarks) notes.appendChild(document.createElement("li")).textContent = remark;
   }
   outcome.hidden = false;
@@ -50,19 +57,20 @@ function show(good: boolean, facts: Fact[], remarks: string[] = []): void {
 function showPack({ origin, from, size, root, vkey, madeAt, checked, remarks }: Verified): void {
   const counted = Object.entries(checked).map(([what, count]) => `${count.toLocaleString(language)} ${say(what)}`);
   const facts: Fact[] = [["log", origin], ["entries_from_to", `${from} \u2013 ${size}`], ["root", root], ["log_key", vkey], ["made", moment(madeAt)], ["checked", counted]];
-  show(true, facts, remarks);
+  show(true, facts, { remarks });
 }
 
 function showReceipt({ origin, index, size, root, vkey, keyPinned, decidedAt, recordedAt, choices }: VerifiedReceipt): void {
   const said = choices.map(({ name, status: outcome, until }) => `${name}: ${say(outcome)} (${moment(until)})`);
   const facts: Fact[] = [["choices", said], ["decided", moment(decidedAt)], ["recorded", moment(recordedAt)], ["log", origin], ["entry", `${index} (${size})`], ["root", root], ["log_key", vkey]];
-  show(true, facts, keyPinned ? [] : ["No key was given: the receipt agrees with itself, but anybody could have made it."]);
+  const remarks = keyPinned ? [] : ["No key was given: the receipt agrees with itself, but anybody could have made it."];
+  show(true, facts, { remarks });
 }
 
 function showFault({ check, where, index, fault }: FaultFound): void {
   const facts: Fact[] = [["check", check], ["where", where], ["why", fault]];
   if (index !== null) facts.splice(2, 0, ["entry", String(index)]);
-  show(false, facts);
+  show(false, facts, { lead: say(`fault_${check}`) });
 }
 
 function busy(on: boolean): void {
