@@ -31,7 +31,9 @@ class Service:
     heads: list[dict[tuple[str, str], State]] = field(default_factory=lambda: [{}])
     changed: list[str | None] = field(default_factory=list)
     decided: list[frozenset[str]] = field(default_factory=list)
+    leaves: list[str] = field(default_factory=list)
     past: dict[tuple[str, str], list[tuple[float, State]]] = field(default_factory=dict)
+    written: int = 0
 
     def append(self, subject: str | None, states: dict[str, State]) -> int:
         state = dict(self.heads[-1])
@@ -41,7 +43,18 @@ class Service:
         self.heads.append(state)
         self.changed.append(subject)
         self.decided.append(frozenset(states))
+        self.written += 1
+        self.leaves.append(str(self.written))
         return len(self.changed) - 1
+
+    def restore(self, entries: int) -> None:
+        """Go back to a backup with so many entries: what was decided since was not, from now on."""
+        del self.heads[entries + 1 :], self.changed[entries:], self.decided[entries:], self.leaves[entries:]
+        for key, moments in self.past.items():
+            moments.append((self.now, self.heads[-1].get(key, NEVER)))
+
+    def leaf(self, index: int) -> str | None:
+        return self.leaves[index] if index >= 0 else None
 
     def consents(self, subject: str, head: int) -> dict[str, tuple[Reason, int, int | None]]:
         state = self.heads[head]
@@ -51,7 +64,7 @@ class Service:
         """What entry `index` decided and no later one did, as it stands when it is told."""
         subject = self.changed[index]
         if subject is None:
-            return Change(index=index, subject="-", consents={})
+            return Change(index=index, subject="-", consents={}, leaf=self.leaf(index))
         again = [
             names
             for who, names in zip(self.changed[index + 1 :], self.decided[index + 1 :], strict=True)
@@ -59,7 +72,7 @@ class Service:
         ]
         standing = self.decided[index].difference(*again)
         consents = {p: state for p, state in self.consents(subject, -1).items() if p in standing}
-        return Change(index=index, subject=f"s_{subject}", consents=consents)
+        return Change(index=index, subject=f"s_{subject}", consents=consents, leaf=self.leaf(index))
 
     def was_open(self, subject: str, purpose: str, since: float, epoch: float) -> bool:
         """Whether the pure gate was open at any moment since then; `epoch` is the true time of day then."""
@@ -115,6 +128,14 @@ class Machine(RuleBasedStateMachine):
             self.fetches.clear()
             self.cut()
 
+    @rule(lost=st.integers(1, 4), grown=st.lists(st.sampled_from(SUBJECTS), max_size=6))
+    def restore(self, lost: int, grown: list[str]) -> None:
+        """Restore an older backup, which grows again before anybody comes back."""
+        self.service.restore(max(0, len(self.service.changed) - lost))
+        self.cut()
+        for subject in grown:
+            self.decide(subject, Reason.WITHDRAWN, 15_552_000, lost=False)
+
     @rule(seconds=st.sampled_from([0.1, 0.9, 4.0, 6.0]))
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -142,12 +163,19 @@ class Machine(RuleBasedStateMachine):
         if self.copy.preload and self.copy.cursor is None:
             head = max(0, size - lag)
             rows = [(f"s_{who}", self.service.consents(who, head)) for who in SUBJECTS]
-            header = Header(head=head, purposes=frozenset(PURPOSES), ref_key=b"")
+            header = Header(
+                head=head, purposes=frozenset(PURPOSES), ref_key=b"", leaf=self.service.leaf(head - 1)
+            )
             self.copy.load(header, rows, lambda subject: f"s_{subject}")
         self.opened = self.clock.monotonic()
         self.connected = True
         self.wire = []
-        start = size if self.copy.cursor is None else self.copy.cursor + 1
+        cursor, leaf = self.copy.cursor, self.copy.leaf
+        self.copy.reconnect()
+        start = size if cursor is None else cursor + 1
+        if start > size or (cursor is not None and leaf not in (None, self.service.leaf(cursor))):
+            start = size
+            self.wire.append(Reset(index=size - 1))
         for index in range(start, size):
             self.send(index)
         self.heartbeat()
@@ -156,7 +184,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def heartbeat(self) -> None:
         index = len(self.service.changed) - 1
-        self.wire.append(Head(index=index, at=self.clock.monotonic() - self.opened))
+        at = self.clock.monotonic() - self.opened
+        self.wire.append(Head(index=index, at=at, leaf=self.service.leaf(index)))
 
     @precondition(lambda self: self.connected and self.wire)
     @rule(count=st.integers(1, 5))
@@ -253,6 +282,9 @@ def a_walk(seed: int, steps: int) -> Machine:
             machine.wire and machine.corrupt(chance.randint(0, 9), chance.choice(["repeat", "reset"]))
         ),
         "cut": machine.cut,
+        "restore": lambda: (
+            chance.random() < 0.3 and machine.restore(chance.randint(1, 3), chance.choices(SUBJECTS, k=3))
+        ),
         "fetch": lambda: machine.copy.preload or machine.fetch(chance.choice(SUBJECTS), chance.randint(0, 1)),
         "begin": lambda: machine.copy.preload or machine.begin_fetch(chance.choice(SUBJECTS)),
         "answer": lambda: (
