@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from consent_sdk import AsyncConsentClient, ConsentClient, Reason
+from consent_sdk._clock import Clock
 from live_service import TROUBLES, LiveService, a_live_service, in_a_child, wait_for
 
 STALENESS = 1.0
@@ -155,6 +156,25 @@ def test_a_restored_ledger_that_has_grown_past_what_was_seen_is_believed_anew(
         wait_for(lambda: client.check("ana", "coupons").reason is Reason.WITHDRAWN)
         assert not gate("ana")
         wait_for(lambda: client.allows("dora", "coupons"))
+
+
+def test_after_days_without_the_stream_nothing_of_before_is_believed(service: LiveService) -> None:
+    away = [0.0]
+    clock = Clock(monotonic=lambda: time.monotonic() + away[0])
+    with ConsentClient(service.url, api_key="ck_test", clock=clock, miss_timeout=5.0) as client:
+        gate = client.gate("coupons")
+        assert client.wait_until_ready(10)
+        assert gate("ana")
+        service.suffer("closed")
+        away[0] = 8 * 86_400.0
+        with service.changed:  # Ana was erased, and nobody knows any more that it was she.
+            service.states.clear()
+            service.entries.append(("nobody", {}))
+
+        service.suffer(None)
+
+        wait_for(lambda: client.healthy)
+        assert not gate("ana")
 
 
 def test_a_refusing_service_is_not_stormed(service: LiveService) -> None:

@@ -218,6 +218,11 @@ class LocalCopy:
                 self._drop(slot)
             self._ahead.clear()
 
+    def forget(self) -> None:
+        """Know nothing: what is known is too old to go on from."""
+        with self._lock:
+            self._empty(None, [])
+
     def load(
         self, header: Header, rows: Iterable[tuple[str, Mapping[str, State]]], ref_of: Callable[[str], str]
     ) -> None:

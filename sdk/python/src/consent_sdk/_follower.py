@@ -24,6 +24,8 @@ _SHORTEST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.8
 _LONGEST_ASKED_PAUSE_S = 30.0
 _STEADY_S = 5.0
+_LONGEST_AWAY_S = 86_400.0
+"""Since the last lease ended: the service can say for a week whom an erasure was about, and not after it."""
 _NOT_FOUND = 404
 _NO_ACCESS = frozenset({401, 403})
 
@@ -109,6 +111,9 @@ class Follower:
         self._tell_state()
 
     def _follow(self) -> None:
+        ended = self._copy.lease.until
+        if 0.0 < ended < self._clock.monotonic() - _LONGEST_AWAY_S:
+            self._copy.forget()
         if self._copy.preload and self._copy.cursor is None:
             self._source.load(self._copy)
         self.connections += 1
