@@ -36,8 +36,8 @@ class Audited:
 
 
 @pytest.fixture
-def audited(database_url: str, tmp_path: Path) -> Iterator[Audited]:
-    settings = Settings(home=tmp_path / "home", database_url=SecretStr(database_url))
+def audited(migrated_url: str, tmp_path: Path) -> Iterator[Audited]:
+    settings = Settings(home=tmp_path / "home", database_url=SecretStr(migrated_url))
     app = create_app(settings)
     with TestClient(app) as client:
         service: ConsentService = app.state.service
@@ -62,7 +62,7 @@ def audited(database_url: str, tmp_path: Path) -> Iterator[Audited]:
             client=client,
             keys=keys,
             vkey=tenant.signer.vkey,
-            environment={"CONSENT_HOME": str(settings.home), "CONSENT_DATABASE_URL": database_url},
+            environment={"CONSENT_HOME": str(settings.home), "CONSENT_DATABASE_URL": migrated_url},
         )
 
 

@@ -24,8 +24,8 @@ ANA = {"context": {"targetingKey": "ana"}}
 
 
 @pytest.fixture
-def client(database_url: str, tmp_path: Path) -> Iterator[TestClient]:
-    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(database_url)))
+def client(migrated_url: str, tmp_path: Path) -> Iterator[TestClient]:
+    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(migrated_url)))
     with TestClient(app) as client:
         service = service_of(client)
         tenant = require_tenant(service.deployment, "default")

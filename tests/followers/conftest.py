@@ -32,8 +32,8 @@ def server(place: Place) -> Iterator[ConsentServer]:
 
 
 @pytest.fixture
-def own_place(database_url: str, tmp_path: Path) -> Iterator[Place]:
+def own_place(migrated_url: str, tmp_path: Path) -> Iterator[Place]:
     """A database of the test's own."""
-    place = Place(database_url, tmp_path)
+    place = Place(migrated_url, tmp_path)
     yield place
     place.close()

@@ -40,8 +40,8 @@ NAMES = ("ana", "ben", "cleo")
 
 
 @pytest.fixture
-def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
-    shop = Shop(database_url, tmp_path / "home")
+def shop(migrated_url: str, tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(migrated_url, tmp_path / "home")
     yield shop
     shop.close()
 

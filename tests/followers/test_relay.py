@@ -42,8 +42,8 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 @pytest.fixture
-def shop(database_url: str, tmp_path: Path, server: NatsServer) -> Iterator[Shop]:
-    shop = Shop(database_url, tmp_path / "home", nats_url=server.url)
+def shop(migrated_url: str, tmp_path: Path, server: NatsServer) -> Iterator[Shop]:
+    shop = Shop(migrated_url, tmp_path / "home", nats_url=server.url)
     yield shop
     shop.close()
 

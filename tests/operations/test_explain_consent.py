@@ -18,10 +18,10 @@ from tests.installation import Installation, StoppedClock
 
 
 @pytest.fixture
-def told(database_url: str, tmp_path: Path) -> Iterator[tuple[Installation, list[datetime]]]:
+def told(migrated_url: str, tmp_path: Path) -> Iterator[tuple[Installation, list[datetime]]]:
     """Ana grants, then withdraws under a later notice; the moments in between."""
     clock = StoppedClock(NOW - timedelta(days=60))  # past for the command line, too
-    with Installation(home=tmp_path / "home", database_url=database_url, clock=clock) as installation:
+    with Installation(home=tmp_path / "home", database_url=migrated_url, clock=clock) as installation:
         moments = []
         installation.publish()
         for choice in ("granted", "denied"):

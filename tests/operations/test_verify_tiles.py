@@ -15,8 +15,8 @@ DECISIONS = 800
 
 
 @pytest.fixture
-def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
-    shop = Shop(database_url, tmp_path / "home")
+def shop(migrated_url: str, tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(migrated_url, tmp_path / "home")
     decisions = [shop.decision(f"customer-{number}", {"coupons": "granted"}) for number in range(DECISIONS)]
     shop.service.committer.submit_many_blocking(shop.tenant, decisions)
     yield shop

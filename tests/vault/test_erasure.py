@@ -226,17 +226,17 @@ def test_the_files_hold_nothing_of_her_any_more(sqlite_url: str, tmp_path: Path)
 
 @pytest.mark.parametrize("round_number", range(3))
 def test_a_killed_process_leaves_each_subject_whole_or_gone(
-    database_url: str, tmp_path: Path, round_number: int
+    migrated_url: str, tmp_path: Path, round_number: int
 ) -> None:
     names = [f"customer-{number}" for number in range(30)]
-    shop = Shop(database_url, tmp_path)
+    shop = Shop(migrated_url, tmp_path)
     for name in names:
         a_known_subject(shop, name)
     shop.close()
-    deployment = Deployment.open(Settings(home=tmp_path, database_url=SecretStr(database_url)))
+    deployment = Deployment.open(Settings(home=tmp_path, database_url=SecretStr(migrated_url)))
     tenant = deployment.tenant_named("default")
     key = create_api_key(deployment, tenant, Role.BACKEND).key
-    server = ConsentServer(home=tmp_path, database_url=database_url)
+    server = ConsentServer(home=tmp_path, database_url=migrated_url)
     answered: list[str] = []
 
     def erase(name: str) -> None:

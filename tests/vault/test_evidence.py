@@ -26,10 +26,10 @@ PLACE = {"origin": "consent.local/default", "index": 3}
 
 
 @pytest.fixture
-def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
+def shop(migrated_url: str, tmp_path: Path) -> Iterator[Shop]:
     """A shop that keeps proof for ten days."""
     shop = Shop(
-        database_url,
+        migrated_url,
         tmp_path / "home",
         evidence_key=evidence_key_text(AUDITOR.public_key()),
         evidence_days=10,

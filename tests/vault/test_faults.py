@@ -27,9 +27,9 @@ def bao(tmp_path: Path) -> Iterator[OpenBaoServer]:
     server.kill()
 
 
-def a_shop(database_url: str, home: Path, bao: OpenBaoServer, **settings: object) -> Shop:
+def a_shop(migrated_url: str, home: Path, bao: OpenBaoServer, **settings: object) -> Shop:
     return Shop(
-        database_url,
+        migrated_url,
         home,
         keystore=f"openbao+{bao.url}/transit/consent",
         keystore_secret=SecretStr(TOKEN),
@@ -38,9 +38,9 @@ def a_shop(database_url: str, home: Path, bao: OpenBaoServer, **settings: object
 
 
 def test_a_service_on_a_remote_keystore_keeps_no_key_file(
-    database_url: str, tmp_path: Path, bao: OpenBaoServer
+    migrated_url: str, tmp_path: Path, bao: OpenBaoServer
 ) -> None:
-    shop = a_shop(database_url, tmp_path / "home", bao)
+    shop = a_shop(migrated_url, tmp_path / "home", bao)
     shop.grant("ana", "coupons")
     shop.write("ana", SIZE)
     end_epochs(shop.service.deployment, shop.service.committer, [shop.tenant])
@@ -53,9 +53,9 @@ def test_a_service_on_a_remote_keystore_keeps_no_key_file(
 
 
 def test_while_the_keystore_is_down_reads_go_on_and_rotation_and_start_wait(
-    database_url: str, tmp_path: Path, bao: OpenBaoServer
+    migrated_url: str, tmp_path: Path, bao: OpenBaoServer
 ) -> None:
-    shop = a_shop(database_url, tmp_path / "home", bao)
+    shop = a_shop(migrated_url, tmp_path / "home", bao)
     shop.grant("ana", "coupons")
     shop.write("ana", SIZE)
 
@@ -70,13 +70,13 @@ def test_while_the_keystore_is_down_reads_go_on_and_rotation_and_start_wait(
     shop.check_ledger()
     shop.service.close()
     with pytest.raises(KeystoreUnavailable):
-        a_shop(database_url, tmp_path / "home", bao)
+        a_shop(migrated_url, tmp_path / "home", bao)
 
 
 def test_a_signing_key_in_the_keystore_signs_and_rotates(
-    database_url: str, tmp_path: Path, bao: OpenBaoServer
+    migrated_url: str, tmp_path: Path, bao: OpenBaoServer
 ) -> None:
-    shop = a_shop(database_url, tmp_path / "home", bao, signing_in_keystore=True)
+    shop = a_shop(migrated_url, tmp_path / "home", bao, signing_in_keystore=True)
     shop.grant("ana", "coupons")
 
     new = rotate_signing_key(shop.service.deployment, shop.service.committer, shop.tenant)
@@ -93,9 +93,9 @@ def test_a_signing_key_in_the_keystore_signs_and_rotates(
 
 @pytest.mark.parametrize("damage", ["missing", "another", "truncated", "readable"])
 def test_a_service_refuses_to_start_without_its_own_key_file(
-    database_url: str, tmp_path: Path, damage: str
+    migrated_url: str, tmp_path: Path, damage: str
 ) -> None:
-    shop = Shop(database_url, tmp_path / "home")
+    shop = Shop(migrated_url, tmp_path / "home")
     shop.grant("ana", "coupons")
     shop.close()
     keys = tmp_path / "home" / "root.key"
@@ -111,7 +111,7 @@ def test_a_service_refuses_to_start_without_its_own_key_file(
         keys.chmod(0o644)
 
     with pytest.raises((WrongKey, KeyFileMissing)):
-        Shop(database_url, tmp_path / "home")
+        Shop(migrated_url, tmp_path / "home")
 
     assert keys.exists() == (damage != "missing")
 

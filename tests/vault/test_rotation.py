@@ -193,13 +193,13 @@ def opens(database_url: str, home: Path, name: str) -> bool:
 
 
 @pytest.mark.parametrize("step", ["rotate", "announce", "rewrap", "retire", "destroy"])
-def test_a_killed_rotation_is_run_again(database_url: str, tmp_path: Path, step: str) -> None:
+def test_a_killed_rotation_is_run_again(migrated_url: str, tmp_path: Path, step: str) -> None:
     """The process ends itself, as by `kill -9`, in the middle of a step; the next run finishes the work."""
-    shop = Shop(database_url, tmp_path / "home")
+    shop = Shop(migrated_url, tmp_path / "home")
     for number in range(30):
         a_customer(shop, f"customer-{number}")
     program = Path(__file__).with_name("killed_rotation.py")
-    environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": database_url}
+    environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": migrated_url}
 
     killed = run([sys.executable, str(program), "epoch", step], environment=environment)
 
@@ -316,10 +316,10 @@ def test_another_process_proves_by_the_new_signing_key_at_once(shop: Shop, tmp_p
     assert read_keys(deployment, stale) == (newest, new, old)
 
 
-def test_the_command_line_rotates_everything(database_url: str, tmp_path: Path) -> None:
-    shop = Shop(database_url, tmp_path / "home")
+def test_the_command_line_rotates_everything(migrated_url: str, tmp_path: Path) -> None:
+    shop = Shop(migrated_url, tmp_path / "home")
     a_customer(shop)
-    environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": database_url}
+    environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": migrated_url}
 
     rotated = run(
         [CONSENT, "keys", "rotate", "epoch", "root", "blind-index", "signing", "--json"],
