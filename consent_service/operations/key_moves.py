@@ -28,7 +28,6 @@ from consent_service.vault.keyring import TenantKeyring
 from consent_service.vault.seal import SECRET_SIZE
 
 _Place = tuple[PurposeKey, CategoryKey]
-_NOTHING: dict[_Place, KeyGrant] = {}
 
 
 class KeyMoves:
@@ -69,30 +68,27 @@ class KeyMoves:
             if consent is None or not consent.granting:
                 self._deny(subject_id, purpose)
                 continue
-            held = self._held[subject_id][purpose, category]
-            self._hold(held._replace(valid_until_ms=to_ms(consent.valid_until)))
+            held = self._held[subject_id]
+            shorter = held[purpose, category]._replace(valid_until_ms=to_ms(consent.valid_until))
+            held[purpose, category] = self._changed[subject_id, purpose, category] = shorter
 
     def _grant(self, subject_id: int, purpose: Purpose, consent: Consent) -> None:
         key, keyring, subject = purpose.key, self._keyring, str(subject_id)
         self._drop(subject_id, key, keep=purpose.categories)
         until_ms = to_ms(consent.valid_until)
         version = consent.purpose_version
-        held = self._held.get(subject_id, _NOTHING)
+        held = self._held.setdefault(subject_id, {})
         for category in purpose.categories:
             known = held.get((key, category))
             if known is not None and keyring.is_current(known.wrapped):  # A renewal: the wrap stays.
-                self._hold(known._replace(purpose_version=version, valid_until_ms=until_ms))
-                continue
-            wrapped = keyring.wrap_for_purpose(
-                self._secret(subject_id, category), subject=subject, category=category, purpose=key
-            )
-            self._hold(KeyGrant(subject_id, key, category, version, until_ms, keyring.version, wrapped))
-            self._wraps += 1
-
-    def _hold(self, grant: KeyGrant) -> None:
-        place = grant[:3]
-        self._held.setdefault(grant[0], {})[place[1:]] = grant
-        self._changed[place] = grant
+                wrapped, key_version = known.wrapped, known.key_version
+            else:
+                secret = self._secret(subject_id, category)
+                wrapped = keyring.wrap_for_purpose(secret, subject=subject, category=category, purpose=key)
+                key_version = keyring.version
+                self._wraps += 1
+            grant = KeyGrant(subject_id, key, category, version, until_ms, key_version, wrapped)
+            held[key, category] = self._changed[subject_id, key, category] = grant
 
     def _deny(self, subject_id: int, purpose: PurposeKey) -> None:
         if self._drop(subject_id, purpose, keep=()):

@@ -23,6 +23,9 @@ from consent_service.vault.places import ValuePlaces, value_place
 from consent_service.vault.seal import SealingKey, open_sealed
 from consent_service.vault.values import decode_value
 
+_SUBJECTS_AT_ONCE = 50
+"""Rows of more subjects would keep Python's garbage collector busy before they are opened and let go."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -56,21 +59,26 @@ def read_profiles(
         find = partial(find_known, only=[question.purpose])
         known = look_up(deployment, scope, tenant, question.subjects, find)
         verdicts = _verdicts(question, catalogue, known, deployment.clock())
-        open_ids = {
+        open_ids = [
             known[subject.blind_index][0]
             for subject, verdict in zip(question.subjects, verdicts, strict=True)
             if verdict.allowed
-        }
-        sealed = _Sealed.of(scope, open_ids, catalogue, question.purpose)
-        tenant = deployment.refreshed(scope, tenant) if sealed.foreign_to(tenant.keyring) else tenant
+        ]
+        opened: dict[int, Attributes] = {}
+        for start in range(0, len(open_ids), _SUBJECTS_AT_ONCE):
+            some = open_ids[start : start + _SUBJECTS_AT_ONCE]
+            sealed = _Sealed.of(scope, some, catalogue, question.purpose)
+            if sealed.foreign_to(tenant.keyring):
+                tenant = deployment.refreshed(scope, tenant)
+            for subject_id in some:
+                opened[subject_id] = sealed.opened(tenant.keyring, subject_id, question)
     answers: list[Profile | PurposeClosed] = []
     for subject, verdict in zip(question.subjects, verdicts, strict=True):
         if verdict.index is None or not verdict.allowed:
             answers.append(PurposeClosed(question.purpose, verdict.reason.value))
             continue
         subject_id = known[subject.blind_index][0]
-        attributes = sealed.opened(tenant.keyring, subject_id, question)
-        answers.append(Profile(subject_id=subject_id, attributes=attributes, index=verdict.index))
+        answers.append(Profile(subject_id=subject_id, attributes=opened[subject_id], index=verdict.index))
     return answers
 
 
@@ -106,10 +114,8 @@ class _Sealed:
 
     @classmethod
     def of(
-        cls, scope: TenantScope, subject_ids: set[int], catalogue: Catalogue, purpose: PurposeKey
+        cls, scope: TenantScope, subject_ids: Sequence[int], catalogue: Catalogue, purpose: PurposeKey
     ) -> "_Sealed":
-        if not subject_ids:
-            return cls([], [])
         categories = catalogue.purposes[purpose].categories
         grants = [
             grant

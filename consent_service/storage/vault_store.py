@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, bindparam
+from sqlalchemy import BindParameter, CursorResult, bindparam
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.subject import SubjectRef
@@ -213,9 +213,9 @@ def _read_grants(
     return grants_of(scope.run(statement, subjects=subject_ids, **params))
 
 
-def grants_of(rows: Iterable[Any]) -> list[KeyGrant]:  # Core rows
+def grants_of(found: CursorResult[*tuple[Any, ...]]) -> list[KeyGrant]:
     """Return the key grants in rows of `GRANT_COLUMNS`."""
-    return [KeyGrant._make(row) for row in rows]
+    return [KeyGrant._make(row) for row in found.all()]
 
 
 def insert_grants(scope: TenantScope, grants: Sequence[KeyGrant]) -> None:
@@ -281,8 +281,8 @@ def all_values(scope: TenantScope, subject_id: int) -> list[SealedValue]:
     return _values(scope.run(_ALL_VALUES, subjects=[subject_id]))
 
 
-def _values(rows: Iterable[Any]) -> list[SealedValue]:  # Core rows
-    return [SealedValue._make(row) for row in rows]
+def _values(found: CursorResult[*tuple[Any, ...]]) -> list[SealedValue]:
+    return [SealedValue._make(row) for row in found.all()]
 
 
 def store_values(scope: TenantScope, values: Iterable[tuple[SealedValue, int]]) -> None:

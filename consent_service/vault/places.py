@@ -83,7 +83,7 @@ class ValuePlaces:
     __slots__ = ("_head",)
 
     def __init__(self, tenant: str, subject: str, category: CategoryKey) -> None:
-        self._head = _place("consent/v1/value", tenant, subject, category)
+        self._head = b"%b%b%b" % (_shared("consent/v1/value", tenant), _place(subject), _shared(category))
 
     def of(self, field_tag: bytes, source: str) -> bytes:
         """Return the place of one field's value."""

@@ -1,6 +1,7 @@
 """Profile values as bytes: JSON with the field's name inside, padded so that a length says little."""
 
 import json
+from json.encoder import encode_basestring_ascii
 
 from consent_service.domain.profile import ProfileValue
 from consent_service.errors import InvalidProfile, SealBroken
@@ -9,6 +10,7 @@ MAX_VALUE_SIZE = 64 * 1024
 """Bytes of one value's JSON."""
 
 _BLOCK = 64
+_decode = json.JSONDecoder().raw_decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -25,15 +27,18 @@ def encode_value(field: str, value: ProfileValue) -> bytes:
         ) from None
     if len(text) > MAX_VALUE_SIZE:
         raise InvalidProfile(f"A value is longer than {MAX_VALUE_SIZE} bytes of JSON: store it in parts.")
-    data = b'{"field":' + json.dumps(field).encode() + b',"value":' + text + b"}"
+    data = b'{"field":' + encode_basestring_ascii(field).encode() + b',"value":' + text + b"}"
     return data + b" " * (-len(data) % _BLOCK)
 
 
 def decode_value(data: bytes) -> tuple[str, ProfileValue]:
     """Return field and value of what `encode_value` gave; raise `SealBroken` for anything else."""
     try:
-        document = json.loads(data)
+        text = data.decode().rstrip(" ")
+        document, end = _decode(text)
         field, value = document["field"], document["value"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SealBroken("The opened bytes are not a profile value.") from None
+    if end != len(text):
+        raise SealBroken("The opened bytes are more than a profile value.")
     return field, value
