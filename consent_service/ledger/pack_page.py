@@ -1,11 +1,11 @@
 """The page in an audit pack that people read first: what the pack is, what is in it, how to check it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from consent_service.domain.notice import Notice
-from consent_service.ledger.receipt_forms.sheet import clean
+from consent_service.ledger.receipt_forms.sheet import RIGHT_TO_LEFT, clean
 
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}"
@@ -131,13 +131,13 @@ _WORDS: Mapping[str, _Words] = {
 
 
 def pack_page(summary: PackSummary, notice: Notice | None) -> str:
-    """Return the page, with a section for each of the notice's languages that we speak, else in English."""
-    declared = () if notice is None else notice.languages
-    spoken = [tag for tag in declared if _primary(tag) in _WORDS] or [*declared[:1]] or [_FALLBACK]
-    sections = "".join(_section(summary, notice, language) for language in spoken)
+    """Return the page, with a section for each of the notice's languages; we speak English where not that."""
+    declared = (_FALLBACK,) if notice is None else notice.languages
+    first = _spoken(declared[0])
+    sections = "".join(_section(summary, notice, language) for language in declared)
     return (
-        f'<!doctype html>\n<html lang="{escape(_spoken(spoken[0]))}">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{escape(_WORDS[_spoken(spoken[0])].title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f'<!doctype html>\n<html lang="{escape(first)}">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(_WORDS[first].title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n{sections}</body>\n</html>\n"
     )
 
@@ -154,8 +154,8 @@ def _section(summary: PackSummary, notice: Notice | None, language: str) -> str:
         (words.key, summary.vkey),
     ]
     purposes = [] if notice is None else list(notice.purposes.values())
-    lines += [(clean(each.name[language]), clean(each.benefit[language])) for each in purposes]
-    rows = "".join(f"<dt>{escape(label)}</dt><dd>{escape(value)}</dd>\n" for label, value in lines)
+    shown = [(clean(each.name[language]), clean(each.benefit[language])) for each in purposes]
+    rows = _rows(lines, "") + _rows(shown, _lang(language))
     heading = summary.origin if notice is None else clean(notice.controller.name)
     return (
         f'<section lang="{_spoken(language)}">\n<h1>{escape(words.title)}</h1>\n'
@@ -164,6 +164,20 @@ def _section(summary: PackSummary, notice: Notice | None, language: str) -> str:
         f"<pre>python verify.py PACK.zip --key {escape(summary.vkey)}</pre>\n"
         f"<p>{escape(words.browser)}</p>\n</section>\n"
     )
+
+
+def _rows(pairs: Sequence[tuple[str, str]], lang: str) -> str:
+    return "".join(
+        f"<dt{lang}>{escape(label)}</dt><dd{lang}>{escape(value)}</dd>\n" for label, value in pairs
+    )
+
+
+def _lang(language: str) -> str:
+    """Mark the notice's words where they are in another language than ours (WCAG 3.1.2)."""
+    if _primary(language) in _WORDS:
+        return ""
+    direction = "rtl" if _primary(language) in RIGHT_TO_LEFT else "ltr"
+    return f' lang="{escape(language)}" dir="{direction}"'
 
 
 def _spoken(language: str) -> str:

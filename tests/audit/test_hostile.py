@@ -649,6 +649,20 @@ def test_the_page_of_a_pack_shows_hostile_words_as_words() -> None:
     assert "<i>" not in page
 
 
+def test_the_page_of_a_pack_has_the_words_of_every_language_and_marks_those_among_english_ones() -> None:
+    words = {"en": "Coupons", "pl": "Kupony", "ar": "\u0642\u0633\u0627\u0626\u0645"}
+    notice = a_notice()
+    purposes = {key: replace(purpose, name=words, benefit=words) for key, purpose in notice.purposes.items()}
+    summary = PackSummary(origin="o", vkey="k", root="", first=0, size=0, made_at="", counts={})
+
+    page = pack_page(summary, replace(notice, languages=tuple(words), purposes=purposes))
+
+    assert page.count('<section lang="en">') == 3
+    assert "<dt>Coupons</dt>" in page
+    assert '<dt lang="pl" dir="ltr">Kupony</dt>' in page
+    assert f'<dt lang="ar" dir="rtl">{words["ar"]}</dt>' in page
+
+
 def test_a_pack_made_while_others_write_verifies(installation: Installation, tmp_path: Path) -> None:
     stop = threading.Event()
     written: list[object] = []
