@@ -21,7 +21,7 @@ _FRAMES = """window.framesWithBanner = 0;
     requestAnimationFrame(frame);
   })();"""
 _BROKEN_WORDS = """() => {
-  const labels = document.querySelector("consent-banner").shadowRoot.querySelectorAll(".a button");
+  const labels = document.querySelector("consent-banner").shadowRoot.querySelectorAll("h2, b, .a button");
   return [...labels].flatMap(({ firstChild }) => [...firstChild.data.matchAll(/\\p{L}+/gu)].filter((word) => {
     const range = new Range();
     range.setStart(firstChild, word.index);
@@ -29,7 +29,7 @@ _BROKEN_WORDS = """() => {
     return range.getClientRects().length > 1;
   }).map(([word]) => word));
 }"""
-"""Words of the answers' labels that are torn apart over two lines."""
+"""Words of titles, names and the answers' labels that are torn apart over two lines."""
 
 
 def own(rule_id: str, text: str, source: str) -> Callable[[Callable[[ShopBench], None]], None]:
