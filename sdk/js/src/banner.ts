@@ -10,9 +10,9 @@ import { enqueue, send, signedIn, standing, subjectToken, use, waiting, type Rec
 const host = document.querySelector<HTMLElement>("consent-banner") || document.createElement("consent-banner");
 const root = host.shadowRoot || host.attachShadow({ mode: "open" });
 const sheet = new CSSStyleSheet();
-const tabs = new BroadcastChannel("consent");
 const running = new Set<HTMLScriptElement>();
 let said: Said = {};
+let tabs: BroadcastChannel | undefined;
 /** Nobody is asked what she may have answered on another device before the ledger was. */
 let held = signedIn();
 let section: HTMLElement;
@@ -92,7 +92,7 @@ const say = (text?: string): void => {
 const remember = (): void => {
   if (signedIn()) return;
   writeCookie(said);
-  tabs.postMessage(said);
+  tabs?.postMessage(said);
 };
 
 /** Obey at once: a no closes now, a yes opens when the ledger has it. */
@@ -232,11 +232,15 @@ const start = async (): Promise<void> => {
   for (const button of root.querySelectorAll<HTMLButtonElement>("[popovertarget]")) button.popoverTargetElement = null;
   // What she pressed before this script was there.
   press[early?.id!]?.();
-  tabs.onmessage = ({ data }) => {
-    if (signedIn()) return;
-    said = data;
-    apply();
-  };
+  // What the first frame does not need comes after it.
+  setTimeout(() => {
+    tabs = new BroadcastChannel("consent");
+    tabs.onmessage = ({ data }) => {
+      if (signedIn()) return;
+      said = data;
+      apply();
+    };
+  });
   addEventListener("pageshow", ({ persisted }) => persisted && recall());
   document.addEventListener("click", (event) => {
     if (!(event.target as Element).closest("[data-consent-open]")) return;
