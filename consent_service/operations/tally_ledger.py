@@ -1,6 +1,6 @@
 """Count what a tenant's ledger and its projection hold: everything once, then only what changed.
 
-Rows are counted in segments of 8,192. Records come at the end and go by an erasure, and are never changed; a
+Rows are counted in segments of 2,048. Records come at the end and go by an erasure, and are never changed; a
 subject's row changes with an entry of a higher index. So a segment with as many rows and the same last index
 as before has the same counts, and who was erased is no longer counted, wherever she stood. Nothing is stored.
 """
@@ -21,7 +21,7 @@ from consent_service.storage.ledger_store import read_head
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.tally_store import Segment, people_segments, record_segments
 
-_WIDTH: Final = 8_192
+_WIDTH: Final = 2_048
 _BUDGET_S: Final = 1.0
 _MANY: Final = 500_000
 _SHARE: Final = 20

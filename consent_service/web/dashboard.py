@@ -33,7 +33,8 @@ _MOST: Final = 12
 _FOLDER: Final = files("consent_service.web") / "dashboard_words"
 _FIRST: Final = "en"
 _METHODS: Final = {"accept_all": "accept", "refuse_all": "refuse", "save": "save"}
-_KNOWN: Final = frozenset({*_METHODS, "withdraw_all", "gpc", "banner", "page", "dialog", "api"})
+_KNOWN: Final = frozenset({*_METHODS, "withdraw_all", "gpc", "banner", "dialog", "page"})
+"""The methods and sources of our own banner and pages."""
 
 
 @cache

@@ -1,10 +1,15 @@
 """What is counted of a ledger: every decision once, nobody who was erased, and people as they stand."""
 
+import random
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from consent_service.domain.consent import Status
+from consent_service.errors import ErasureRefused, LinkRefused, UnknownSubject
+from consent_service.operations.count_rows import Key
 from consent_service.operations.erase_subject import EraseSubject
 from consent_service.operations.tally_ledger import LedgerTally, Tally
 from tests.builders import NOW, ChoiceName, a_decision
@@ -42,6 +47,39 @@ def test_counting_on_gives_what_counting_anew_gives(installation: Installation, 
     assert tally.people == 4
     assert tally.counted == tally.rows == 15
     assert tally.size == 13
+
+
+def happen(installation: Installation, chance: random.Random) -> None:
+    """Let somebody decide, be linked or be erased; what cannot be is refused."""
+    name, other = (f"customer-{chance.randrange(8)}" for _ in range(2))
+    choice: ChoiceName = "granted" if chance.random() < 0.5 else "denied"
+    match chance.randrange(8):
+        case 0:
+            request = EraseSubject(subject=installation.tenant.subject(name))
+            with suppress(UnknownSubject, ErasureRefused):
+                installation.service.committer.submit_blocking(installation.tenant, request)
+        case 1:
+            with suppress(LinkRefused):
+                installation.link(anonymous=name, known=other)
+        case _:
+            installation.decide(name, {"coupons": choice})
+    installation.clock.advance(days=3)
+
+
+def test_whatever_happens_counting_on_gives_what_counting_anew_gives(
+    installation: Installation, counted: LedgerTally
+) -> None:
+    chance = random.Random(54)  # noqa: S311  # the same course every time
+    tenant = installation.tenant
+
+    seen: Counter[Key] = Counter()
+    for _ in range(50):
+        happen(installation, chance)
+        tally = counted.take(tenant)
+        assert tally == LedgerTally(installation.service.deployment).take(tenant)
+        seen |= tally.counts
+
+    assert {("kind", "erasure"), ("kind", "link"), ("regret", "coupons")} <= seen.keys()
 
 
 def test_outcomes_days_and_ways_are_counted(installation: Installation, counted: LedgerTally) -> None:
