@@ -10,9 +10,8 @@ from consent_service.cli.output import (
     TenantName,
     answer,
     moment_of,
-    opened,
+    opened_for,
     reporting_errors,
-    settings_with,
 )
 from consent_service.ledger.record import DecisionRecord, format_time
 from consent_service.operations.explain_consent import Explanation, explain_consent
@@ -33,9 +32,7 @@ def explain(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Say what the gate would have answered, on which entry and under which words, and who signed for it."""
-    settings = settings_with(database_url)
-    with opened(settings) as deployment:
-        owner = deployment.tenant_named(tenant or settings.tenant)
+    with opened_for(tenant, database_url) as (deployment, owner):
         found = explain_consent(deployment, owner, owner.subject(subject), purpose, at=moment_of(at))
     answer(_document(found), as_json=as_json, text=_text(found))
 

@@ -12,6 +12,7 @@ from consent_service.cli.output import (
     answer,
     complaints,
     opened,
+    opened_for,
     reporting_errors,
     settings_with,
 )
@@ -62,9 +63,7 @@ def list_live(
     *, tenant: TenantName = None, as_json: AsJson = False, database_url: DatabaseUrl = None
 ) -> None:
     """List the live keys of a tenant by number: what they may do, never the keys."""
-    settings = settings_with(database_url)
-    with opened(settings) as deployment:
-        owner = deployment.tenant_named(tenant or settings.tenant)
+    with opened_for(tenant, database_url) as (deployment, owner):
         live = list_keys(deployment, owner)
         keys = [{"id": key.id, "role": key.role, "origins": list(key.origins)} for key in live]
         lines = [f"{key.id}\t{key.role}\t{' '.join(key.origins)}" for key in live]
@@ -81,9 +80,7 @@ def revoke(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Revoke a key: it stops working within CONSENT_CREDENTIAL_CACHE_SECONDS."""
-    settings = settings_with(database_url)
-    with opened(settings) as deployment:
-        owner = deployment.tenant_named(tenant or settings.tenant)
+    with opened_for(tenant, database_url) as (deployment, owner):
         if not revoke_key(deployment, owner, key_id):
             complaints.print("There is no such live key of this tenant.")
             raise typer.Exit(FAILED)

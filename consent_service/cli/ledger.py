@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consent_service.cli.output import (
     FAILED,
@@ -15,16 +14,13 @@ from consent_service.cli.output import (
     DatabaseUrl,
     TenantName,
     answer,
-    complaints,
-    opened,
+    opened_for,
+    progress_bar,
     reporting_errors,
-    settings_with,
 )
 from consent_service.errors import InvalidInput, LedgerCorrupt, UnknownEntry
-from consent_service.operations.deployment import Deployment
 from consent_service.operations.read_cosigned import read_cosigned_checkpoint, witness_statuses
-from consent_service.operations.tenant import Tenant
-from consent_service.operations.verify_ledger import VerifiedLedger, verify_ledger
+from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.verifier.verify import misbehaviour_proved, printable
 
 app = typer.Typer(help="The ledger as evidence.", no_args_is_help=True)
@@ -43,11 +39,10 @@ def verify(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Re-derive everything the ledger claims; exit code 1 and the first bad entry if something is wrong."""
-    settings = settings_with(database_url)
-    with opened(settings) as deployment:
-        owner = deployment.tenant_named(tenant or settings.tenant)
+    with opened_for(tenant, database_url) as (deployment, owner):
         try:
-            verified = _with_progress(deployment, owner, processes)
+            with progress_bar("verifying") as progress:
+                verified = verify_ledger(deployment, owner, processes=processes, progress=progress)
         except LedgerCorrupt as error:
             document = {"verified": False, "tenant": owner.name, "index": error.index, "fault": str(error)}
             answer(document, as_json=as_json, text=f"NOT VERIFIED: entry {error.index}: {error}")
@@ -106,9 +101,7 @@ def witnesses(
     *, tenant: TenantName = None, as_json: AsJson = False, database_url: DatabaseUrl = None
 ) -> None:
     """Show how far each witness of CONSENT_WITNESSES has followed; exit code 1 if no quorum cosigned yet."""
-    settings = settings_with(database_url)
-    with opened(settings) as deployment:
-        owner = deployment.tenant_named(tenant or settings.tenant)
+    with opened_for(tenant, database_url) as (deployment, owner):
         statuses = witness_statuses(deployment, owner)
         try:
             note = read_cosigned_checkpoint(deployment, owner).decode()
@@ -130,15 +123,3 @@ def witnesses(
     answer(document, as_json=as_json, text=text)
     if note is None:
         raise typer.Exit(FAILED)
-
-
-def _with_progress(deployment: Deployment, tenant: Tenant, processes: int | None) -> VerifiedLedger:
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=complaints, transient=True) as bar:
-        task = bar.add_task("verifying", total=None)
-        return verify_ledger(
-            deployment,
-            tenant,
-            processes=processes,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )

@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from consent_service.errors import ConsentToolkitError, InvalidInput, InvalidNotice
 
 if TYPE_CHECKING:
     from consent_service.operations.deployment import Deployment
+    from consent_service.operations.tenant import Tenant
     from consent_service.settings import Settings
 
 P = ParamSpec("P")
@@ -66,6 +74,22 @@ def opened(settings: "Settings") -> Iterator["Deployment"]:
         yield deployment
     finally:
         deployment.close()
+
+
+@contextmanager
+def opened_for(tenant: str | None, database_url: str | None) -> Iterator[tuple["Deployment", "Tenant"]]:
+    """Open the deployment for a command about one tenant, that of the settings by default."""
+    settings = settings_with(database_url)
+    with opened(settings) as deployment:
+        yield deployment, deployment.tenant_named(tenant or settings.tenant)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while something long is done; yields what to tell how much is done, and of how much."""
+    with Progress(*progress_columns(), console=complaints, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def progress_columns() -> tuple[ProgressColumn, ...]:

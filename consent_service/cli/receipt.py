@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli.output import DatabaseUrl, TenantName, opened, reporting_errors, settings_with
+from consent_service.cli.output import DatabaseUrl, TenantName, opened_for, reporting_errors
 from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
 from consent_service.ledger.receipt_forms.qr import qr_text
 from consent_service.operations.read_receipt import PDF_MEDIA_TYPE, read_receipt, write_receipt
@@ -45,12 +45,10 @@ def receipt(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write the receipt of one decision, with its proof; the QR code leads to where choices are changed."""
-    settings = settings_with(database_url)
-    with opened(settings) as deployment:
-        owner = deployment.tenant_named(tenant or settings.tenant)
+    with opened_for(tenant, database_url) as (deployment, owner):
         hers = None if subject is None else owner.subject(subject)
         made = read_receipt(deployment, owner, index, subject=hers)
-        body = write_receipt(made, _MEDIA_TYPES[form], settings)
+        body = write_receipt(made, _MEDIA_TYPES[form], deployment.settings)
     if out is not None:
         out.write_bytes(body)
         return

@@ -1,26 +1,22 @@
 """`consent keys`: rotation of the keys that protect the database, while the service goes on."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consent_service.cli.output import (
     AsJson,
     DatabaseUrl,
     answer,
-    complaints,
     opened,
+    progress_bar,
     reporting_errors,
     settings_with,
 )
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.rotate_blind_index import rotate_blind_index
-from consent_service.operations.rotate_keys import Progress as ReportProgress
 from consent_service.operations.rotate_keys import end_epochs, rotate_root, rotate_signing_key
 
 app = typer.Typer(help="Rotation of every kind of key, while the service goes on.", no_args_is_help=True)
@@ -77,26 +73,18 @@ def _rotate(
     vkeys: dict[str, str] = {}
     for kind in wanted:
         if kind is What.EPOCH:
-            with _bar("wrapping anew") as progress:
+            with progress_bar("wrapping anew") as progress:
                 end_epochs(deployment, committer, deployment.tenants(), progress=progress)
         elif kind is What.BLIND_INDEX:
-            with _bar("moving subjects") as progress:
+            with progress_bar("moving subjects") as progress:
                 rotate_blind_index(deployment, committer, deployment.tenants(), progress=progress)
         elif kind is What.ROOT:
-            with _bar("wrapping tenants' keys") as progress:
+            with progress_bar("wrapping tenants' keys") as progress:
                 rotate_root(deployment, committer, destroy=destroy, progress=progress)
         else:
             tenants = deployment.tenants()
-            with _bar("signing in new keys") as progress:
+            with progress_bar("signing in new keys") as progress:
                 for done, tenant in enumerate(tenants, start=1):
                     vkeys[tenant.name] = rotate_signing_key(deployment, committer, tenant)
                     progress(done, len(tenants))
     return vkeys
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[ReportProgress]:
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=complaints, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

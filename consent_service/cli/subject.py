@@ -8,15 +8,7 @@ import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from consent_service.cli.output import (
-    AsJson,
-    DatabaseUrl,
-    TenantName,
-    answer,
-    opened,
-    reporting_errors,
-    settings_with,
-)
+from consent_service.cli.output import AsJson, DatabaseUrl, TenantName, answer, opened_for, reporting_errors
 from consent_service.errors import ConfigurationError, InvalidInput
 from consent_service.operations.committer import Committer
 from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
@@ -41,12 +33,12 @@ def erase(*, tenant: TenantName = None, as_json: AsJson = False, database_url: D
     The identifier is no argument: those are shown to everybody on the machine.
     """
     external_id = typer.get_text_stream("stdin").readline().rstrip("\n")
-    settings = settings_with(database_url)
-    with opened(settings) as deployment:
-        owner = deployment.tenant_named(tenant or settings.tenant)
+    with opened_for(tenant, database_url) as (deployment, owner):
         committer = Committer(deployment)
         try:
-            request = EraseSubject(subject=owner.subject(external_id), evidence=evidence_policy(settings))
+            request = EraseSubject(
+                subject=owner.subject(external_id), evidence=evidence_policy(deployment.settings)
+            )
             erased = committer.submit_blocking(owner, request)
         finally:
             committer.close()
@@ -95,7 +87,5 @@ def open_proof(
         raise ConfigurationError(f"{key} is not a private key file in PEM.") from None
     if not isinstance(private, X25519PrivateKey):
         raise ConfigurationError(f"{key} is not an X25519 key.")
-    settings = settings_with(database_url)
-    with opened(settings) as deployment:
-        owner = deployment.tenant_named(tenant or settings.tenant)
+    with opened_for(tenant, database_url) as (deployment, owner):
         typer.echo(json.dumps(read_proof(deployment, owner, index, private), ensure_ascii=False, indent=2))

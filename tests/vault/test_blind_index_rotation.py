@@ -1,8 +1,5 @@
 """Replacing the key under which subjects are found: nobody is lost or doubled, on both databases."""
 
-import signal
-import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -25,24 +22,17 @@ from consent_service.operations.read_profile import Profile, ProfileQuestion, re
 from consent_service.operations.rotate_blind_index import rotate_blind_index
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.operations.update_profile import update_profile
-from consent_service.storage.vault_store import key_versions
 from consent_service.verifier.verify import verify_pack
-from tests.forked import run
 from tests.service_api import ServiceApi
 from tests.shop import Shop
+from tests.vault.rotations import SIZE, customers_come_and_go, die_rotating, settle, versions
 
-SIZE = {"household": {"size": 2}}
 NAMES = [f"customer-{number}" for number in range(20)]
 
 
 def rotate(shop: Shop) -> None:
     deployment = shop.service.deployment
     rotate_blind_index(deployment, shop.service.committer, deployment.tenants())
-
-
-def versions(shop: Shop, kind: str = "blind_index") -> list[int]:
-    with shop.service.deployment.reading(shop.tenant) as scope:
-        return sorted(version for purpose, version in key_versions(scope) if purpose == kind)
 
 
 def indexes(shop: Shop) -> set[bytes]:
@@ -54,12 +44,6 @@ def refs(shop: Shop) -> dict[str, str]:
     return {name: shop.tenant.ref(shop.subject(name)) for name in NAMES}
 
 
-def settle(shop: Shop, names: list[str] = NAMES) -> None:
-    for name in names:
-        shop.grant(name, "coupons")
-        shop.write(name, SIZE)
-
-
 def gate(shop: Shop, tenant: Tenant, subject: Subject) -> tuple[str, str]:
     question = GateQuestion(tenant_id=tenant.id, subject=subject, purposes=[PurposeKey("coupons")])
     [answer] = shop.service.gate.answer_all([question])
@@ -68,12 +52,12 @@ def gate(shop: Shop, tenant: Tenant, subject: Subject) -> tuple[str, str]:
 
 
 def test_everybody_is_found_under_the_new_key_and_keeps_her_reference(shop: Shop, tmp_path: Path) -> None:
-    settle(shop)
+    settle(shop, NAMES)
     before, known, size = indexes(shop), refs(shop), shop.check_ledger().size
 
     rotate(shop)
 
-    assert versions(shop) == [2]
+    assert versions(shop, "blind_index") == [2]
     assert not indexes(shop) & before
     assert refs(shop) == known
     assert shop.check_ledger().size == size + 1  # The ledger says that there is a new key.
@@ -119,26 +103,22 @@ def test_a_process_that_knows_the_key_of_before_finds_everybody_and_makes_nobody
 
 def test_a_rotation_killed_in_every_step_loses_nobody_and_the_keeper_finishes_it(shop: Shop) -> None:
     """Each run ends itself, as by `kill -9`, one step later than the last; a service goes on meanwhile."""
-    settle(shop)
+    settle(shop, NAMES)
     known, stale = refs(shop), {name: shop.subject(name) for name in NAMES}
-    program = Path(__file__).with_name("killed_rotation.py")
-    url = shop.settings.resolved_database_url.get_secret_value()
-    environment = {"CONSENT_HOME": str(shop.settings.home), "CONSENT_DATABASE_URL": url}
 
     for step in ("move", "retire"):
-        killed = run([sys.executable, str(program), "blind-index", step], environment=environment)
+        die_rotating(shop, "blind-index", step)
 
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert versions(shop) == [1, 2]
+        assert versions(shop, "blind_index") == [1, 2]
         answers = {name: gate(shop, shop.tenant, stale[name]) for name in NAMES}
         assert answers == {name: (known[name], "granted") for name in NAMES}
         settle(shop, [NAMES[0], NAMES[-1], f"late-{step}"])
         shop.check_ledger()
     assert keep_house(shop.service, hourly=False)
-    assert versions(shop) == [1, 2]
+    assert versions(shop, "blind_index") == [1, 2]
     assert keep_house(shop.service)
     shop.reopen()
-    assert versions(shop) == [2]
+    assert versions(shop, "blind_index") == [2]
     assert shop.rows("subject") == len(NAMES) + 2
     assert all(shop.read(name, "coupons") == SIZE for name in [*NAMES, "late-move", "late-retire"])
     assert refs(shop) == known
@@ -149,43 +129,27 @@ def test_the_keeper_begins_no_rotation_and_leaves_one_that_goes_on_alone(shop: S
     with shop.service.deployment.database.exclusively(KEYS_LOCK):
         shop.pass_time(timedelta(days=31))
         keep_house(shop.service)
-        assert (versions(shop), versions(shop, "vault")) == ([1], [1])
+        assert (versions(shop, "blind_index"), versions(shop, "vault")) == ([1], [1])
 
     keep_house(shop.service)
 
-    assert (versions(shop), versions(shop, "vault")) == ([1], [2])
+    assert (versions(shop, "blind_index"), versions(shop, "vault")) == ([1], [2])
 
 
 def test_decisions_reads_and_new_subjects_go_on_meanwhile(shop: Shop) -> None:
-    settle(shop)
-    failures: list[BaseException] = []
-    done, new = threading.Event(), count()
+    settle(shop, NAMES)
+    new = count()
     joined: list[str] = []
 
-    def work(part: int) -> None:
-        try:
-            while not done.is_set():
-                for name in NAMES[part::2]:
-                    assert shop.read(name, "coupons") == SIZE
-                    shop.deny(name, "coupons")
-                    shop.grant(name, "coupons")
-                    shop.write(name, SIZE)
-                joined.append(f"new-{next(new)}")
-                shop.grant(joined[-1], "coupons")
-        except BaseException as error:  # noqa: BLE001 - the test says which
-            failures.append(error)
+    def join() -> None:
+        joined.append(f"new-{next(new)}")
+        shop.grant(joined[-1], "coupons")
 
-    threads = [threading.Thread(target=work, args=(part,)) for part in range(2)]
-    for thread in threads:
-        thread.start()
-    for _ in range(2):
-        rotate(shop)
-    done.set()
-    for thread in threads:
-        thread.join()
+    with customers_come_and_go(shop, NAMES, join):
+        for _ in range(2):
+            rotate(shop)
 
-    assert failures == []
-    assert versions(shop) == [3]
+    assert versions(shop, "blind_index") == [3]
     assert shop.rows("subject") == len(NAMES) + len(joined)
     assert all(shop.read(name, "coupons") == SIZE for name in NAMES)
 
@@ -198,11 +162,11 @@ def test_a_subject_whose_sealed_id_is_damaged_is_still_found_until_she_is_erased
     with pytest.raises(SealBroken, match="1 subjects were not moved"):
         rotate(shop)
 
-    assert versions(shop) == [1, 2]
+    assert versions(shop, "blind_index") == [1, 2]
     assert [shop.read(name, "coupons") for name in ("ana", "ben")] == [SIZE, SIZE]
     shop.erase("ana")
     rotate(shop)
-    assert versions(shop) == [2]
+    assert versions(shop, "blind_index") == [2]
     assert shop.read("ben", "coupons") == SIZE
 
 

@@ -1,10 +1,7 @@
 """Rotation: what lives still opens, and what was deleted before opens nowhere, on both databases."""
 
 import json
-import signal
 import sqlite3
-import sys
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -30,26 +27,18 @@ from consent_service.operations.rotate_keys import (
     rotate_signing_key,
 )
 from consent_service.storage.rotation_store import epoch_of
-from consent_service.storage.vault_store import key_versions
 from consent_service.verifier.verify import verify_pack
 from tests.forked import CONSENT, run
 from tests.shop import Shop
-
-SIZE = {"household": {"size": 2}}
+from tests.vault.rotations import SIZE, customers_come_and_go, die_rotating, settle, versions
 
 
 def rotate(shop: Shop) -> None:
     end_epochs(shop.service.deployment, shop.service.committer, shop.service.deployment.tenants())
 
 
-def versions(shop: Shop, kind: str = "vault") -> list[int]:
-    with shop.service.deployment.reading(shop.tenant) as scope:
-        return sorted(version for purpose, version in key_versions(scope) if purpose == kind)
-
-
 def a_customer(shop: Shop, name: str = "ana") -> None:
-    shop.grant(name, "coupons")
-    shop.write(name, SIZE)
+    settle(shop, [name])
     shop.read(name, "coupons")
 
 
@@ -62,7 +51,7 @@ def test_everything_opens_after_an_epoch_ended(shop: Shop) -> None:
 
     rotate(shop)
 
-    assert versions(shop) == [2]
+    assert versions(shop, "vault") == [2]
     assert shop.read("ana", "coupons") == SIZE
     data = read_personal_data(deployment, uses, shop.tenant, shop.subject("ana"))
     assert data.external_id == "ana"
@@ -86,7 +75,7 @@ def test_everything_opens_after_a_restart_in_the_new_epoch(shop: Shop) -> None:
 
     shop.reopen()
 
-    assert versions(shop) == [4]
+    assert versions(shop, "vault") == [4]
     assert shop.read("ana", "coupons") == SIZE
 
 
@@ -110,30 +99,10 @@ def test_reads_writes_grants_and_withdrawals_go_on_meanwhile(shop: Shop) -> None
     names = [f"customer-{number}" for number in range(40)]
     for name in names:
         a_customer(shop, name)
-    failures: list[BaseException] = []
-    done = threading.Event()
+    with customers_come_and_go(shop, names):
+        for _ in range(3):
+            rotate(shop)
 
-    def work(part: int) -> None:
-        try:
-            while not done.is_set():
-                for name in names[part::2]:
-                    assert shop.read(name, "coupons") == SIZE
-                    shop.deny(name, "coupons")
-                    shop.grant(name, "coupons")
-                    shop.write(name, SIZE)
-        except BaseException as error:  # noqa: BLE001 - the test says which
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(part,)) for part in range(2)]
-    for thread in threads:
-        thread.start()
-    for _ in range(3):
-        rotate(shop)
-    done.set()
-    for thread in threads:
-        thread.join()
-
-    assert failures == []
     assert all(shop.read(name, "coupons") == SIZE for name in names)
 
 
@@ -198,17 +167,14 @@ def test_a_killed_rotation_is_run_again(migrated_url: str, tmp_path: Path, step:
     shop = Shop(migrated_url, tmp_path / "home")
     for number in range(30):
         a_customer(shop, f"customer-{number}")
-    program = Path(__file__).with_name("killed_rotation.py")
-    environment = {"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": migrated_url}
 
-    killed = run([sys.executable, str(program), "epoch", step], environment=environment)
+    die_rotating(shop, "epoch", step)
 
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert all(shop.read(f"customer-{number}", "coupons") == SIZE for number in range(30))
     shop.grant("late", "coupons")
     rotate(shop)
     shop.reopen()
-    assert len(versions(shop)) == 1
+    assert len(versions(shop, "vault")) == 1
     assert all(shop.read(f"customer-{number}", "coupons") == SIZE for number in range(30))
     shop.check_ledger()
     shop.close()
