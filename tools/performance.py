@@ -66,6 +66,7 @@ WORDS: Mapping[str, str] = {
     "banner.this banner.layout shift": "its layout shift",
     "banner.this banner.slow: accept ms": "its milliseconds to answer a click there",
     "banner.this banner.after bare paint ms": "milliseconds it is seen after the bare page's paint",
+    "banner.this banner.slow: after bare paint ms": "the same on slow 4G and a quarter of the CPU",
     "banner.*rendered by the server, style inline.after bare paint ms": "the same, put in by the server",
     "banner.*rendered by the server, style inline.slow: after bare paint ms": "the same on slow 4G and a "
     "quarter of the CPU",

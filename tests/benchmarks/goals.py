@@ -88,7 +88,6 @@ GOALS: dict[str, Goal] = {
     "banner.this banner.requests": _at_most(2),
     "banner.this banner.slow: script ms": _at_most(50),
     "banner.this banner.slow: blocked ms": _at_most(0),
-    "banner.this banner.slow: blocked beyond bare ms": _at_most(0),
     "banner.this banner.layout shift": _at_most(0),
     "banner.this banner.slow: accept ms": _at_most(100),
     "banner.this banner.after bare paint ms": _at_most(50),
