@@ -40,6 +40,7 @@ class Following:
         key: str,
         *,
         after: object = None,
+        leaf: str | None = None,
         patience: float = 20.0,
         receive_buffer: int | None = None,
         path: str = "/v1/stream",
@@ -55,6 +56,8 @@ class Following:
         headers = {"Authorization": f"Bearer {key}"}
         if after is not None:
             headers["Last-Event-ID"] = str(after)
+        if leaf is not None:
+            headers["Consent-Leaf"] = leaf
         connection.request("GET", path, headers=headers)
         self.response = connection.getresponse()
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from consent_sdk._sse import EventReader
+from consent_sdk._stream import read_change
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -222,11 +224,12 @@ LONGEST = {f"{number:-<64}": reason for number, reason in zip(range(100), cycle(
 def test_no_event_of_a_change_is_large_and_none_leaves_anything_out(reasons: dict[str, Reason]) -> None:
     events = told(reasons)
 
-    states: dict[str, list[Any]] = {}
-    for event in events:
-        assert len(event) + len(b"\n\n") <= 300
-        states |= states_in(json.loads(event.split(b"data: ")[1]))
-    assert states == {key: [reason.value, int(UNTIL.timestamp())] for key, reason in reasons.items()}
+    assert max(len(event) for event in events) + len(b"\n\n") <= 300
+    sdk = EventReader().feed(b"\n\n".join([*events, b""]))
+    read = [read_change(event, 10_000_000) for event in sdk]
+    states = {key: (state[0].value, state[1]) for change in read for key, state in change.consents.items()}
+    assert states == {key: (reason.value, int(UNTIL.timestamp())) for key, reason in reasons.items()}
+    assert {change.subject for change in read} == {REF}
     assert [ids_in(event) for event in events] == [[]] * (len(events) - 1) + [[10_000_000]]
 
 

@@ -72,6 +72,23 @@ def test_a_follower_who_comes_back_misses_nothing_and_gets_nothing_twice(
     assert events[-1].data["index"] == indexes[-1]
 
 
+def test_a_follower_who_comes_back_with_another_historys_entry_begins_anew(
+    place: Place, server: ConsentServer
+) -> None:
+    index = place.decide(server, "bea", {"coupons": "granted"})
+    with place.follow(server, after=index - 1) as following:
+        (change,) = following.changes_until(index)
+
+    with place.follow(server, after=index, leaf=change.data["leaf"]) as following:
+        same = following.until("head")
+    with place.follow(server, after=index, leaf="AAAAAAAA") as following:
+        other = following.until("head")
+
+    assert [event.name for event in same] == ["head"]
+    assert [(event.name, event.data.get("why")) for event in other] == [("reset", "restored"), ("head", None)]
+    assert other[-1].data["leaf"] == same[-1].data["leaf"] == change.data["leaf"]
+
+
 def test_a_follower_from_before_the_first_entry_gets_every_id(place: Place, server: ConsentServer) -> None:
     last = place.decide(server, "cleo", {"coupons": "granted"})
 
