@@ -148,7 +148,6 @@ def _receive(pipe: Connection) -> Any:  # whatever `_work` sends
 @contextmanager
 def _worker(settings: Settings, tenant: TenantName) -> Iterator[Connection]:
     """Yield a pipe to a process that says when it is ready, and when it has begun to read."""
-    _SPAWNING.set_forkserver_preload(["__main__", __name__])
     ours, theirs = _SPAWNING.Pipe()
     process = _SPAWNING.Process(target=_work, args=(theirs, settings, tenant), daemon=True)
     with closing(ours):
