@@ -1,6 +1,6 @@
 """What a large ledger costs: append, gate and proof at two sizes, batches, and the verification of it all.
 
-Without HTTP, on SQLite. The large ledger has 1,000,000 entries, 50,000 with QUICK=1, built in batches.
+Without HTTP, on SQLite. The large ledger has 1,000,000 entries, 20,000 with QUICK=1, built in batches.
 BENCH_LARGE_LEDGER names a folder to build it in, or to take it from, and keep it for the next benchmark.
 """
 
@@ -33,7 +33,7 @@ from tests.benchmarks.measure import QUICK, interleaved, median, ratio
 from tests.benchmarks.services import CHOICES, NOTICE
 
 _SMALL = 10_000
-LARGE = 50_000 if QUICK else 1_000_000
+LARGE = 20_000 if QUICK else 1_000_000
 _BATCH = 500
 _PROBES = 300
 

@@ -1,14 +1,11 @@
-"""A load generator in a process of its own: N connections, each with one request under way.
-
-`python -m tests.benchmarks.load SPEC` with a JSON spec prints what `Measured` holds.
-"""
+"""A load generator in a process of its own: N connections, each with one request under way."""
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import get_context
 from typing import cast
 
 import uvloop
@@ -165,15 +162,18 @@ async def _run(load: Load) -> Measured:
 
 
 def apply_load(load: Load) -> Measured:
-    """Run the load in a process of its own and return what it measured; every answer must be 2xx."""
-    command = [sys.executable, "-m", "tests.benchmarks.load", json.dumps(asdict(load))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=load.seconds + 60)
-    measured = Measured(**json.loads(done.stdout))
+    """Run the load in the generator's process and return what it measured; every answer must be 2xx."""
+    measured = _generator().submit(_measured, load).result(load.seconds + 60)
     if measured.errors:
         raise AssertionError(f"{measured.errors} answers of {load.path} were not 2xx")
     return measured
 
 
-if __name__ == "__main__":
-    uvloop.install()
-    print(json.dumps(asdict(asyncio.run(_run(Load(**json.loads(sys.argv[1])))))))
+@cache
+def _generator() -> ProcessPoolExecutor:
+    """Return the process that makes the load: one for all rounds, since its start takes longer than some."""
+    return ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+
+
+def _measured(load: Load) -> Measured:
+    return uvloop.run(_run(load))

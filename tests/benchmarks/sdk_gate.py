@@ -45,7 +45,8 @@ PURPOSES = ("recommendations", "coupons", "support_context", "ai_assistance", "n
 PURPOSE = PURPOSES[0]
 SUBJECTS = 100_000
 NS = 1e9
-_LOOPS = 20 if QUICK else 60
+_LOOPS = 5 if QUICK else 60
+_ROUNDS = 3 if QUICK else 5
 _CALLS = 2_000
 
 Ask = Callable[[str], object]
@@ -109,7 +110,7 @@ def times(client: ConsentClient, known: dict[str, bool], subjects: Sequence[str]
             "allows": lambda: _called_with(client.allows, asked),
             "check": lambda: _called_with(client.check, asked),
         },
-        rounds=5,
+        rounds=_ROUNDS,
     )
     found = {f"{name}_ratio": ratio(measured, name, "dict") for name in ("gate", "allows", "check")}
     return {**found, "dict_ns": median(measured["dict"]), "gate_ns": median(measured["gate"])}

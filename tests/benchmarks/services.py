@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+from pydantic import SecretStr
 
+from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.notice_book import PublishedNotice
+from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.read_notice_file import load_notice_file
+from consent_service.operations.service import ConsentService
+from consent_service.settings import Settings
 from tests.servers import PLAIN, ServerProcess, unused_port
 
 _CONSENT = str(Path(sys.executable).parent / "consent")
@@ -58,6 +65,25 @@ def consent(*arguments: str, environment: dict[str, str]) -> dict[str, object]:
     return answer
 
 
+def set_up(home: Path, database_url: str | None = None) -> tuple[str, str]:
+    """Create what a service needs before it serves; return a backend key and the example notice's digest."""
+    url = None if database_url is None else SecretStr(database_url)
+    service = ConsentService.open(Settings(home=home, database_url=url))
+    try:
+        return ready_to_decide(service)
+    finally:
+        service.close()
+
+
+def ready_to_decide(service: ConsentService) -> tuple[str, str]:
+    """Publish the example notice; return a backend key and the notice's digest."""
+    tenant = require_tenant(service.deployment, "default")
+    notice = load_notice_file(NOTICE.read_bytes())
+    published = service.committer.submit_blocking(tenant, PublishNotice(notice=notice))
+    assert isinstance(published, PublishedNotice)
+    return create_api_key(service.deployment, tenant, Role.BACKEND).key, published.digest
+
+
 def wait_for(server: ServerProcess, port: int, path: str, *, timeout: float = 60.0) -> None:
     """Wait until a GET of this path answers 200, for so many seconds at most."""
 
@@ -81,15 +107,12 @@ def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -
     }
     if database_url is not None:
         environment["CONSENT_DATABASE_URL"] = database_url
-    key = consent("key", "create", "--role", "backend", environment=environment)["key"]
-    notice = consent("notice", "publish", str(NOTICE), environment=environment)["digest"]
+    key, notice = set_up(folder / "home", database_url)
     port = unused_port()
     command = [_CONSENT, "serve", "--port", str(port), "--workers", str(workers)]
     with ServerProcess(command, folder=_ROOT, log=folder / "serve.log", environment=environment) as server:
         wait_for(server, port, "/ready")
-        yield Served(
-            port=port, key=str(key), notice=str(notice), home=folder / "home", environment=environment
-        )
+        yield Served(port=port, key=key, notice=notice, home=folder / "home", environment=environment)
 
 
 @contextmanager

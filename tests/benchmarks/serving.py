@@ -19,11 +19,11 @@ import httpx2
 from tests.benchmarks.ledger_scale import LARGE, large_ledger
 from tests.benchmarks.load import Load, apply_load
 from tests.benchmarks.measure import QUICK, ROUNDS
-from tests.benchmarks.services import NOTICE, Served, consent
+from tests.benchmarks.services import Served, ready_to_decide
 from tests.servers import PLAIN, ServerProcess, unused_port
 
 _CONSENT = str(Path(sys.executable).parent / "consent")
-_DECISIONS = 20_000 if QUICK else 100_000
+_DECISIONS = 10_000 if QUICK else 100_000
 _LINES = 500
 _LOOK_EVERY_S = 0.005
 
@@ -33,8 +33,7 @@ def figures() -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="consent-bench-") as name, large_ledger(Path(name)) as shop:
         home = shop.service.settings.home
         environment = {**os.environ, "CONSENT_HOME": str(home), "CONSENT_LOG_LEVEL": "warning"}
-        key = str(consent("key", "create", "--role", "backend", environment=environment)["key"])
-        notice = str(consent("notice", "publish", str(NOTICE), environment=environment)["digest"])
+        key, notice = ready_to_decide(shop.service)
         starts = []
         for _ in range(ROUNDS):
             with _serving(environment, Path(name)) as (_, seconds):

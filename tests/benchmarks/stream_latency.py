@@ -24,7 +24,7 @@ from tests.benchmarks.services import Served, served, served_again
 from tests.postgres import PostgresServer
 
 _FEW, _MANY = 100, 1000
-_WITHDRAWALS = 60 if QUICK else 300
+_WITHDRAWALS = 40 if QUICK else 300
 _WITHDRAWALS_TO_MANY = 10 if QUICK else 30
 _EVERY_S = 0.02
 _PATIENCE_S = 30.0

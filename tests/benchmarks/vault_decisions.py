@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks.load import Load, apply_load
 from tests.benchmarks.measure import SECONDS, interleaved, median, ratio
-from tests.benchmarks.services import NOTICE, Served, consent, wait_for
+from tests.benchmarks.services import Served, set_up, wait_for
 from tests.postgres import PostgresServer
 from tests.servers import ServerProcess, unused_port
 
@@ -58,8 +58,7 @@ def _served(folder: Path, factory: str, database_url: str | None) -> Iterator[Se
     environment = {"CONSENT_HOME": str(folder / "home"), "CONSENT_LOG_LEVEL": "warning"}
     if database_url is not None:
         environment["CONSENT_DATABASE_URL"] = database_url
-    key = str(consent("key", "create", "--role", "backend", environment=environment)["key"])
-    notice = str(consent("notice", "publish", str(NOTICE), environment=environment)["digest"])
+    key, notice = set_up(folder / "home", database_url)
     port = unused_port()
     command = [
         *(sys.executable, "-m", "uvicorn", "--factory", factory, "--port", str(port)),

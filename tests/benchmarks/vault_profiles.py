@@ -24,7 +24,7 @@ from tests.shop import Shop
 
 _ROOT = Path(__file__).parents[2]
 _SUBJECTS = 500
-_READS = 300 if QUICK else 2000
+_READS = 200 if QUICK else 2000
 _CATEGORIES = {"purchases": 4, "browsing": 3, "household": 3}
 _PURPOSE = PurposeKey("recommendations")
 _CHANGE = {"purchases": {f"field_{number}": f"value {number}" for number in range(10)}}
