@@ -13,9 +13,6 @@ from consent_service.ledger.merkle import HASH_SIZE
 from consent_service.ledger.subtrees import Node, chunk_nodes
 from consent_service.operations.scan_packs import Outcome, Unreadable, leaf_files, table_files
 
-_FILES = 4
-"""Chunks hashed together: a quarter of a million leaves, 8 MiB of hashes."""
-
 _OUTCOMES = (
     "SELECT purpose, status, strftime(make_timestamp(epoch_us(recorded_at)), '%Y-%m'), count(*) "
     "FROM read_parquet(?) WHERE purpose IS NOT NULL GROUP BY ALL"
@@ -43,9 +40,8 @@ class DuckdbEngine:
     def nodes(self, folder: Path) -> Iterator[tuple[int, Node] | Unreadable]:
         """Yield (number of the pack, root of a subtree) for every chunk of every pack in the folder."""
         for pack, files in leaf_files(folder):
-            batches = [files[at : at + _FILES] for at in range(0, len(files), _FILES)]
             try:
-                for start, hashes in self._ahead(batches):
+                for start, hashes in self._ahead(files):
                     if hashes is None:
                         yield Unreadable(pack=pack, reason="not one range of leaves", index=start)
                     else:
@@ -53,11 +49,11 @@ class DuckdbEngine:
             except self._error as error:
                 yield Unreadable(pack=pack, reason=_first_line(error))
 
-    def _ahead(self, batches: list[list[Path]]) -> Iterator[tuple[int, bytes | None]]:
-        """Yield what is in each batch, while DuckDB hashes the next one."""
+    def _ahead(self, files: list[Path]) -> Iterator[tuple[int, bytes | None]]:
+        """Yield what is in each file, a chunk, while DuckDB hashes the next one."""
         with ThreadPoolExecutor(1) as beside:
-            coming = deque([beside.submit(self._read, batches[0])])
-            for following in [*batches[1:], None]:
+            coming = deque([beside.submit(self._read, files[0])])
+            for following in [*files[1:], None]:
                 found = coming.popleft().result()
                 if following is not None:
                     coming.append(beside.submit(self._read, following))
@@ -74,12 +70,12 @@ class DuckdbEngine:
             for purpose, status, month, count in rows:
                 yield Outcome(pack=pack, purpose=purpose, status=status, month=month, count=count)
 
-    def _read(self, files: list[Path]) -> tuple[int, bytes | None]:
-        """Return the first index of the leaves in these files, and their hashes, one behind the other."""
+    def _read(self, file: Path) -> tuple[int, bytes | None]:
+        """Return the first index of the leaves in a file, and their hashes, one behind the other."""
         # Hexadecimal digits come back: unhex() would cost half as much as hashing does.
         leaves = self._duckdb.sql(
             """SELECT "index", sha256('\\x00'::BLOB || leaf) AS hash FROM read_parquet(?)""",
-            params=[[str(file) for file in files]],
+            params=[str(file)],
         ).to_arrow_table()
         start, leaves = self._in_order(leaves)
         if leaves is None:
