@@ -229,3 +229,17 @@ def test_a_cookie_of_odd_entries_says_what_its_good_ones_say(bench: ShopBench) -
         "ai_assistance": False,
     }
     assert layer_one(page).locator("li:visible").count() == 3
+
+
+def test_the_cookie_lasts_no_longer_than_the_notice_lets_a_choice_count(bench: ShopBench) -> None:
+    keys = ("recommendations", "coupons", "support_context", "ai_assistance")
+    bench.shop.open_tenant(
+        a_notice({f"purposes/{key}/validity": "P1M" if key == "coupons" else "P2W" for key in keys})
+    )
+    page = bench.visit(bench.shop.page())
+
+    press(page, "refuse_all")
+    expect(layer_one(page)).to_be_hidden()
+
+    (saved,) = page.context.cookies()
+    assert round((saved.get("expires", 0) - page.evaluate("Date.now()") / 1000) / 86_400) == 30

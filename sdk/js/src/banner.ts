@@ -91,7 +91,7 @@ const say = (text?: string): void => {
 
 const remember = (): void => {
   if (signedIn()) return;
-  writeCookie(said);
+  writeCookie(said, Math.max(...inputs.map((input) => input.dataset.days as unknown as number)));
   tabs?.postMessage(said);
 };
 

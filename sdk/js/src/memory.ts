@@ -44,10 +44,10 @@ export const encode = (said: Said): string =>
 
 export const readCookie = (): Said => decode(document.cookie.match(/\beu-consent=([^;]*)/)?.[1] || "");
 
-/** Yes and no are remembered equally long: 180 days. */
-export const writeCookie = (said: Said): void => {
+/** Yes and no are remembered equally long: as the longest of the choices counts, 180 days at most. */
+export const writeCookie = (said: Said, days: number): void => {
   document.cookie =
-    `eu-consent=${encode(said)};Path=/;SameSite=Lax;Max-Age=15552000` +
+    `eu-consent=${encode(said)};Path=/;SameSite=Lax;Max-Age=${days * 86400}` +
     (settings.domain ? ";Domain=" + settings.domain : "") +
     (location.protocol == "https:" ? ";Secure" : "");
 };
