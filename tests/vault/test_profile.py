@@ -45,6 +45,29 @@ def test_writing_a_category_that_nobody_granted_stores_nothing(shop: Shop) -> No
     assert shop.rows("profile_value") == 0
 
 
+def test_special_data_is_stored_only_where_a_purpose_that_lists_it_was_granted(shop: Shop) -> None:
+    shop.publish(
+        a_notice(
+            {
+                "categories/support_history/dpv": "pd:MedicalHealth",
+                "categories/support_history/special": True,
+                "purposes/ai_assistance/version": 2,
+                "purposes/support_context/version": 2,
+            }
+        )
+    )
+    special = {"support_history": {"last": "an allergy"}}
+    shop.grant("ana", "coupons", "recommendations")
+    with pytest.raises(NoLiveGrant) as refused:
+        shop.write("ana", special)
+    assert refused.value.categories == ("support_history",)
+
+    shop.grant("ana", "ai_assistance")
+
+    assert shop.write("ana", special) == ["support_history.last"]
+    assert shop.read("ana", "ai_assistance") == special
+
+
 def test_nothing_is_stored_about_a_stranger(shop: Shop) -> None:
     with pytest.raises(NoLiveGrant):
         shop.write("nobody", {"purchases": {"last_basket": ["milk"]}})

@@ -77,24 +77,48 @@ def test_no_read_shows_a_value_after_its_withdrawal_was_acknowledged(shop: Shop)
     assert shop.rows("profile_value") == shop.rows("key_grant") == 0
 
 
-def test_a_hundred_grants_withdrawals_and_reads_at_once_leave_keys_and_consents_agreeing(shop: Shop) -> None:
-    def act(number: int) -> None:
-        kind = number % 4
-        try:
-            if kind == 0:
-                shop.grant("ana", "coupons", "recommendations")
-            elif kind == 1:
-                shop.deny("ana", "coupons")
-            elif kind == 2:
-                shop.write("ana", {"household": {"n": number}, "purchases": {"n": number}})
-            else:
-                shop.read("ana", "coupons")
-        except (NoLiveGrant, PurposeClosed):
-            return
+class Crowd:
+    """Each value that is stored lets one withdrawal begin; each that is acknowledged, two reads."""
 
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(act, range(100)))
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self.stored: set[int] = set()
+        self.withdrawn: set[int] = set()
+        self.to_withdraw, self.to_read = threading.Semaphore(0), threading.Semaphore(0)
 
+    def store(self, number: int) -> None:
+        while number not in self.stored:
+            self.shop.grant("ana", "coupons", "recommendations")
+            with suppress(NoLiveGrant):
+                self.shop.write("ana", {"household": {f"n{number}": number}, "purchases": {"n": number}})
+                self.stored.add(number)
+        self.to_withdraw.release()
+
+    def withdraw(self) -> None:
+        assert self.to_withdraw.acquire(timeout=60)
+        before = set(self.stored)
+        self.shop.deny("ana", "coupons")
+        self.withdrawn.update(before)
+        self.to_read.release(2)
+
+    def read(self) -> None:
+        assert self.to_read.acquire(timeout=60)
+        gone = set(self.withdrawn)
+        with suppress(PurposeClosed):
+            shown = self.shop.read("ana", "coupons").get(HOUSEHOLD, {})
+            assert gone.isdisjoint(map(int, map(str, shown.values())))
+
+
+def test_a_hundred_grants_withdrawals_and_reads_at_once_show_nothing_that_was_withdrawn(shop: Shop) -> None:
+    crowd = Crowd(shop)
+
+    with ThreadPoolExecutor(100) as threads:
+        acting = [threads.submit(crowd.store, number) for number in range(25)]
+        acting += [threads.submit(act) for act in [crowd.withdraw, crowd.read, crowd.read] * 25]
+        for future in acting:
+            future.result()
+
+    assert crowd.withdrawn
     open_now = shop.reason("ana", "coupons") == "granted"
     assert shop.rows("key_grant") == (4 if open_now else 2)
     shop.deny("ana", "coupons", "recommendations")
