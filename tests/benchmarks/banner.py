@@ -194,7 +194,7 @@ def _rendered(service: str, key: str, script: str, buttons: dict[str, str]) -> l
         variants.append(
             Peer(
                 name=f"this banner, rendered by the server, {name}",
-                head=script + (_SHEET if stylesheet else ""),
+                head=script.replace("/banner.js", "/static/banner.js") + (_SHEET if stylesheet else ""),
                 first=banner.markup(language="en", said=""),
                 first_signalled=banner.markup(language="en", said="", gpc=True),
                 **buttons,

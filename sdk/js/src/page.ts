@@ -12,7 +12,7 @@ export const settings = script.dataset;
 export const base = script.src.replace(/\/(static\/)?[^/]*$/, "");
 
 const OTHERS =
-  ":not(a,b,button,dd,dialog,div,dl,dt,fieldset,form,h2,header,i,input,label,li,option,p,section,select,small,ul)";
+  ":not(a,b,button,dd,dialog,div,dl,dt,fieldset,form,h2,i,input,label,li,option,p,section,select,small,ul)";
 const RUNNING = /^(on|form|action|style|href=(?!http|mailto|tel))/;
 
 /**

@@ -14,7 +14,7 @@ export interface Recorded {
 }
 
 /** A page that declares a signed-in customer, for `account.js`, works for her from the start. */
-let account = document.querySelector<HTMLElement>("script[data-token]")?.dataset.token;
+let account = document.querySelector<HTMLElement>("script[src*=account][data-token]")?.dataset.token;
 let token = account;
 let sending = false;
 let delay = 1e3;
