@@ -59,7 +59,7 @@ def _reads() -> dict[str, object]:
     return {
         "single_read_to_bare_time": round(1 / ratio(rates, "single", "bare"), 2),
         "batch_of_500_to_single_per_subject": ratio(rates, "batch", "single"),
-        "subjects_per_second": {name: median(values) for name, values in rates.items()},
+        "subjects_per_processor_second": {name: median(values) for name, values in rates.items()},
     }
 
 
@@ -78,19 +78,20 @@ def _read(shop: Shop, tenant: Tenant, names: list[str]) -> None:
 
 
 def _rate(work: Callable[[int], None]) -> float:
-    started = time.perf_counter()
+    """Return how often a processor does this in a second: nothing here waits for anything else."""
+    started = time.process_time()
     for number in range(_READS):
         work(number)
-    return _READS / (time.perf_counter() - started)
+    return _READS / (time.process_time() - started)
 
 
 def _batch_rate(shop: Shop, tenant: Tenant) -> float:
     names = [f"customer-{number}" for number in range(_SUBJECTS)]
     rounds = max(1, _READS // _SUBJECTS)
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(rounds):
         _read(shop, tenant, names)
-    return rounds * _SUBJECTS / (time.perf_counter() - started)
+    return rounds * _SUBJECTS / (time.process_time() - started)
 
 
 def _bare(shop: Shop) -> Callable[[], float]:
