@@ -11,6 +11,8 @@ from consent_service.domain.decision import DecisionLimits
 
 LONGEST_GRACE = 3650
 """Days that a closed grant may keep its keys at most."""
+LONGEST_EVIDENCE = 36_500
+"""Days that proof of an erased subject's consents may be kept at most."""
 
 
 class Settings(BaseSettings):
@@ -44,9 +46,10 @@ class Settings(BaseSettings):
     )
     evidence_key: str | None = Field(
         default=None,
-        description="Auditor's X25519 public key (base64): proof of erased consents is sealed to it.",
+        description="Auditor's X25519 public key (base64): proof of erased consents is sealed to it; "
+        "a tenant may have its own.",
     )
-    evidence_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
+    evidence_days: Annotated[int, Field(ge=1, le=LONGEST_EVIDENCE)] = Field(
         default=5 * 365, description="Days that such proof is kept."
     )
     uses_limit: Annotated[int, Field(ge=0)] = Field(

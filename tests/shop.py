@@ -122,7 +122,10 @@ class Shop:
     def erase(self, name: str) -> ErasureAnswer:
         """Erase a subject."""
         answer = self.service.committer.submit_blocking(
-            self.tenant, EraseSubject(subject=self.subject(name), evidence=evidence_policy(self.settings))
+            self.tenant,
+            EraseSubject(
+                subject=self.subject(name), evidence=evidence_policy(self.service.deployment, self.tenant)
+            ),
         )
         assert isinstance(answer, ErasureAnswer)
         self.service.deployment.database.truncate_wal()

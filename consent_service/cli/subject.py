@@ -37,7 +37,7 @@ def erase(*, tenant: TenantName = None, as_json: AsJson = False, database_url: D
         committer = Committer(deployment)
         try:
             request = EraseSubject(
-                subject=owner.subject(external_id), evidence=evidence_policy(deployment.settings)
+                subject=owner.subject(external_id), evidence=evidence_policy(deployment, owner)
             )
             erased = committer.submit_blocking(owner, request)
         finally:

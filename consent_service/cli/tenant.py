@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 from consent_service.cli.output import AsJson, DatabaseUrl, answer, opened, reporting_errors, settings_with
+from consent_service.errors import InvalidInput
+from consent_service.operations.keep_evidence import set_evidence_policy
 from consent_service.operations.manage_tenants import create_tenant, set_grace
+from consent_service.vault.evidence import evidence_key_text
 
 app = typer.Typer(help="Shops with a ledger of their own.", no_args_is_help=True)
 
@@ -67,3 +70,36 @@ def grace(
             as_json=as_json,
             text=f"Closed grants of tenant {tenant.name} keep their keys for {held} days.",
         )
+
+
+@app.command("evidence")
+@reporting_errors
+def evidence(
+    name: Annotated[str, typer.Argument(help="The tenant.")],
+    *,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Auditor's public key, as consent evidence keygen prints it.")
+    ] = None,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days that proof is kept.")] = 5 * 365,
+    keep_nothing: Annotated[
+        bool, typer.Option("--keep-nothing", help="Keep no proof, whatever CONSENT_EVIDENCE_KEY says.")
+    ] = False,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Set to whom a tenant seals proof of erased consents; without options the settings hold again."""
+    if keep_nothing and key is not None:
+        raise InvalidInput("--key and --keep-nothing say opposite things.")
+    choice = ("", days) if keep_nothing else None if key is None else (key, days)
+    with opened(settings_with(database_url)) as deployment:
+        tenant = deployment.tenant_named(name)
+        policy = set_evidence_policy(deployment, tenant, choice)
+        document = {
+            "tenant": tenant.name,
+            "evidence_key": None if policy is None else evidence_key_text(policy.key),
+            "evidence_days": None if policy is None else policy.keep.days,
+        }
+        text = f"Tenant {tenant.name} keeps no proof of an erased subject's consents."
+        if policy is not None:
+            text = f"Tenant {tenant.name} keeps sealed proof of erased consents for {policy.keep.days} days."
+        answer(document, as_json=as_json, text=text)

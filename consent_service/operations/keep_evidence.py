@@ -9,13 +9,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from consent_service.domain.subject import ExternalId, SubjectRef
-from consent_service.errors import SealBroken, UnknownEntry
+from consent_service.errors import InvalidInput, SealBroken, UnknownEntry
 from consent_service.ledger.canonical import canonical_json, parse_json
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Tenant
-from consent_service.settings import Settings
+from consent_service.settings import LONGEST_EVIDENCE, Settings
 from consent_service.storage.evidence_store import find_evidence
 from consent_service.storage.ledger_store import StoredRecord
+from consent_service.storage.tenant_store import find_evidence_choice, store_evidence_choice
 from consent_service.vault.evidence import open_evidence, parse_evidence_key, seal_evidence
 
 
@@ -27,13 +28,43 @@ class EvidencePolicy:
     keep: timedelta
 
 
-def evidence_policy(settings: Settings) -> EvidencePolicy | None:
-    """Return the policy in force: none unless the settings name an auditor's key."""
+def default_evidence_policy(settings: Settings) -> EvidencePolicy | None:
+    """Return the policy of tenants without their own: none unless the settings name an auditor's key.
+
+    Raises `ConfigurationError` for a key that is none.
+    """
     if settings.evidence_key is None:
         return None
     return EvidencePolicy(
         key=parse_evidence_key(settings.evidence_key), keep=timedelta(days=settings.evidence_days)
     )
+
+
+def evidence_policy(deployment: Deployment, tenant: Tenant) -> EvidencePolicy | None:
+    """Return the policy in force for a tenant: its own, or else that of the settings."""
+    with deployment.database.reading() as connection:
+        own = find_evidence_choice(connection, tenant.id)
+    if own is None:
+        return default_evidence_policy(deployment.settings)
+    key, days = own
+    return EvidencePolicy(key=parse_evidence_key(key), keep=timedelta(days=days)) if key else None
+
+
+def set_evidence_policy(
+    deployment: Deployment, tenant: Tenant, choice: tuple[str, int] | None
+) -> EvidencePolicy | None:
+    """Give a tenant an auditor's key and the days that proof is kept, and return the policy in force.
+
+    An empty key keeps nothing; no choice gives the tenant back to the settings. What was sealed before stays.
+    Raises `ConfigurationError` for a key that is none, `InvalidInput` for days out of range.
+    """
+    if choice is not None and choice[0]:
+        parse_evidence_key(choice[0])
+        if not 1 <= choice[1] <= LONGEST_EVIDENCE:
+            raise InvalidInput(f"Proof is kept for 1 to {LONGEST_EVIDENCE} days.")
+    with deployment.database.writing() as connection:
+        store_evidence_choice(connection, tenant.id, choice)
+    return evidence_policy(deployment, tenant)
 
 
 def seal_proof(

@@ -7,7 +7,7 @@ from consent_service.operations.check_gate import GateReader
 from consent_service.operations.committer import Committer
 from consent_service.operations.credentials import Credentials
 from consent_service.operations.deployment import Clock, Deployment, utc_now
-from consent_service.operations.keep_evidence import evidence_policy
+from consent_service.operations.keep_evidence import default_evidence_policy
 from consent_service.operations.manage_tenants import require_tenant
 from consent_service.operations.prune_answers import AnswerPruner, prune_idempotency
 from consent_service.operations.record_uses import UsesRecorder
@@ -31,7 +31,7 @@ class ConsentService:
     @classmethod
     def open(cls, settings: Settings, *, clock: Clock = utc_now) -> "ConsentService":
         """Open the deployment the settings name, with its default tenant; see `Deployment.open`."""
-        evidence_policy(settings)  # A key that is none has to show now, not at the first erasure.
+        default_evidence_policy(settings)  # A key that is none has to show now, not at the first erasure.
         deployment = Deployment.open(settings, clock=clock)
         if not deployment.tenants():
             require_tenant(deployment, settings.tenant)

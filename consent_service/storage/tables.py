@@ -35,8 +35,9 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 class TenantRow(SQLModel, table=True):
     """One shop with its own ledger; `origin` names the log in every leaf and checkpoint, for ever.
 
-    `grace_days` is the tenant's own word on what the setting of that name says for the others. The notice at
-    `reckoned_index` is the newest by whose retention every value's `look_at_ms` was reckoned.
+    `grace_days`, `evidence_key` and `evidence_days` are the tenant's own word on what the settings of these
+    names say for the others; an empty key keeps no proof. The notice at `reckoned_index` is the newest by
+    whose retention every value's `look_at_ms` was reckoned.
     """
 
     __tablename__ = "tenant"
@@ -46,6 +47,8 @@ class TenantRow(SQLModel, table=True):
     created_at_ms: int = Field(sa_type=BigInteger)
     grace_days: int | None = Field(default=None, sa_type=Integer)
     reckoned_index: int | None = Field(default=None, sa_type=BigInteger)
+    evidence_key: str | None = Field(default=None, sa_type=Text)
+    evidence_days: int | None = Field(default=None, sa_type=Integer)
 
 
 class ApiKeyRow(SQLModel, table=True):

@@ -23,6 +23,7 @@ _tenant, _api_key, _tenant_key = (
 _TENANTS = select(_tenant.c.id, _tenant.c.name, _tenant.c.origin).order_by(_tenant.c.id)
 _RECKONED = select(_tenant.c.reckoned_index).where(_tenant.c.id == bindparam("tenant"))
 _GRACE = select(_tenant.c.grace_days).where(_tenant.c.id == bindparam("tenant"))
+_EVIDENCE = select(_tenant.c.evidence_key, _tenant.c.evidence_days).where(_tenant.c.id == bindparam("tenant"))
 _KEY_COLUMNS = (_api_key.c.id, _api_key.c.tenant_id, _api_key.c.role, _api_key.c.origins)
 _BY_DIGEST = select(*_KEY_COLUMNS).where(
     _api_key.c.digest == bindparam("digest"), _api_key.c.revoked_at_ms.is_(None)
@@ -79,6 +80,22 @@ def find_grace(connection: Connection, tenant_id: int) -> int | None:
     """Return a tenant's own grace in days, or `None` where the setting holds."""
     days: int | None = connection.execute(_GRACE, {"tenant": tenant_id}).scalar_one()
     return days
+
+
+def find_evidence_choice(connection: Connection, tenant_id: int) -> tuple[str, int] | None:
+    """Return a tenant's own auditor's key and days of keeping, or `None` where the settings hold.
+
+    An empty key says that nothing is kept.
+    """
+    row = connection.execute(_EVIDENCE, {"tenant": tenant_id}).one()
+    return None if row.evidence_key is None else (row.evidence_key, row.evidence_days)
+
+
+def store_evidence_choice(connection: Connection, tenant_id: int, choice: tuple[str, int] | None) -> None:
+    """Store what `find_evidence_choice` returns."""
+    key, days = choice or (None, None)
+    row = update(_tenant).where(_tenant.c.id == tenant_id)
+    connection.execute(row.values(evidence_key=key, evidence_days=days))
 
 
 def find_reckoned(connection: Connection, tenant_id: int) -> int | None:

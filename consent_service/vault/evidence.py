@@ -28,7 +28,9 @@ def parse_evidence_key(text: str) -> X25519PublicKey:
     except (ValueError, binascii.Error):
         raw = b""
     if len(raw) != _KEY_SIZE:
-        raise ConfigurationError("CONSENT_EVIDENCE_KEY is the 32 bytes of an X25519 public key in base64.")
+        raise ConfigurationError(
+            "An evidence key (CONSENT_EVIDENCE_KEY, or a tenant's own) is 32 bytes of X25519 in base64."
+        )
     return X25519PublicKey.from_public_bytes(raw)
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from typer.testing import CliRunner
 
-from consent_service.errors import ConfigurationError, SealBroken, UnknownEntry
+from consent_service.cli.main import app as cli
+from consent_service.errors import ConfigurationError, InvalidInput, SealBroken, UnknownEntry
 from consent_service.ledger.canonical import canonical_json
 from consent_service.ledger.entry import Kind, commitment, leaf
 from consent_service.ledger.record import format_time
-from consent_service.operations.keep_evidence import read_proof
+from consent_service.operations.keep_evidence import evidence_policy, read_proof, set_evidence_policy
+from consent_service.operations.manage_tenants import create_tenant
 from consent_service.operations.sweep_vault import sweep_vault
 from consent_service.storage.ledger_store import read_leaves
 from consent_service.vault.evidence import evidence_key_text, open_evidence, seal_evidence
@@ -115,6 +118,76 @@ def test_without_a_key_nothing_is_kept(sqlite_url: str, tmp_path: Path) -> None:
     assert shop.rows("sealed_evidence") == 0
     assert '"evidence_until":null' in certificate
     shop.close()
+
+
+def test_a_tenant_has_an_auditor_of_its_own_or_none(shop: Shop) -> None:
+    deployment, theirs = shop.service.deployment, X25519PrivateKey.generate()
+    for name in ("ana", "ben", "cleo"):
+        shop.grant(name, "coupons")
+
+    set_evidence_policy(deployment, shop.tenant, (evidence_key_text(theirs.public_key()), 3))
+    own = shop.erase("ana")
+    set_evidence_policy(deployment, shop.tenant, ("", 3))
+    none = shop.erase("ben")
+    set_evidence_policy(deployment, shop.tenant, None)
+    default = shop.erase("cleo")
+
+    assert f'"evidence_until":"{format_time(shop.now + timedelta(days=3))}"' in own.certificate
+    assert read_proof(deployment, shop.tenant, own.index, theirs)["external_id"] == "ana"
+    assert '"evidence_until":null' in none.certificate
+    assert read_proof(deployment, shop.tenant, default.index, AUDITOR)["external_id"] == "cleo"
+    with pytest.raises(SealBroken):
+        read_proof(deployment, shop.tenant, own.index, AUDITOR)
+    with pytest.raises(UnknownEntry):
+        read_proof(deployment, shop.tenant, none.index, AUDITOR)
+
+
+def test_the_word_of_one_tenant_is_not_that_of_another(shop: Shop) -> None:
+    deployment = shop.service.deployment
+    other = create_tenant(deployment, "other")
+
+    set_evidence_policy(deployment, other, ("", 1))
+
+    assert evidence_policy(deployment, other) is None
+    assert evidence_policy(deployment, shop.tenant) is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "days", "error"),
+    [("x", 3, ConfigurationError), (evidence_key_text(AUDITOR.public_key()), 36_501, InvalidInput)],
+)
+def test_a_choice_that_is_none_changes_nothing(
+    shop: Shop, key: str, days: int, error: type[Exception]
+) -> None:
+    before = evidence_policy(shop.service.deployment, shop.tenant)
+
+    with pytest.raises(error):
+        set_evidence_policy(shop.service.deployment, shop.tenant, (key, days))
+
+    after = evidence_policy(shop.service.deployment, shop.tenant)
+    assert before is not None
+    assert after is not None
+    assert (after.keep, evidence_key_text(after.key)) == (before.keep, evidence_key_text(before.key))
+
+
+def test_the_command_line_sets_a_tenants_auditor(shop: Shop) -> None:
+    url = shop.settings.resolved_database_url.get_secret_value()
+    key = evidence_key_text(AUDITOR.public_key())
+    environment = {"CONSENT_HOME": str(shop.settings.home), "CONSENT_DATABASE_URL": url}
+
+    def run(*words: str) -> object:
+        words = ("tenant", "evidence", "default", *words, "--json")
+        return json.loads(CliRunner().invoke(cli, words, env=environment, catch_exceptions=False).stdout)
+
+    assert run("--key", key, "--days", "7") == {
+        "tenant": "default",
+        "evidence_key": key,
+        "evidence_days": 7,
+    }
+    assert run("--keep-nothing") == {"tenant": "default", "evidence_key": None, "evidence_days": None}
+    assert run() == {"tenant": "default", "evidence_key": None, "evidence_days": None}
+    wrong = CliRunner().invoke(cli, ["tenant", "evidence", "default", "--key", "x"], env=environment)
+    assert wrong.exit_code == 2
 
 
 @pytest.mark.parametrize("key", ["", "x", base64.b64encode(bytes(31)).decode()])

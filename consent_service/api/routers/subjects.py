@@ -39,9 +39,9 @@ async def delete_subject(request: Request, service: Service, caller: BackendOrSu
 
     Records, openings, keys, values and uses go; the log's leaves stay, and say nothing about her any more.
     """
+    evidence = await run_in_threadpool(evidence_policy, service.deployment, caller.tenant)
     answer = await service.committer.submit(
-        caller.tenant,
-        EraseSubject(subject=subject_of(request.headers, caller), evidence=evidence_policy(service.settings)),
+        caller.tenant, EraseSubject(subject=subject_of(request.headers, caller), evidence=evidence)
     )
     if not isinstance(answer, ErasureAnswer):
         raise TypeError("an erasure was answered as something else")
