@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from consent_service.errors import DatabaseUnavailable
 from consent_service.operations.service import ConsentService
 from consent_service.storage.ledger_store import lock_head
+from tests.disks import Disk, SmallDisk
 from tests.servers import wait_until
 from tests.service_api import ServiceApi, assert_problem
 
@@ -122,6 +123,24 @@ def test_a_database_that_turns_us_away_is_asked_again(
 ) -> None:
     with ServiceApi(home=tmp_path / "home", database_url=postgresql_url, lock_seconds=PATIENCE_S) as api:
         assert_refused_and_then_recorded(api, trouble)
+        api.sizes()
+
+
+def test_a_disk_that_nobody_may_write_to_any_more(sqlite_disk: Disk, tmp_path: Path) -> None:
+    """As a kernel does with a disk that failed: the service comes back by itself once it may write again."""
+    if not isinstance(sqlite_disk, SmallDisk):
+        pytest.skip("may not mount a small disk")
+
+    @contextmanager
+    def protected(api: ServiceApi) -> Iterator[None]:
+        api.service.deployment.database.close()  # What is open to write keeps a disk writable.
+        sqlite_disk.write_protect(on=True)
+        yield
+        sqlite_disk.write_protect(on=False)
+
+    url = f"sqlite:///{sqlite_disk.folder / 'consent.db'}"
+    with ServiceApi(home=tmp_path / "home", database_url=url, lock_seconds=PATIENCE_S) as api:
+        assert_refused_and_then_recorded(api, protected)
         api.sizes()
 
 
