@@ -191,8 +191,18 @@ class EmptyDatabases:
         self._waiting: list[str] = []
         with server.session(template) as session:
             self._schema = _schema(session)
-            rows = session.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        self._tables = [str(name) for (name,) in rows if name != "alembic_version"]
+            tables = session.execute(
+                "SELECT tablename FROM pg_tables"
+                " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            ).fetchall()
+            counters = session.execute("SELECT sequencename FROM pg_sequences").fetchall()
+        self._emptying = "; ".join(
+            [
+                "SET session_replication_role = replica",  # No trigger keeps a row.
+                *(f"DELETE FROM {table}" for (table,) in tables),  # noqa: S608  # ours
+                *(f"ALTER SEQUENCE {counter} RESTART" for (counter,) in counters),
+            ]
+        )
 
     def take(self) -> str:
         """Return the name of a database that has our tables and nothing in them."""
@@ -214,8 +224,7 @@ class EmptyDatabases:
                 )
                 if _schema(session) != self._schema:
                     return False
-                deletions = "; ".join(f"DELETE FROM {table}" for table in self._tables)  # noqa: S608  # ours
-                session.execute(f"SET session_replication_role = replica; {deletions}".encode())
+                session.execute(self._emptying.encode())
         except psycopg.OperationalError:
             return False
         return True

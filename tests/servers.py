@@ -62,6 +62,7 @@ class ServerProcess:
         self.log = log
         self._process: ForkedProgram | subprocess.Popen[bytes]
         whole = {**os.environ, **(environment or {})}
+        log.touch()
         if self.command[0] == CONSENT and account is None:
             self._process = ForkedProgram(
                 self.command, folder=folder, output=log, errors=log, environment=whole

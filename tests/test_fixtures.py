@@ -7,6 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.conftest import LONGEST_FILES
+from tests.installation import Installation
+from tests.postgres import EmptyDatabases
 from tests.programs import installed_program
 from tests.servers import ServerProcess, wait_until
 
@@ -34,6 +36,47 @@ def test_every_test_gets_an_empty_database(database_url: str, attempt: int) -> N
 
     assert tables_at_the_start == []
     assert _tables(database_url) == ["left_behind"]
+
+
+def test_a_database_that_is_handed_out_again_is_as_new(
+    empty_databases: EmptyDatabases, tmp_path: Path
+) -> None:
+    for attempt in (1, 2):
+        name = empty_databases.take()
+        with Installation(
+            home=tmp_path / f"home-{attempt}", database_url=empty_databases.server.url(name)
+        ) as installation:
+            assert installation.tenant.id == 1
+            assert installation.publish().index == 0
+        empty_databases.give_back(name)
+
+        assert empty_databases.take() == name
+        empty_databases.give_back(name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE left_behind (n INTEGER)",
+        "DROP TRIGGER entry_append_only ON entry",
+        "ALTER TABLE entry DISABLE TRIGGER ALL",
+        "ALTER TABLE entry ADD COLUMN left_behind INTEGER",
+        "GRANT SELECT ON entry TO PUBLIC",
+        "UPDATE alembic_version SET version_num = '9999'",
+    ],
+)
+def test_a_database_that_was_changed_is_not_handed_out_again(
+    empty_databases: EmptyDatabases, change: str
+) -> None:
+    name = empty_databases.take()
+    with empty_databases.server.session(name) as session:
+        session.execute(change.encode())
+
+    empty_databases.give_back(name)
+
+    other = empty_databases.take()
+    assert other != name
+    empty_databases.give_back(other)
 
 
 def test_the_shared_postgresql_commits_as_usual_but_does_not_wait_for_the_disk(postgresql_url: str) -> None:
