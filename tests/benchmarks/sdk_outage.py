@@ -13,7 +13,6 @@ from threading import Thread
 from consent_sdk import ConsentClient
 
 from tests.benchmarks.measure import QUICK
-from tests.servers import unused_port
 
 _ROOT = Path(__file__).parents[2]
 _OUTAGE_S = 8.0 if QUICK else 45.0
@@ -62,7 +61,7 @@ class _Service(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, port: int, mode: str = "up") -> None:
+    def __init__(self, port: int = 0, mode: str = "up") -> None:
         self.mode = mode
         self.asked = 0
         super().__init__(("127.0.0.1", port), _Stream)
@@ -77,8 +76,8 @@ class _Service(ThreadingHTTPServer):
 
 def _recoveries() -> list[float]:
     """Seconds from when the service listens again until each client is healthy."""
-    port = unused_port()
-    service = _Service(port)
+    service = _Service()
+    port = service.server_port
     with ExitStack() as stack:
         clients = [stack.enter_context(_client(port)) for _ in range(_CLIENTS)]
         assert all(client.wait_until_ready(20) for client in clients)
@@ -97,9 +96,8 @@ def _recoveries() -> list[float]:
 
 
 def _reconnects(mode: str) -> int:
-    port = unused_port()
-    service = _Service(port, mode)
-    with _client(port):
+    service = _Service(mode=mode)
+    with _client(service.server_port):
         time.sleep(_REFUSED_S)
     service.end()
     return service.asked
