@@ -46,7 +46,8 @@ def unused_port() -> int:
 class ServerProcess:
     """A process that serves until it is told to stop; as a context manager it stops at the end.
 
-    `account` is the user and group id to run as (root only); standard output and error go to `log`.
+    `account` is the user and group id to run as (root only); standard output and error go to `log`. A program
+    of ours may be `forked` (see `tests.forked`), which starts it sooner.
     """
 
     def __init__(
@@ -57,13 +58,14 @@ class ServerProcess:
         log: Path,
         environment: Mapping[str, str] | None = None,
         account: tuple[int, int] | None = None,
+        forked: bool = False,
     ) -> None:
         self.command = tuple(command)
         self.log = log
         self._process: ForkedProgram | subprocess.Popen[bytes]
         whole = {**os.environ, **(environment or {})}
-        log.touch()
-        if self.command[0] == CONSENT and account is None:
+        if forked:
+            log.touch()
             self._process = ForkedProgram(
                 self.command, folder=folder, output=log, errors=log, environment=whole
             )
@@ -177,6 +179,7 @@ class ConsentServer(ServerProcess):
                 "CONSENT_DATABASE_URL": database_url,
                 **(environment or {}),
             },
+            forked=True,
         )
         self.wait_until_ready(self.ready, what=f"{self.url}/ready to answer 200")
 

@@ -353,7 +353,7 @@ def test_a_service_and_a_witness_on_two_machines(tmp_path: Path) -> None:
     }
     serve = [_CONSENT, "witness", "serve", *options, "--port", str(port)]
     status = ["ledger", "witnesses", "--json", "--database-url", url]
-    with ServerProcess(serve, folder=tmp_path, log=tmp_path / "witness.log") as witness:
+    with ServerProcess(serve, folder=tmp_path, log=tmp_path / "witness.log", forked=True) as witness:
         witness.wait_until(lambda: "running on" in witness.output(), what="the witness", timeout=60)
         with ConsentServer(home=home, database_url=url, environment=environment):
             runner = CliRunner(env=environment)
