@@ -155,6 +155,7 @@ def test_the_word_of_one_tenant_is_not_that_of_another(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("key", "days", "error"),
     [("x", 3, ConfigurationError), (evidence_key_text(AUDITOR.public_key()), 36_501, InvalidInput)],
+    ids=["no key", "too long"],
 )
 def test_a_choice_that_is_none_changes_nothing(
     shop: Shop, key: str, days: int, error: type[Exception]
