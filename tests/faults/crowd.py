@@ -31,7 +31,7 @@ class Seen:
     """What a crowd saw.
 
     `unanswered` are requests that were sent and got no whole answer; `overtaken` says how many others at most
-    were acknowledged while one waited that was acknowledged too.
+    were acknowledged while one waited that was acknowledged too, and `overtaken_one` which one that was.
     """
 
     acknowledged: list[Acknowledged] = field(default_factory=list)
@@ -42,6 +42,7 @@ class Seen:
     seconds: list[float] = field(default_factory=list)
     retry_after: set[str] = field(default_factory=set)
     overtaken: int = 0
+    overtaken_one: str = ""
 
     @property
     def answered(self) -> int:
@@ -110,16 +111,17 @@ class Crowd:
                 self.seen.not_admitted += 1
                 return
             sent += 1
-            if not await self._ask(*stream, subject, CHOICES[sent % 2]):
+            if not await self._ask(*stream, subject, sent):
                 stream[1].close()
                 stream = None
         if stream is not None:
             stream[1].close()
 
     async def _ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, subject: str, choice: str
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, subject: str, sent: int
     ) -> bool:
-        """Send one decision, note the answer; return whether the connection stays open."""
+        """Send one decision, the `sent`-th, note the answer; return whether the connection stays open."""
+        choice = CHOICES[sent % 2]
         started, before = time.perf_counter(), len(self.seen.acknowledged)
         try:
             writer.write(self._request(subject, choice))
@@ -132,7 +134,13 @@ class Crowd:
         self.seen.seconds.append(time.perf_counter() - started)
         status = int(head[9:12])
         if status == 201:
-            self.seen.overtaken = max(self.seen.overtaken, len(self.seen.acknowledged) - before)
+            overtaken = len(self.seen.acknowledged) - before
+            if overtaken > self.seen.overtaken:
+                self.seen.overtaken = overtaken
+                waited = self.seen.seconds[-1]
+                self.seen.overtaken_one = (
+                    f"request {sent} of {subject}, after {before}, waited {waited:.3f} s"
+                )
             self.seen.acknowledged.append(Acknowledged(json.loads(body)["index"], subject, choice))
         else:
             self.seen.refused[status] += 1
