@@ -80,8 +80,12 @@ def run_vault(
 
 
 def _client(url: str, handed: HandedOut) -> ConsentClient:
-    return ConsentClient(
-        url, api_key=handed.backend_key, timeout=TIMEOUT_SECONDS, max_staleness=TIMEOUT_SECONDS
+    return ConsentClient(  # A job may wait for an answer; a web page would not.
+        url,
+        api_key=handed.backend_key,
+        timeout=TIMEOUT_SECONDS,
+        miss_timeout=TIMEOUT_SECONDS,
+        max_staleness=TIMEOUT_SECONDS,
     )
 
 
