@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -33,7 +34,15 @@ from consent_service.cli.output import (
 )
 from consent_service.errors import InvalidInput
 from consent_service.operations.parquet_views import verify_parquet
-from consent_service.verifier.verify import Fault, Pack, policy_of, printable, verify_pack, verify_receipt
+from consent_service.verifier.verify import (
+    Fault,
+    Pack,
+    policy_of,
+    printable,
+    receipt_text,
+    verify_pack,
+    verify_receipt,
+)
 
 app = typer.Typer(help="Packs that an auditor checks without us.", no_args_is_help=True)
 PackFile = Annotated[Path, typer.Argument(help="Audit pack, see docs/reference/audit-pack.md.")]
@@ -184,7 +193,7 @@ def verify(
                 certificates=certificates,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-        result = verify_parquet(file, result)
+        result = _with_own_copy_compared(file, verify_parquet(file, result))
     except Fault as fault:
         document = {
             "verified": False,
@@ -206,7 +215,7 @@ def verify(
 @app.command("receipt")
 @reporting_errors
 def verify_one(
-    file: Annotated[Path, typer.Argument(help="Receipt as JSON-LD, Kantara JSON, text or HTML.")],
+    file: Annotated[Path, typer.Argument(help="Receipt as JSON-LD, Kantara JSON, text, HTML or PDF.")],
     *,
     key: LogKey = None,
     witness: Witnesses = None,
@@ -215,7 +224,7 @@ def verify_one(
 ) -> None:
     """Check a receipt offline: signature, place in the log, decision and words; exit code 1 on a fault."""
     try:
-        text = file.read_bytes().decode("utf-8", "replace")
+        text = receipt_text(file.read_bytes())
         result = verify_receipt(text, vkey=key_of(key), policy=policy_of(witness or (), policy))
     except Fault as fault:
         document = {"verified": False, "check": fault.check, "fault": printable(fault.message)}
@@ -226,6 +235,16 @@ def verify_one(
     said = ", ".join(f"{purpose} {choice}" for purpose, choice in result["choices"].items())
     text = f"Verified: entry {result['index']} of {printable(result['origin'])}: {said}"
     answer(result, as_json=as_json, text=text)
+
+
+def _with_own_copy_compared(file: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result with a remark where the verifier in the pack is not the one that ran."""
+    ours = files("consent_service.verifier").joinpath("verify.py").read_bytes()
+    with Pack(file) as pack:
+        if "verify.py" not in pack.members or pack.read("verify.py", _LARGEST_MANIFEST) == ours:
+            return result
+    remark = "The verify.py in the pack is not this program: of another version, or changed."
+    return {**result, "remarks": [*result["remarks"], remark]}
 
 
 def _text(result: dict[str, Any]) -> str:

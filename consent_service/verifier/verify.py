@@ -4,7 +4,7 @@
     python verify.py PACK.zip [--key VKEY] [--previous OLDER.zip] [--witness VKEY]… [--policy FILE]
                         [--certificate FILE]…
 
-    python verify.py RECEIPT [--key VKEY] [--witness VKEY]… [--policy FILE]    JSON, text or HTML
+    python verify.py RECEIPT [--key VKEY] [--witness VKEY]… [--policy FILE]    JSON, text, HTML or PDF
     python verify.py MISBEHAVIOUR.txt --key VKEY      checks a proof that a log signed two histories
 
 Exit code 0: everything below holds. 1: something does not; the first fault is named. 2: no pack to read.
@@ -91,6 +91,10 @@ _CENTRAL, _LOCAL = struct.Struct("<4s4B4HL2L5H2L"), struct.Struct("<4s2B4HL2L2H"
 _DESCRIPTOR = struct.Struct("<4s3L")
 _NAME = re.compile(r"(?:[a-z0-9-]{1,64}/)?[a-z0-9-]{1,64}\.[a-z]{2,8}", re.ASCII)
 _DOS_DATE, _PERMISSIONS = 0x21, 0o600 << 16
+_CHUNK = re.compile(r"(entries/\d{6}\.ndjson)|table/(\d{6})\.csv|(?:table|leaves)/(\d{6})\.parquet", re.ASCII)
+_SINGLE = re.compile(
+    r"notices/[0-9a-f]{64}\.json|verify\.py|index\.html|checkpoints\.ndjson|erasures\.ndjson", re.ASCII
+)
 
 
 class Member:
@@ -932,6 +936,7 @@ class Verification:
         self.chains: dict[str, tuple[bytes, Packed]] = {}
         self._plans: dict[tuple[str, str], Plan] = {}
         self.latest = ""
+        self._current = "null"
         log = json.dumps(self.origin, ensure_ascii=False).encode()
         self._line = re.compile(
             rb'\{"index":(0|[1-9]\d{0,17}),"leaf":(\{"c":"([A-Za-z0-9+/]{43}=)","kind":"(%b)","log":%b,"v":1\}),'
@@ -948,10 +953,13 @@ class Verification:
             document: dict[str, Any] = json.loads(data)
             expected = f"{NOTE_HEADER}\n{document['origin']}\n{_digest(data)}\n"
             signed = open_note(note.decode(), document["vkey"], alone=True) == expected
+            same = canonical(document) == data
+            self._made_by = _soon_after(document["made_at"])
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise Fault("manifest", SIGNATURE, f"{_reason(error)}: changed after signing") from None
-        if not signed or canonical(document) != data or not _well_formed(document):
+        if not signed or not same or not _well_formed(document):
             raise Fault("manifest", MANIFEST, "is not the one that was signed, or not of this version")
+        self.signature = note
         return document
 
     def _check_pinned(self) -> None:
@@ -962,19 +970,28 @@ class Verification:
             raise Fault("manifest", SIGNATURE, "signed by a foreign key: not the one that you gave")
 
     def _check_keys(self) -> None:
-        """Follow the log's keys: each is named in an entry, under a checkpoint that the one before signed."""
+        """Follow the log's keys: each is named in an entry, under a checkpoint that the one before signed.
+
+        From that entry on the new one signs every checkpoint.
+        """
+        for size, signers in self.signers:
+            newest = [vkey for index, _, vkey in self.handoffs if index < size][-1:]
+            if not signers.issuperset(newest):
+                message = "is signed by an old key only, which another had replaced"
+                raise Fault("checkpoints", f"size {size}", message)
         shown = {
             (previous, vkey)
             for index, previous, vkey in self.handoffs
             if any(size > index and previous in signers for size, signers in self.signers)
         }
         steps = list(zip(self.keys, self.keys[1:], strict=False))
+        wanted = [] if self.pinned is None else steps[self.keys.index(self.pinned) :]
         if self.manifest["mode"] == "range" and self.manifest["from"] == 0:
-            if [vkey for _, _, vkey in self.handoffs] != self.keys[1:]:
+            introduced = [vkey for _, _, vkey in self.handoffs]
+            later = len(steps) if self.manifest["to"] == self.manifest["head"] else len(introduced)
+            if introduced != self.keys[1 : later + 1]:
                 raise Fault("manifest", "keys", "are not those that the log's entries introduce")
-            wanted = steps
-        else:
-            wanted = [] if self.pinned is None else steps[self.keys.index(self.pinned) :]
+            wanted = steps[:later] + wanted
         for step in wanted:
             if step not in shown:
                 message = (
@@ -990,10 +1007,19 @@ class Verification:
         if len(listed) != len(self.pack.members):
             raise Fault("container", "directory", "a member is missing or was added")
         for member in self.manifest["members"]:
+            if not self._known(member["name"]):
+                raise Fault("container", member["name"], "is nothing that a pack has")
             there = self.pack.members[member["name"]]
             if self.pack.raw_digest(there) != member["raw"] or there.size != member["size"]:
                 raise Fault("container", member["name"], "its bytes are not those that were signed")
             self.counts["members"] += 1
+
+    def _known(self, name: str) -> bool:
+        """Say whether a pack has such a member: a table or leaves only of entries that are there."""
+        chunk = _CHUNK.fullmatch(name)
+        if chunk is None:
+            return _SINGLE.fullmatch(name) is not None
+        return f"entries/{chunk[2] or chunk[3]}.ndjson" in self.pack.members or chunk[1] is not None
 
     def run(self) -> None:
         """Check everything; raise `Fault` at the first thing that does not hold."""
@@ -1021,7 +1047,13 @@ class Verification:
                 digest = hashlib.sha256(data).hexdigest()
                 if name != f"notices/{digest}.json":
                     raise Fault("notices", name, "the words are not those that its name is the digest of")
-                self.notices[digest] = json.loads(data)
+                try:
+                    self.notices[digest] = json.loads(data)
+                    same = canonical(self.notices[digest]) == data
+                except (ValueError, RecursionError):
+                    same = False
+                if not same:
+                    raise Fault("notices", name, "is not canonical JSON: readers could see different words")
                 self.counts["notices"] += 1
 
     # Steps (4) to (7): a whole range of the log.
@@ -1034,6 +1066,9 @@ class Verification:
         for part in range(parts if parts > 1 else 0):
             self._chains_of(part, parts)
         self._check_erasures(start)
+        if start == 0 and end == self.manifest["head"]:
+            for digest in sorted(self.notices.keys() - self.published):
+                raise Fault("notices", f"notices/{digest}.json", "words that this log never published")
 
     def _read_range(self, follow: Follow) -> None:
         """Take steps (4) to (6) and (9), and hand on what the chains need."""
@@ -1076,9 +1111,11 @@ class Verification:
     def _follow_reader(self, messages: IO[bytes]) -> bool:
         """Follow the chains of what the other process reads, and take over what it found."""
         try:
-            marshal.load(messages)  # noqa: S302  # our own process wrote it
+            signature = marshal.load(messages)  # noqa: S302  # our own process wrote it
         except EOFError:
             return False
+        if signature != self.signature:
+            raise Fault("container", SIGNATURE, "the file changed while it was read")
         start, end = self.manifest["from"], self.manifest["to"]
         follow = self._follow
         while True:
@@ -1252,6 +1289,8 @@ class Verification:
             self.counts["erased"] += 1
             return
         recorded_at = match["recorded_at"]
+        if recorded_at > self._made_by:
+            raise Fault("entries", "recorded_at", "was recorded after the pack was made", index=index)
         if recorded_at < self.latest:
             behind = datetime.fromisoformat(self.latest[:-1]) - datetime.fromisoformat(recorded_at[:-1])
             if behind.total_seconds() > CLOCK_TOLERANCE_S:
@@ -1266,6 +1305,10 @@ class Verification:
         if kind == "notice":
             if match["notice"] not in self.notices:
                 raise Fault("notices", match["notice"], "the words of this notice are missing", index=index)
+            stated = match["supersedes"].strip('"')
+            if self.manifest["from"] == 0 and stated != self._current:
+                raise Fault("notices", "supersedes", "another notice was in force before it", index=index)
+            self._current = match["notice"]
             self.published.add(match["notice"])
         elif kind == "key" and match["vkey"] != "null":
             self.handoffs.append((index, match["previous"][1:-1], match["vkey"][1:-1]))
@@ -1507,7 +1550,16 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
 
 def canonical(document: object) -> bytes:
     """Return canonical JSON (RFC 8785) of documents whose keys are ASCII and whose numbers are integers."""
-    return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+    return json.dumps(
+        document, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def _soon_after(moment: str) -> str:
+    """Return when an entry was recorded at the latest that is in a pack made then: clocks differ."""
+    if not re.fullmatch(_TIME, moment, re.ASCII):
+        raise ValueError("not a time")
+    return after(moment, f"PT{CLOCK_TOLERANCE_S}S")
 
 
 def _digest(data: bytes) -> str:
@@ -1592,6 +1644,19 @@ def _compare(older: dict[str, Any], newer: Verification) -> None:
 
 _EVIDENCE = {"v", "origin", "vkey", "index", "leaf", "opening", "record", "notice", "proof"}
 LARGEST_RECEIPT = 16 * MEGABYTE
+
+
+def receipt_text(data: bytes) -> str:
+    """Return a receipt as text: of one in PDF, the file attached to it."""
+    if data.startswith(b"%PDF-"):
+        for stream in re.findall(rb"(?<!end)stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL):
+            try:
+                attached = zlib.decompressobj().decompress(stream, LARGEST_RECEIPT)
+            except zlib.error:
+                attached = stream
+            if attached.startswith(b'{"index":'):
+                return attached.decode("utf-8", "replace")
+    return data.decode("utf-8", "replace")
 
 
 def evidence_in(text: str) -> dict[str, Any] | None:
@@ -1706,7 +1771,7 @@ def _read_beside(path: Path) -> int:
     try:
         with Pack(path) as pack:
             run = Verification(pack, None, lambda _d, _t: None)
-            marshal.dump("ready", sys.stdout.buffer)
+            marshal.dump(run.signature, sys.stdout.buffer)
             run.read_for_another(sys.stdout.buffer)
     except (Fault, OSError):
         return 1  # the first process says so
@@ -1746,7 +1811,7 @@ def _starts_like(path: Path, start: bytes) -> bool:
 def _tell_receipt(path: Path, options: Mapping[str, list[str]]) -> int:
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST_RECEIPT).decode("utf-8", "replace")
+            text = receipt_text(file.read(LARGEST_RECEIPT))
         policy = policy_of(options["--witness"], next(map(Path, options["--policy"]), None))
         result = verify_receipt(text, vkey=next(iter(options["--key"]), None), policy=policy)
     except Fault as fault:

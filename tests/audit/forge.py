@@ -1,9 +1,11 @@
 """A dishonest operator: with the log's own key, packs whose leaves, tree and signatures all fit together."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from consent_service.domain.subject import SubjectRef
@@ -131,3 +133,49 @@ def spoilt_certificates(
         (b'{"certificate":""}\n', "KeyError"),
     ):
         yield words, packed({**members, "erasures.ndjson": lines}, signer)
+
+
+def impossible_packs(
+    members: Mapping[str, bytes], signer: NoteSigner
+) -> Iterator[tuple[str, str, str, bytes]]:
+    """Yield packs that the log's key signed and no log can have led to: name, check, place, bytes."""
+    table = members["table/000000.csv"]
+    for name in ("table/000001.csv", "leaves/000001.parquet", "consents/000000.csv", "table/summary.csv"):
+        yield f"a table of no entries, {name}", "container", name, packed({name: table, **members}, signer)
+    unknown = f"notices/{hashlib.sha256(b'{}').hexdigest()}.json"
+    yield "words never published", "notices", unknown, packed({unknown: b"{}", **members}, signer)
+
+    for what, ambiguous in (
+        ("a member twice", b'{"title":{"en":"Other words"},'),
+        ("no number", b'{"A":NaN,'),
+    ):
+        renamed, name, rename = _with_words(members, ambiguous)
+        yield f"words with {what}", "notices", name, forged(renamed, signer, rename)
+    future = partial(_last, recorded_at="2031-01-01T00:00:00.000Z")
+    yield "an entry from after the pack", "entries", "recorded_at", forged(members, signer, future)
+    for other in (None, "0" * 64):
+        changed = forged(members, signer, partial(_last, kind="notice", supersedes=other))
+        yield f"a notice that supersedes {other}", "notices", "supersedes", changed
+    for made_at in ("", "2026-11-28", "2026-13-41T25:61:61.000Z"):
+        yield f"made at {made_at!r}", "manifest", "manifest.note", packed(members, signer, made_at=made_at)
+
+
+def _last(entries: Entries, *, kind: str = "decision", **changes: Any) -> None:
+    [each for each in entries if each["leaf"]["kind"] == kind][-1]["record"].update(changes)
+
+
+def _with_words(
+    members: Mapping[str, bytes], beginning: bytes
+) -> tuple[dict[str, bytes], str, Callable[[Entries], None]]:
+    """Return members whose first notice begins otherwise, its name, and the edit that names it everywhere."""
+    name = next(each for each in members if each.startswith("notices/"))
+    words = beginning + members[name][1:]
+    old, new = name[8:-5], hashlib.sha256(words).hexdigest()
+
+    def rename(entries: Entries) -> None:
+        for entry in entries:
+            record = entry.get("record", {})
+            record.update({key: new for key in ("notice", "supersedes") if record.get(key) == old})
+
+    named = f"notices/{new}.json"
+    return {**{each: members[each] for each in members if each != name}, named: words}, named, rename

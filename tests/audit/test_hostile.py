@@ -52,7 +52,7 @@ from consent_service.verifier.verify import (
     printable,
     verify_pack,
 )
-from tests.audit.forge import Entries, forged, spoilt_certificates
+from tests.audit.forge import Entries, forged, impossible_packs, spoilt_certificates
 from tests.audit.packs import (
     a_foreign_signer,
     entries_of,
@@ -358,6 +358,41 @@ def test_an_operator_who_signs_an_impossible_history_is_found_out(
     check: str,
 ) -> None:
     assert fault_of(forged(members, signer, edit)).check == check
+
+
+def test_what_no_log_can_have_led_to_is_a_fault_though_its_key_signed_it(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
+) -> None:
+    found, expected = {}, {}
+
+    for name, check, where, data in impossible_packs(members, signer):
+        fault = fault_of(data)
+        found[name], expected[name] = (fault.check, fault.where), (check, where)
+
+    assert found == expected
+
+
+def test_a_file_that_another_took_the_place_of_while_it_was_read_is_a_fault(
+    pack: Path,
+    members: dict[str, bytes],
+    signer: NoteSigner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def rewrite(entries: Entries) -> None:
+        entries[1]["record"]["source"] = "call_centre"
+
+    read, other = tmp_path / "read.zip", tmp_path / "other.zip"
+    read.write_bytes(pack.read_bytes())
+    other.write_bytes(forged(members, signer, rewrite))
+    monkeypatch.setattr(verify, "READ_BESIDE", 0)
+
+    with Pack(read) as opened:
+        run = verify.Verification(opened, signer.vkey, lambda _done, _total: None)
+        other.replace(read)
+
+        with pytest.raises(Fault, match="the file changed while it was read"):
+            run.run()
 
 
 @pytest.mark.parametrize("edit", [_flip, _backdate, _hide, _drop_first_of_a_chain, _third_choice])

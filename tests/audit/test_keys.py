@@ -1,5 +1,6 @@
 """A pack verifies under the log's newest key, and under an older one that the log's entries lead on from."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.checkpoint import open_checkpoint, sign_checkpoint
 from consent_service.ledger.note import NoteSigner, NoteVerifier
 from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.read_receipt import read_receipt
@@ -15,6 +18,8 @@ from consent_service.operations.tenant import Tenant
 from consent_service.verifier.verify import Fault, verify_pack
 from tests.audit.packs import export_to, members_of, packed
 from tests.installation import Installation
+
+SIZE = 6
 
 
 @dataclass
@@ -65,6 +70,34 @@ def test_a_pack_that_begins_after_the_change_needs_the_newest_key(rotated: Rotat
         verify_pack(pack, vkey=rotated.keys[0])
 
 
+@pytest.mark.parametrize("days", [2, 1, 0])
+def test_a_pack_that_ends_before_a_change_verifies_under_the_newest_key(
+    rotated: Rotated, tmp_path: Path, days: int
+) -> None:
+    until = rotated.installation.clock.now - timedelta(days=days, hours=-1)
+    pack = rotated.pack(tmp_path / "early.zip", AuditRequest(until=until))
+
+    assert verify_pack(pack, vkey=rotated.keys[2])["size"] < SIZE or days == 0
+    if days:
+        with pytest.raises(Fault, match="does not show how a key was replaced"):
+            verify_pack(pack, vkey=rotated.keys[0])
+
+
+def test_an_old_key_alone_signs_no_later_checkpoint(rotated: Rotated, tmp_path: Path) -> None:
+    members, newest = members_of(rotated.pack(tmp_path / "pack.zip")), rotated.tenant.signer
+    last = json.loads(members["checkpoints.ndjson"].splitlines()[-1])["note"].encode()
+    opened = open_checkpoint(last, NoteVerifier.parse(newest.vkey), origin=newest.name)
+    old = canonical_json({"note": sign_checkpoint(opened, rotated.stolen).decode()}) + b"\n"
+    lines = members["checkpoints.ndjson"].splitlines(keepends=True)
+    forged = tmp_path / "forged.zip"
+    forged.write_bytes(packed({**members, "checkpoints.ndjson": b"".join([*lines[:-1], old])}, newest))
+
+    with pytest.raises(Fault, match="signed by an old key only") as caught:
+        verify_pack(forged, vkey=newest.vkey)
+
+    assert (caught.value.check, caught.value.where) == ("checkpoints", f"size {SIZE}")
+
+
 def test_a_stolen_old_key_signs_no_pack(rotated: Rotated, tmp_path: Path) -> None:
     members = members_of(rotated.pack(tmp_path / "pack.zip"))
     forged = tmp_path / "forged.zip"
@@ -83,4 +116,4 @@ def test_receipts_from_before_and_after_a_change_verify_under_the_key_they_name(
     receipt = read_receipt(rotated.installation.service.deployment, rotated.tenant, index)
 
     assert receipt.evidence.vkey == rotated.keys[-1]
-    assert receipt.evidence.verify(NoteVerifier.parse(receipt.evidence.vkey)).size == 6
+    assert receipt.evidence.verify(NoteVerifier.parse(receipt.evidence.vkey)).size == SIZE

@@ -10,7 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from consent_service.cli.main import app as cli
 from consent_service.domain.subject import SubjectRef
 from consent_service.errors import InvalidInput, UnknownSubject
 from consent_service.ledger.canonical import canonical_json
@@ -23,7 +25,7 @@ from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.verifier import verify
 from consent_service.verifier.verify import PARQUET_UNREAD, Fault, verify_pack
 from tests.audit.conftest import ERASED, KNOWN, VISITOR
-from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of
+from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed
 from tests.installation import Installation
 
 both = pytest.mark.parametrize("installation", ["sqlite", "postgresql"], indirect=True)
@@ -247,6 +249,21 @@ def test_the_verifier_in_the_pack_verifies_it_alone(
 
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.startswith("Verified: consent.local/default, entries 0 to 56")
+
+
+def test_a_verifier_in_the_pack_that_always_agrees_is_pointed_out(
+    installation: Installation, pack: Path, tmp_path: Path
+) -> None:
+    signer, agreeable = installation.tenant.signer, tmp_path / "agreeable.zip"
+    agreeable.write_bytes(packed({**members_of(pack), "verify.py": b"print('Verified')\n"}, signer))
+    honest, other = (
+        CliRunner().invoke(cli, ["audit", "verify", str(each), "--key", signer.vkey, "--json"])
+        for each in (pack, agreeable)
+    )
+
+    assert (honest.exit_code, other.exit_code) == (0, 0)
+    assert "verify.py" not in honest.stdout
+    assert "The verify.py in the pack is not this program" in json.loads(other.stdout)["remarks"][-1]
 
 
 def test_the_verifier_needs_cryptography_and_nothing_else() -> None:

@@ -25,7 +25,7 @@ from consent_service.verifier.verify import Fault, verify_pack
 from consent_service.web.honesty.bench import PHONE
 from consent_service.web.verifying import verifier_languages
 from tests.audit.conftest import KNOWN, fill
-from tests.audit.forge import Entries, forged, spoilt_certificates
+from tests.audit.forge import Entries, forged, impossible_packs, spoilt_certificates
 from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed, zipped
 from tests.browser.own_platform_rules import violations
 from tests.browser.serving import served
@@ -229,6 +229,8 @@ def _spoilt_packs(installation: Installation, pack: Path) -> Iterator[tuple[str,
         yield f"certificate {number}", data
     without = {name: data for name, data in members.items() if name != "erasures.ndjson"}
     yield "no certificates", packed(without, signer)
+    for name, _, _, data in impossible_packs(members, signer):
+        yield name, data
     yield "repacked", packed(members, signer)
 
 

@@ -42,16 +42,23 @@ export class KeyHistory {
     this.handoffs.push({ index, previous, vkey });
   }
 
-  /** Follow the keys: each is named in an entry, under a checkpoint that the one before signed. */
+  /** Follow the keys: each is named in an entry, under a checkpoint that the one before signed.
+   *
+   * From that entry on the new one signs every checkpoint. */
   check(): void {
-    const { keys, mode, from } = this.manifest;
+    const { keys, mode, from, to, head } = this.manifest;
+    for (const { size, keys: by } of this.signers) {
+      const newest = this.handoffs.findLast(({ index }) => index < size);
+      if (newest && !by.has(newest.vkey)) throw new Fault("checkpoints", `size ${size}`, "is signed by an old key only, which another had replaced");
+    }
     const steps = keys.slice(1).map((vkey, at) => ({ previous: keys[at]!, vkey }));
     let wanted = this.pinned === null ? [] : steps.slice(keys.indexOf(this.pinned));
     if (mode === "range" && from === 0) {
-      if (this.handoffs.length !== steps.length || this.handoffs.some(({ vkey }, at) => vkey !== steps[at]!.vkey)) {
+      const later = to === head ? steps.length : this.handoffs.length;
+      if (this.handoffs.length !== later || this.handoffs.some(({ vkey }, at) => vkey !== steps[at]?.vkey)) {
         throw new Fault("manifest", "keys", "are not those that the log's entries introduce");
       }
-      wanted = steps;
+      wanted = [...steps.slice(0, later), ...wanted];
     }
     for (const step of wanted) {
       const shown = this.handoffs.some(

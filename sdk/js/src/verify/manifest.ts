@@ -31,6 +31,11 @@ export interface Manifest {
   members: Listed[];
 }
 
+const CHUNK = /^(?:(entries\/\d{6}\.ndjson)|table\/(\d{6})\.csv|(?:table|leaves)\/(\d{6})\.parquet)$/;
+const SINGLE = /^(?:notices\/[0-9a-f]{64}\.json|verify\.py|index\.html|checkpoints\.ndjson|erasures\.ndjson)$/;
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+const CLOCK_TOLERANCE = 300_000;
+
 export const reason = (error: unknown): string => (error instanceof Refused ? error.message : error instanceof Error ? error.name : "error");
 
 /** Return the manifest that the key it names signed alone. */
@@ -45,6 +50,7 @@ export async function readManifest(pack: Pack): Promise<Manifest> {
     if (typeof vkey !== "string") throw new TypeError("not a text");
     if (typeof origin !== "string") throw new Fault("manifest", MANIFEST, NOT_OURS);
     signed = (await openNote(text(note), vkey, true)) === `${HEADER}\n${origin}\n${base64(hash(data))}\n`;
+    madeBy(member(document, "made_at"));
   } catch (error) {
     if (error instanceof Fault) throw error;
     throw new Fault("manifest", SIGNATURE, `${reason(error)}: changed after signing`);
@@ -53,6 +59,12 @@ export async function readManifest(pack: Pack): Promise<Manifest> {
     throw new Fault("manifest", MANIFEST, NOT_OURS);
   }
   return document as unknown as Manifest;
+}
+
+/** Return when an entry was recorded at the latest that is in a pack made then: clocks differ. */
+export function madeBy(moment: Json): string {
+  if (typeof moment !== "string" || !TIME.test(moment) || Number.isNaN(Date.parse(moment))) throw new Refused("not a time");
+  return new Date(Date.parse(moment) + CLOCK_TOLERANCE).toISOString();
 }
 
 const isObject = (value: unknown): boolean => value !== null && typeof value === "object" && !Array.isArray(value);
@@ -94,6 +106,7 @@ export async function checkMembers(pack: Pack, manifest: Manifest, progress: (by
   }
   if (listed.length !== found.length) throw new Fault("container", "directory", "a member is missing or was added");
   for (const { name, raw, size } of manifest.members) {
+    if (!known(name, pack)) throw new Fault("container", name, "is nothing that a pack has");
     const there = pack.members.get(name)!;
     if ((await pack.rawDigest(there)) !== raw || there.size !== size) {
       throw new Fault("container", name, "its bytes are not those that were signed");
@@ -103,3 +116,9 @@ export async function checkMembers(pack: Pack, manifest: Manifest, progress: (by
   return manifest.members.length;
 }
 
+/** Say whether a pack has such a member: a table or leaves only of entries that are there. */
+function known(name: string, pack: Pack): boolean {
+  const chunk = CHUNK.exec(name);
+  if (!chunk) return SINGLE.test(name);
+  return chunk[1] !== undefined || pack.members.has(`entries/${chunk[2] ?? chunk[3]}.ndjson`);
+}

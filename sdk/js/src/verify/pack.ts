@@ -1,10 +1,10 @@
 /** One run over one pack: what verify.py does, step by step, in a browser or in Node.js. */
-import { type Bytes, type Json, Fault, Refused, base64, binary, crc32, decoded, hasher, hex, json, member, same, text, unbinary, unhex, utf8 } from "./bytes.ts";
+import { type Bytes, type Json, Fault, Refused, base64, binary, canonical, crc32, decoded, hasher, hex, json, member, same, text, unbinary, unhex, utf8 } from "./bytes.ts";
 import { Chains, type Entry } from "./chains.ts";
 import { MEGABYTE, Pack, type Source } from "./container.ts";
 import { Erasures, openCertificate } from "./erasures.ts";
 import { KeyHistory } from "./keys.ts";
-import { MANIFEST, type Manifest, SIGNATURE, checkMembers, readManifest, reason } from "./manifest.ts";
+import { MANIFEST, type Manifest, SIGNATURE, checkMembers, madeBy, readManifest, reason } from "./manifest.ts";
 import { type Kind, type Record_, commitment, leafPattern, parseRecord } from "./record.ts";
 import { millis } from "./standing.ts";
 import { Tree, leafHash, verifyConsistency, verifyInclusion } from "./tree.ts";
@@ -29,6 +29,8 @@ export class Verification {
   private readonly notices = new Map<string, Json>();
   private readonly linkedTo = new Set<string>();
   private latest = "";
+  private current = "null";
+  private readonly madeBy: string;
   private readonly line: RegExp;
   private readonly decoder = new TextDecoder();
   private done = 0;
@@ -41,6 +43,7 @@ export class Verification {
     private readonly witnesses: Witnesses,
   ) {
     this.keys = new KeyHistory(manifest, pinned);
+    this.madeBy = madeBy(manifest.made_at);
     this.chains = new Chains(manifest.from, this.notices);
     this.erasures = new Erasures(pack, manifest);
     const leaf = leafPattern(manifest.origin);
@@ -88,7 +91,15 @@ export class Verification {
       const data = await this.pack.read(name, Math.min(size, 8 * MEGABYTE));
       const digest = hex(hasher().update(data).digest());
       if (name !== `notices/${digest}.json`) throw new Fault("notices", name, "the words are not those that its name is the digest of");
-      this.notices.set(digest, json(text(data)));
+      let words: Json = null;
+      try {
+        words = json(text(data));
+        if (canonical(words) !== text(data)) throw new Refused("not canonical");
+      } catch (error) {
+        if (error instanceof Fault) throw error;
+        throw new Fault("notices", name, "is not canonical JSON: readers could see different words");
+      }
+      this.notices.set(digest, words);
       this.counts.notices++;
     }
   }
@@ -124,6 +135,10 @@ export class Verification {
     await this.checkDigests();
     for (let part = 0; parts > 1 && part < parts; part++) await this.chainsOf(part, parts);
     this.remarks.push(...this.erasures.check(this.counts.erased));
+    const [unpublished] = [...this.notices.keys()].filter((digest) => !this.chains.published.has(digest)).sort();
+    if (from === 0 && to === this.manifest.head && unpublished !== undefined) {
+      throw new Fault("notices", `notices/${unpublished}.json`, "words that this log never published");
+    }
   }
 
   private startTree(): Tree {
@@ -223,6 +238,7 @@ export class Verification {
       return;
     }
     const recorded = record["recorded_at"]!;
+    if (recorded > this.madeBy) throw new Fault("entries", "recorded_at", "was recorded after the pack was made", index);
     if (recorded >= this.latest) this.latest = recorded;
     else if (millis(this.latest) - millis(recorded) > CLOCK_TOLERANCE) {
       throw new Fault("entries", "recorded_at", "is backdated: an earlier entry was recorded later", index);
@@ -230,6 +246,10 @@ export class Verification {
     if (kind === "notice") {
       const notice = record["notice"]!;
       if (!this.notices.has(notice)) throw new Fault("notices", notice, "the words of this notice are missing", index);
+      if (this.manifest.from === 0 && record["supersedes"]!.replaceAll('"', "") !== this.current) {
+        throw new Fault("notices", "supersedes", "another notice was in force before it", index);
+      }
+      this.current = notice;
       this.chains.published.add(notice);
     } else if (kind === "key" && record["vkey"] !== "null") {
       this.keys.replaced(index, record["previous"]!.slice(1, -1), record["vkey"]!.slice(1, -1));
