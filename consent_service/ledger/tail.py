@@ -114,3 +114,13 @@ def partial_tiles(size: int) -> Iterable[tuple[int, int, int]]:
             yield level, hashes // TILE_WIDTH, hashes % TILE_WIDTH
         hashes //= TILE_WIDTH
         level += 1
+
+
+def tile_count(size: int) -> int:
+    """Return how many tiles and entry bundles a log of `size` entries has, those that still grow included."""
+    count = size // TILE_WIDTH
+    hashes = size
+    while hashes:
+        count += -(-hashes // TILE_WIDTH)
+        hashes //= TILE_WIDTH
+    return count

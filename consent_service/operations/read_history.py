@@ -104,23 +104,23 @@ def replay(
     entries = _entries(scope, book, subject.id)
     if until is not None:
         entries = [entry for entry in entries if entry.record.recorded_at <= until]
-    return _added_up(scope, book, subject, entries)
+    return _added_up(scope, book, subject.id, entries)
 
 
-def state_before(scope: TenantScope, book: NoticeBook, subject: StoredSubject, index: int) -> SubjectState:
+def state_before(scope: TenantScope, book: NoticeBook, subject_id: int, index: int) -> SubjectState:
     """Return what a subject's entries before the one at `index` add up to."""
-    entries = [entry for entry in _entries(scope, book, subject.id) if entry.index < index]
-    return _added_up(scope, book, subject, entries)
+    entries = [entry for entry in _entries(scope, book, subject_id) if entry.index < index]
+    return _added_up(scope, book, subject_id, entries)
 
 
 def _added_up(
-    scope: TenantScope, book: NoticeBook, subject: StoredSubject, entries: Sequence[HistoryEntry]
+    scope: TenantScope, book: NoticeBook, subject_id: int, entries: Sequence[HistoryEntry]
 ) -> SubjectState:
     state = NOBODY
     for entry in entries:
         record = entry.record
         if isinstance(record, LinkRecord):
-            anonymous = find_linked(scope, record.linked, subject.id)
+            anonymous = find_linked(scope, record.linked, subject_id)
             if anonymous is None:
                 raise LedgerCorrupt("A link leads to no subject.", index=entry.index)
             # She may have been the known side of an earlier link herself; indexes fall, so this ends.

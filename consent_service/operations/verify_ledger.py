@@ -3,14 +3,17 @@
 Everything is derived anew, in one snapshot and constant memory, by the code that decides and projects:
 
 (1) every leaf is at the next index, in canonical form, of this log;
-(2) the commitment in a leaf is that of the opening and record beside it, unless they were erased;
-(3) every tile and entry bundle holds the hashes of these leaves;
+(2) the commitment in a leaf is that of the opening and record beside it, unless they were erased, and no
+    record is without a leaf;
+(3) every tile and entry bundle holds the hashes of these leaves, and there are no others;
 (4) every checkpoint is signed by the log's key, over the root at its size; the head agrees with the last;
 (5) every notice is the document that its entry names, at the time and after the notice that it says;
 (6) every subject's records form one chain (`prev`), and each derived status follows from those before;
 (7) the projection is what the records add up to, in the row of the subject that they name;
-(8) as many records are missing as the erasures in the log say they destroyed;
-(9) every cosignature is its witness's, on the checkpoint of its size.
+(8) as many records are missing as the erasures in the log say they destroyed, and before each no fewer than
+    were destroyed by then;
+(9) every cosignature is its witness's, on the checkpoint of its size;
+(10) a key of the tenant that names the entry which announced it names the right one.
 
 A fault that lies in no single entry (a checkpoint, the head, the projection) is named by the last entry it
 speaks for.
@@ -21,8 +24,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from consent_service.errors import EvidenceError, InvalidInput, LedgerCorrupt
+from consent_service.errors import EvidenceError, InvalidInput, LedgerCorrupt, Unavailable
 from consent_service.ledger.record import NoticeRecord
+from consent_service.ledger.tail import tile_count
 from consent_service.ledger.tiles import TILE_WIDTH
 from consent_service.operations.collect_cosignatures import verify_cosignature
 from consent_service.operations.deployment import Deployment
@@ -34,7 +38,9 @@ from consent_service.operations.verify_log import LogPart, WholeLog
 from consent_service.operations.verify_parts import Progress, processes_worth, verifying_parts
 from consent_service.storage.cosignature_store import checkpoint_at, stream_cosignatures
 from consent_service.storage.ledger_store import LARGEST_SIZE, Head, read_head
+from consent_service.storage.misfits import count_tiles, first_misfit, record_beyond
 from consent_service.storage.notice_store import StoredNotice, notices_after
+from consent_service.storage.rotation_store import announcements
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import to_ms
 
@@ -71,6 +77,20 @@ def verify_ledger(
     ends early. By default there are as many as are worth it for a log of this size. `progress` is called
     with entries done and entries in all, now and then.
     """
+    try:
+        return _verified(deployment, tenant, processes, progress)
+    except LedgerCorrupt:
+        raise
+    except (TypeError, ValueError, AttributeError, Unavailable) as error:
+        # What cannot even be read may be of a type that no program of ours writes.
+        if (fault := _misfit(deployment, tenant)) is not None:
+            raise fault from error
+        raise
+
+
+def _verified(
+    deployment: Deployment, tenant: Tenant, processes: int | None, progress: Progress
+) -> VerifiedLedger:
     if processes is None:
         with deployment.glancing(tenant) as scope:
             processes = processes_worth(read_head(scope).size)
@@ -81,6 +101,8 @@ def verify_ledger(
         for part in verified(_log_parts(head.size, processes)):
             log.take(part)
         progress(log.size, head.size)
+        _require_nothing_else(scope, log)
+        _verify_keys(scope, log)
         _verify_notices(notices_after(scope, -1), head, log)
         chains = verify_chains(scope, verified(_chain_parts(head.next_subject_id, processes)))
         if head.next_subject_id <= chains.last_subject_id:
@@ -96,6 +118,32 @@ def verify_ledger(
             erased=log.erased,
             subjects=chains.subjects,
         )
+
+
+def _misfit(deployment: Deployment, tenant: Tenant) -> LedgerCorrupt | None:
+    """Return the fault of the first value that is not of its column's type, if there is one."""
+    with deployment.reading(tenant) as scope:
+        misfit = first_misfit(scope)
+    if misfit is None:
+        return None
+    return LedgerCorrupt(f"{misfit.column} holds a value of another type.", index=misfit.index)
+
+
+def _require_nothing_else(scope: TenantScope, log: WholeLog) -> None:
+    """Take the ends of steps (2) and (3): what is stored beside the log would be shown as part of it."""
+    stray = record_beyond(scope, log.size)
+    if stray is not None:
+        raise LedgerCorrupt("A record has no entry.", index=max(0, stray))
+    if count_tiles(scope) != tile_count(log.size):
+        raise LedgerCorrupt("A tile or an entry bundle is of no entries of this log.", index=log.last)
+
+
+def _verify_keys(scope: TenantScope, log: WholeLog) -> None:
+    """Step (10); a key that was new before schema 0004 names no entry, nor does a tenant's first."""
+    for what, version, index in announcements(scope):
+        if index is not None and index != log.keys.get((what, version)):
+            message = f"The {what} key names another entry than the one that announced it."
+            raise LedgerCorrupt(message, index=max(0, index))
 
 
 def _log_parts(size: int, processes: int) -> list[LogPart]:

@@ -54,16 +54,21 @@ class LeafKinds:
 class VerifiedEntries:
     """What entries in a row add up to: `erased` have no record, erasures say that they `destroyed` so many.
 
-    `notices` has the record of every publication by index, `first_missing` is -1 where no record is,
-    `growing` has the tiles that were not full after the last entry, and `root` is that of all up to it.
+    `notices` has the record of every publication by index, `keys` the index of every key that was announced,
+    `first_missing` is -1 where no record is, `growing` has the tiles that were not full after the last entry,
+    and `root` is that of all up to it. At the erasure at `claimed_at` the erasures so far said that they had
+    destroyed `claimed` more than was missing before it: nowhere more than there.
     """
 
     size: int = 0
     root: bytes = b""
     growing: list[Tile] = field(default_factory=list)
     notices: dict[int, NoticeRecord] = field(default_factory=dict)
+    keys: dict[tuple[str, int], int] = field(default_factory=dict)
     erased: int = 0
     destroyed: int = 0
+    claimed: int = 0
+    claimed_at: int = 0
     first_missing: int = -1
     checkpoints: int = 0
 
@@ -90,6 +95,7 @@ class WholeLog:
 
     def __init__(self, scope: TenantScope) -> None:
         self.notices: dict[int, NoticeRecord] = {}
+        self.keys: dict[tuple[str, int], int] = {}
         self.erased = 0
         self.checkpoints = 0
         self.size = 0
@@ -97,6 +103,7 @@ class WholeLog:
         self._scope = scope
         self._destroyed = 0
         self._first_missing = -1
+        self._claimed_at: int | None = None
 
     @property
     def last(self) -> int:
@@ -106,8 +113,11 @@ class WholeLog:
     def take(self, part: VerifiedEntries) -> None:
         """Take the next part; raise `LedgerCorrupt` where the tiles do not hold what it ended with."""
         check_tiles(self._scope, part.growing, grown=True)
+        if self._claimed_at is None and self._destroyed + part.claimed > self.erased:
+            self._claimed_at = part.claimed_at
         self.size, self.root = part.size, part.root
         self.notices |= part.notices
+        self.keys |= part.keys
         self.erased += part.erased
         self.checkpoints += part.checkpoints
         self._destroyed += part.destroyed
@@ -115,7 +125,11 @@ class WholeLog:
             self._first_missing = part.first_missing
 
     def verify_erasures(self) -> None:
-        """Step (8): as many records are missing as the erasures in the log say they destroyed."""
+        """Step (8): as many records are missing as erasures destroyed, before each of them and in all."""
+        if self._claimed_at is not None:
+            raise LedgerCorrupt(
+                "More records were destroyed by then than are missing before it.", index=self._claimed_at
+            )
         if self.erased != self._destroyed:
             raise LedgerCorrupt(
                 f"{self.erased} records are missing, and erasures account for {self._destroyed}.",
@@ -208,22 +222,30 @@ class _PartVerifier:
             record = decoded(index, body)
             if not isinstance(record, ErasureRecord) or subject_id is not None:
                 raise LedgerCorrupt("An erasure entry has another kind of record.", index=index)
-            self.found.destroyed += record.destroyed.get("records", 0)
+            self._count_destroyed(index, record)
         elif kind is Kind.KEY:
-            self._follow_key(index, decoded(index, body), subject_id)
+            announced = self._follow_key(index, decoded(index, body), subject_id)
+            self.found.keys[announced.what, announced.version] = index
         elif subject_id is None:
             raise LedgerCorrupt("A record belongs to no subject.", index=index)
 
-    def _follow_key(self, index: int, record: Record, subject_id: int | None) -> None:
+    def _count_destroyed(self, index: int, record: ErasureRecord) -> None:
+        found = self.found
+        found.destroyed += record.destroyed.get("records", 0)
+        if found.destroyed - found.erased > found.claimed:
+            found.claimed, found.claimed_at = found.destroyed - found.erased, index
+
+    def _follow_key(self, index: int, record: Record, subject_id: int | None) -> KeyRecord:
         """Trust a new signing key from its entry on: a checkpoint of the key before covers the entry."""
         if not isinstance(record, KeyRecord) or subject_id is not None:
             raise LedgerCorrupt("A key entry has another kind of record.", index=index)
         if record.vkey is None:
-            return
+            return record
         if record.previous != self._trusted_key or self._next_keys[:1] != [record.vkey]:
             raise LedgerCorrupt("A signing key does not follow from the one before.", index=index)
         self._trusted_key = self._next_keys.pop(0)
         self._verifiers.append(NoteVerifier.parse(self._trusted_key))
+        return record
 
     def _require_canonical(self, index: int, stored: bytes) -> None:
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, select
 
-from consent_service.errors import UnknownEntry
+from consent_service.errors import LedgerCorrupt, UnknownEntry
 from consent_service.ledger.merkle import Frontier
 from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile, partial_tiles
 from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle
@@ -135,16 +135,18 @@ StoredEntry = tuple[int, bytes, bytes | None, bytes | None, int | None]
 
 
 def read_head(scope: TenantScope) -> Head:
-    """Return the head as of this transaction."""
-    return _one_head(scope.run(_READ_HEAD).one())
+    """Return the head as of this transaction; raise `LedgerCorrupt` where there is none."""
+    return _one_head(scope.run(_READ_HEAD).one_or_none())
 
 
 def lock_head(scope: TenantScope) -> Head:
     """Return the head and keep every other writer of this log out until the transaction ends."""
-    return _one_head(scope.run(_LOCK_HEAD).one())
+    return _one_head(scope.run(_LOCK_HEAD).one_or_none())
 
 
 def _one_head(row: Any) -> Head:  # a Core row
+    if row is None:
+        raise LedgerCorrupt("The log has no head: restore the database.", index=0)
     return Head(
         size=row.size,
         frontier=row.frontier,

@@ -38,6 +38,9 @@ _ANNOUNCED = (
     .where(_tenant_key.c.purpose == bindparam("kind"), _tenant_key.c.index.is_not(None))
     .order_by(_tenant_key.c.version)
 )
+_ANNOUNCEMENTS = scoped_select(TenantKeyRow, "purpose", "version", "index").order_by(
+    _tenant_key.c.purpose, _tenant_key.c.version
+)
 _OLD_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(
     _grant.c.subject_id >= bindparam("first"),
     _grant.c.subject_id <= bindparam("last"),
@@ -74,6 +77,11 @@ def delete_tenant_keys_before(scope: TenantScope, purpose: str, version: int) ->
 def announced_at(scope: TenantScope, purpose: str) -> list[int]:
     """Return the entries that announced the versions of a key, oldest first."""
     return [index for (index,) in scope.run(_ANNOUNCED, kind=purpose)]
+
+
+def announcements(scope: TenantScope) -> list[tuple[str, int, int | None]]:
+    """Return kind, version and announcing entry of every key that the tenant has; its first have none."""
+    return [(purpose, version, index) for purpose, version, index in scope.run(_ANNOUNCEMENTS)]
 
 
 def epoch_of(scope: TenantScope, purpose: str) -> tuple[int, int, int]:

@@ -43,7 +43,7 @@ _RANGE = (
     .order_by(_subject.c.id)
 )
 _BY_ID = scoped_select(SubjectRow, *_COLUMNS).where(_subject.c.id == bindparam("subject"))
-_LINKED = scoped_select(SubjectRow, *_COLUMNS).where(
+_LINKED = scoped_select(SubjectRow, "id").where(
     _subject.c.linked_to == bindparam("known"), _subject.c.ref == bindparam("ref")
 )
 _LINK = (
@@ -311,7 +311,7 @@ def delete_subjects(scope: TenantScope, subject_ids: Sequence[int]) -> int:
     return scope.run(_DELETE, subjects=list(subject_ids)).rowcount
 
 
-def find_linked(scope: TenantScope, ref: SubjectRef, known: int) -> StoredSubject | None:
-    """Return the anonymous subject of this ref that was linked to the known one."""
-    row = scope.run(_LINKED, ref=ref, known=known).one_or_none()
-    return None if row is None else _stored(row)
+def find_linked(scope: TenantScope, ref: SubjectRef, known: int) -> int | None:
+    """Return the number of the anonymous subject of this ref that was linked to the known one."""
+    subject_id: int | None = scope.run(_LINKED, ref=ref, known=known).scalar_one_or_none()
+    return subject_id
