@@ -62,7 +62,7 @@ WORDS: Mapping[str, str] = {
     "banner.this banner.gzip bytes": "bytes of the banner with dialog and texts, gzip",
     "banner.this banner.requests": "its requests",
     "banner.this banner.slow: script ms": "its milliseconds of script on slow 4G and a quarter of the CPU",
-    "banner.this banner.slow: blocked ms": "its blocking time there",
+    "banner.this banner.slow: blocked beyond bare ms": "its blocking time there, beyond the bare page's",
     "banner.this banner.layout shift": "its layout shift",
     "banner.this banner.slow: accept ms": "its milliseconds to answer a click there",
     "banner.this banner.after bare paint ms": "milliseconds it is seen after the bare page's paint",
@@ -70,6 +70,7 @@ WORDS: Mapping[str, str] = {
     "banner.*rendered by the server, style inline.after bare paint ms": "the same, put in by the server",
     "banner.*rendered by the server, style inline.slow: after bare paint ms": "the same on slow 4G and a "
     "quarter of the CPU",
+    "banner.*the best peer.*.behind": "how far the banner is behind the best peer of the same run",
 }
 """What each goal is about; everything without a unit is a ratio of rates."""
 

@@ -21,6 +21,24 @@ OBJECTIONS = """window.objections = [];
   addEventListener("securitypolicyviolation", (event) => objections.push(event.violatedDirective));"""
 
 
+PACE = """window.pace = { running: false, together: null, stored: 0 };
+  const set = ShadowRoot.prototype.setHTML, storage = localStorage;
+  ShadowRoot.prototype.setHTML = function (...given) {
+    pace.together = pace.running;
+    return set.apply(this, given);
+  };
+  Object.defineProperty(window, "localStorage", { get: () => (pace.stored++, storage) });
+  let api;
+  Object.defineProperty(window, "consent", { get: () => api, set(value) {
+    api = value; pace.running = true;
+    // A hundred turns of the same task: whatever the script does without a pause is done by then.
+    let turns = Promise.resolve();
+    for (let i = 0; i < 100; i++) turns = turns.then();
+    turns.then(() => (pace.running = false));
+  } });
+  document.addEventListener("consentchange", () => (pace.before ??= pace.stored));"""
+
+
 @pytest.fixture(scope="module")
 def lone_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop whose origin belongs to one tenant."""
@@ -133,6 +151,15 @@ def test_scripts_after_the_banner_hear_what_counts_though_it_was_quicker(bench: 
 
     expect(page.locator("consent-embed").get_by_role("button", name=words("en")["choose"])).to_be_visible()
     page.wait_for_function("() => window.dataLayer?.length === 1")
+
+
+def test_the_layout_is_a_task_of_its_own_and_storage_waits_until_it_is_there(bench: ShopBench) -> None:
+    page = asking(bench, [], bench.url, script=PACE)
+
+    expect(layer_one(page)).to_be_visible()
+    page.wait_for_function("() => pace.stored > 0")
+
+    assert page.evaluate("[pace.together, pace.before]") == [False, 0]
 
 
 def test_one_file_with_everything_fits_six_kilobytes(bench: ShopBench) -> None:

@@ -43,9 +43,9 @@ const choices = (): Record<string, boolean> => Object.fromEntries(inputs.map((in
 
 const allows = (key: string): boolean => choices()[key] === true;
 
-/** As she last said it, recorded or not yet. */
+/** As she last said it, recorded or not yet. What waits has its entry in the cookie: who was never asked is spared a look into storage. */
 const answer = (input: HTMLInputElement): boolean | undefined => {
-  const item = waiting().findLast((waits) => waits.body.choices[input.name]);
+  const item = said[input.name] && waiting().findLast((waits) => waits.body.choices[input.name]);
   return item ? item.body.choices[input.name] == "granted" : live(input) == null ? undefined : open(input);
 };
 
@@ -76,10 +76,10 @@ const show = (): void => {
   const dates = new Intl.DateTimeFormat(host.lang, { dateStyle: "medium" });
   for (const input of inputs) {
     input.checked = !!answer(input);
-    const day = said[input.name]?.[2] || 0;
-    const note = input.closest("fieldset")!.querySelector("small")!;
-    note.hidden = live(input) == null;
-    note.textContent = `${dialog.dataset.since} ${dates.formatRange(day * 864e5, (+day + +input.dataset.days!) * 864e5)}`;
+    const start = live(input) == null ? 0 : said[input.name]![2] * 864e5;
+    input.closest("fieldset")!.querySelector("small")!.textContent = start
+      ? `${dialog.dataset.since} ${dates.formatRange(start, start + (input.dataset.days as unknown as number) * 864e5)}`
+      : "";
   }
   if (!dialog.open) dialog.showModal();
 };
@@ -172,8 +172,11 @@ const follow = async (): Promise<void> => {
 const recall = (): void => {
   if (!signedIn() && navigator.cookieEnabled) said = readCookie();
   apply();
-  if (waiting()[0]) send(heard);
-  else if (store().elsewhere! > Date.now()) follow().catch(() => {});
+  // The first look into storage waits for the browser's disk: not before the banner is seen.
+  setTimeout(() => {
+    if (waiting()[0]) send(heard);
+    else if (store().elsewhere! > Date.now()) follow().catch(() => {});
+  }, 99);
 };
 
 const press: Record<string, () => void> = {
@@ -197,7 +200,7 @@ const press: Record<string, () => void> = {
 /** Lay banner and dialog out in a language, best first; with none, take over what the page brought. */
 const speak = async (languages?: string): Promise<void> => {
   const was = dialog?.open;
-  if (languages) await layOut(root, languages + (gpc() ? "&gpc=1" : ""));
+  await layOut(root, languages && languages + (gpc() ? "&gpc=1" : ""));
   section = $("section");
   dialog = $("dialog");
   corner = $(".o");
@@ -217,12 +220,12 @@ const speak = async (languages?: string): Promise<void> => {
   if (was) show();
 };
 
-const page = document as Document & { prerendering?: boolean; onprerenderingchange?: (event: unknown) => void };
-const scope = window as unknown as { consent?: { ready?: unknown; [name: string]: unknown } };
+type Prepared = Document & { prerendering?: boolean; onprerenderingchange?: (event: unknown) => void };
+type Scope = { consent?: { ready?: unknown; [name: string]: unknown } };
 
 const start = async (): Promise<void> => {
   // A page that is only being prepared asks nobody yet.
-  if (page.prerendering) await new Promise((go) => (page.onprerenderingchange = go));
+  if ((document as Prepared).prerendering) await new Promise((go) => ((document as Prepared).onprerenderingchange = go));
   sheet.replaceSync(css);
   root.adoptedStyleSheets = [sheet];
   root.addEventListener("click", (event) => press[(event.target as Element).closest("button")?.value!]?.());
@@ -250,8 +253,8 @@ const start = async (): Promise<void> => {
 };
 
 // An element of the page with the id "consent" is none of this script.
-if (!scope.consent?.ready) {
-  scope.consent = {
+if (!(window as unknown as Scope).consent?.ready) {
+  (window as unknown as Scope).consent = {
     ready: start().catch(() => host.remove()),
     allows,
     choices,
@@ -260,7 +263,7 @@ if (!scope.consent?.ready) {
     token: subjectToken,
     say,
     onChange: (listener: (choices: Record<string, boolean>) => void) =>
-      page.addEventListener("consentchange", (event) => listener((event as CustomEvent).detail)),
+      document.addEventListener("consentchange", (event) => listener((event as CustomEvent).detail)),
     use: async (token?: string) => {
       use(token);
       said = {};

@@ -16,14 +16,16 @@ const OTHERS =
 const RUNNING = /^(on|form|action|style|href=(?!http|mailto|tel))/;
 
 /**
- * Lay banner and dialog out as wished: languages, best first, and what else the service should say. What came with this
+ * Lay banner and dialog out as wished: languages, best first, and what else the service should say; nothing where no wish
+ * is: the page brought them. What came with this
  * file is as trusted as the file. Else the service is asked, and its answer is parsed without being run, and keeps
  * only elements of a closed list, none of which loads or runs anything, without handlers, styles and other addresses
  * than those of pages: with this file pinned by `integrity`, no answer can bring code in.
  */
-export const layOut = (root: ShadowRoot, wish: string): Promise<void> =>
+export const layOut = (root: ShadowRoot, wish?: string): Promise<unknown> =>
   new Promise((resolve, reject) => {
-    if (root.setHTML && wishes?.test(wish)) return resolve(root.setHTML(brought, { sanitizer: {} }));
+    // What is here already gets a task of its own: together with the page's first layout it would be a long one.
+    if (!wish || (root.setHTML && wishes?.test(wish))) return setTimeout(() => resolve(wish && root.setHTML!(brought, { sanitizer: {} })));
     const request = new XMLHttpRequest();
     request.open("GET", `${base}/v1/banner?key=${settings.key}&language=${wish}`);
     request.responseType = "document";
