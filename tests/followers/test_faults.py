@@ -5,11 +5,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from consent_sdk import ConsentClient
 from sqlalchemy import make_url
 
 from consent_service.operations.manage_tenants import revoke_key
 from tests.followers.following import Following, Place
 from tests.postgres import PostgresServer
+from tests.servers import wait_until
 
 SMALL = 4096
 
@@ -129,6 +131,25 @@ def test_a_stopping_service_ends_its_streams_at_once_and_the_next_goes_on(own_pl
     assert code in {0, -signal.SIGTERM}
     assert all(event.name == "head" for rest in rests for event in rest)
     assert [change.id for change in changes] == [withdrawn]
+
+
+def test_to_the_sdk_neither_a_client_that_closes_nor_a_service_that_stops_breaks_a_stream(
+    own_place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    with own_place.serve() as server:
+        staying = ConsentClient(server.url, api_key=own_place.key)
+        with ConsentClient(server.url, api_key=own_place.key) as leaving:
+            assert leaving.wait_until_ready(20)
+        said_on_closing = caplog.text
+        assert staying.wait_until_ready(20)
+
+        server.stop(timeout=10)
+
+        wait_until(lambda: "ConnectError" in caplog.text, what="a client that comes back")
+    staying.close()
+
+    assert said_on_closing == ""
+    assert "RemoteProtocolError" not in caplog.text
 
 
 def test_a_killed_service_is_followed_on_at_another(own_place: Place) -> None:

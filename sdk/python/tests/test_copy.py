@@ -241,12 +241,28 @@ def test_what_was_fetched_ahead_of_a_stream_that_broke_off_is_not_kept(copy: Cop
     assert not copy.end_fetch(under_way, "cleo", copy.an_answer("cleo", head=3))
 
 
-def test_a_reset_that_says_where_it_goes_on_empties_the_copy(copy: Copy) -> None:
+def test_a_reset_that_says_where_it_goes_on_empties_the_copy_and_denies_until_a_proof(copy: Copy) -> None:
     copy.hear(Reset(index=9))
 
+    assert copy.says("ana") is Reason.STALE
+    assert copy.begin_fetch() is None
+    copy.hear(Head(index=9))
     assert copy.says("ana") is None
-    assert copy.cursor == 9
     assert not copy.learn("ana", head=9)
+
+
+def test_a_reset_is_over_with_the_proof_that_was_read_with_it(copy: Copy) -> None:
+    copy.hear(Reset(index=9), Head(index=9))
+
+    assert copy.live
+    assert copy.says("ana") is None
+
+
+def test_no_proof_renews_the_lease_of_a_closed_copy(copy: Copy) -> None:
+    copy.close()
+
+    assert not copy.hear(Head(index=0))
+    assert copy.says("ana") is Reason.STALE
 
 
 def test_a_reset_that_does_not_say_where_denies_until_the_next_proof(copy: Copy) -> None:
@@ -435,6 +451,28 @@ def test_a_preloaded_copy_denies_whom_we_decided_for_until_the_stream_has_told(p
     assert preloaded.says("ana") is Reason.UNAVAILABLE
     preloaded.hear(a_change(5), Head(index=5))
     assert preloaded.says("ana") is Reason.WITHDRAWN
+
+
+def test_an_older_change_does_not_open_what_we_closed_ourselves(preloaded: Copy) -> None:
+    assert preloaded.says("ana") is Reason.GRANTED
+
+    preloaded.expect("ana", 6)
+    preloaded.hear(a_change(5, reason=Reason.GRANTED), Head(index=5))
+
+    assert "ana" not in preloaded.conclusions.limits
+    assert preloaded.says("ana") is Reason.UNAVAILABLE
+    preloaded.hear(a_change(6), Head(index=6))
+    assert preloaded.says("ana") is Reason.WITHDRAWN
+
+
+def test_whose_own_decision_came_back_is_known_while_others_wait(preloaded: Copy) -> None:
+    preloaded.expect("ana", 5)
+    preloaded.expect("bob", 6)
+
+    preloaded.hear(a_change(5, reason=Reason.GRANTED), Head(index=5))
+
+    assert preloaded.says("ana") is Reason.GRANTED
+    assert preloaded.says("bob") is Reason.UNAVAILABLE
 
 
 def test_a_preloaded_copy_remembers_few_external_ids_and_loses_nobody(preloaded: Copy) -> None:

@@ -88,6 +88,53 @@ def test_the_constructor_returns_at_once_and_a_dead_service_raises_nothing() -> 
     client.close()
 
 
+def test_a_client_that_was_never_live_denies_within_its_budget(service: LiveService) -> None:
+    service.suffer("frozen")
+    with ConsentClient(service.url, api_key="ck_test") as client:
+        began = time.monotonic()
+
+        verdict = client.check("ana", "coupons")
+
+        assert verdict.reason is Reason.NOT_READY
+        assert time.monotonic() - began < 0.05 + SLACK
+
+
+def test_an_answer_that_is_older_than_the_staleness_when_it_comes_opens_nothing(service: LiveService) -> None:
+    away = [0.0]
+    clock = Clock(monotonic=lambda: time.monotonic() + away[0])
+    service.trouble = "revoked"
+    service.gate_delay = 0.3
+    with ConsentClient(service.url, api_key="ck_test", clock=clock, miss_timeout=5.0) as client:
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(client.allows("ana", "coupons")))
+        asking.start()
+        wait_for(lambda: service.count("/v1/gate"))
+
+        away[0] = 6.0
+        asking.join()
+
+        assert answers == [False]
+        assert client.allows("ana", "coupons")
+
+
+def test_after_a_decision_of_its_own_nobody_is_answered_by_what_was_asked_before(
+    service: LiveService,
+) -> None:
+    service.trouble = "revoked"
+    service.gate_delay = 0.3
+    with ConsentClient(service.url, api_key="ck_test", miss_timeout=5.0) as client:
+        asking = threading.Thread(target=client.allows, args=("ana", "coupons"))
+        asking.start()
+        wait_for(lambda: service.count("/v1/gate"))
+
+        service.withdraw("ana")
+        client._keeper.expect("ana", 1)
+
+        assert not client.allows("ana", "coupons")
+        asking.join()
+        assert service.count("/v1/gate") == 2
+
+
 @both
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_whatever_the_trouble_nothing_is_allowed_past_the_staleness_and_it_heals(
@@ -284,6 +331,21 @@ def test_a_closed_client_denies(service: LiveService) -> None:
     assert not gate("ana")
     assert client.check("ana", "coupons").reason is Reason.UNAVAILABLE
     assert client.status.state == "closed"
+
+
+def test_no_answer_on_its_way_opens_the_gate_of_a_closed_client(service: LiveService) -> None:
+    service.trouble = "revoked"
+    service.gate_delay = 0.3
+    client = ConsentClient(service.url, api_key="ck_test", miss_timeout=5.0)
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(client.check("ana", "coupons").reason))
+    asking.start()
+    wait_for(lambda: service.count("/v1/gate"))
+
+    client.close()
+    asking.join()
+
+    assert answers == [Reason.UNAVAILABLE]
 
 
 def test_closing_takes_a_moment_and_leaves_no_thread(service: LiveService) -> None:

@@ -34,6 +34,7 @@ class Service:
     leaves: list[str] = field(default_factory=list)
     past: dict[tuple[str, str], list[tuple[float, State]]] = field(default_factory=dict)
     written: int = 0
+    ended_here: set[str] = field(default_factory=set)
 
     def append(self, subject: str | None, states: dict[str, State]) -> int:
         state = dict(self.heads[-1])
@@ -42,6 +43,7 @@ class Service:
             self.past.setdefault((str(subject), purpose), []).append((self.now, stand))
         self.heads.append(state)
         self.changed.append(subject)
+        self.ended_here.discard(str(subject))
         self.decided.append(frozenset(states))
         self.written += 1
         self.leaves.append(str(self.written))
@@ -49,6 +51,7 @@ class Service:
 
     def restore(self, entries: int) -> None:
         """Go back to a backup with so many entries: what was decided since was not, from now on."""
+        self.ended_here.clear()
         del self.heads[entries + 1 :], self.changed[entries:], self.decided[entries:], self.leaves[entries:]
         for key, moments in self.past.items():
             moments.append((self.now, self.heads[-1].get(key, NEVER)))
@@ -115,6 +118,13 @@ class Machine(RuleBasedStateMachine):
         index = self.service.append(subject, {PURPOSES[0]: (reason, until)})
         if not lost:
             self.send(index)
+
+    @rule(subject=st.sampled_from(SUBJECTS), lost=st.sampled_from([False, True]))
+    def withdraw_here(self, subject: str, *, lost: bool) -> None:
+        """Record a withdrawal through this client: acknowledged, it counts here at once."""
+        self.decide(subject, Reason.WITHDRAWN, 15_552_000, lost=lost)
+        self.copy.expect(subject, len(self.service.changed) - 1)
+        self.service.ended_here.add(subject)
 
     @rule(what=st.sampled_from(["fork", "nobody", -1e7, -100.0, -2.0, 2.0, 1e5]))
     def disturb(self, what: str | float) -> None:
@@ -254,6 +264,7 @@ class Machine(RuleBasedStateMachine):
                 column = self.copy.columns[purpose]
                 hot = now < self.copy.lease.until and len(limits) > column and now < limits[column]
                 if hot or (verdict is not None and verdict.allowed):
+                    assert subject not in self.service.ended_here
                     assert self.service.was_open(subject, purpose, since, since + self.true_offset)
 
 
@@ -272,6 +283,7 @@ def a_walk(seed: int, steps: int) -> Machine:
         "withdraw": lambda: machine.decide(
             chance.choice(SUBJECTS), Reason.WITHDRAWN, 8, lost=chance.random() < 0.2
         ),
+        "withdraw here": lambda: machine.withdraw_here(chance.choice(SUBJECTS), lost=chance.random() < 0.2),
         "disturb": lambda: machine.disturb(chance.choice(["fork", "nobody", "nobody", -1e7, -2.0, 2.0])),
         "pass time": lambda: machine.pass_time(chance.choice([0.1, 0.9, 6.0])),
         "live on": lambda: machine.live_on(chance.choice([1, 7])),

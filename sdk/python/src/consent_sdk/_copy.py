@@ -14,7 +14,7 @@ from threading import Lock
 
 from consent_sdk._clock import TimeOfDay
 from consent_sdk._conclusions import ASK, CODES, Conclusions, evaluate
-from consent_sdk._frozen import Frozen
+from consent_sdk._lease import Lease, Ticket
 from consent_sdk._stream import Change, Head
 from consent_sdk._table import UNKNOWN, Table, fingerprint
 from consent_sdk.verdict import Reason, Verdict
@@ -34,27 +34,6 @@ MOST_COLUMNS = 64
 _SWEEP = 64
 
 
-class Lease:
-    """Until when, on the monotonic clock, the copy may be used."""
-
-    __slots__ = ("until",)
-
-    def __init__(self) -> None:
-        self.until = 0.0
-
-
-class Ticket(Frozen):
-    """How much of the ledger was seen when a fetch began."""
-
-    __slots__ = ("cursor", "epoch")
-
-    cursor: int
-    epoch: int
-
-    def __init__(self, cursor: int, epoch: int) -> None:
-        self._init(cursor=cursor, epoch=epoch)
-
-
 class LocalCopy:
     """Rows, a lease and a cursor. `capacity` bounds the subjects known by external id.
 
@@ -64,15 +43,13 @@ class LocalCopy:
     def __init__(self, clock: Clock, *, capacity: int, max_staleness: float, preload: bool) -> None:
         self.conclusions = Conclusions(unknown=0.0 if preload else ASK)
         self.columns: dict[str, int] = {}
-        self.lease = Lease()
+        self.lease = Lease(clock, max_staleness=max_staleness)
         self.cursor: int | None = None
         self.leaf: str | None = None
-        self.was_live = False
         self.preload = preload
         self._clock = clock
         self._time = TimeOfDay(clock)
         self._capacity = capacity
-        self._max_staleness = max_staleness
         self._purposes: frozenset[str] | None = None
         self._retired: frozenset[str] = frozenset()
         self._ref_of: Callable[[str], str] | None = None
@@ -91,12 +68,12 @@ class LocalCopy:
     @property
     def live(self) -> bool:
         """Whether the lease holds."""
-        return self._clock.monotonic() < self.lease.until
+        return self.lease.live
 
     @property
     def closed(self) -> Verdict:
         """The verdict on everybody while there is no lease."""
-        return Verdict.of(Reason.STALE if self.was_live else Reason.NOT_READY)
+        return Verdict.of(Reason.STALE if self.lease.was_live else Reason.NOT_READY)
 
     def column(self, purpose: str) -> int | None:
         """Return the column of a purpose, a new one if need be; None when unpublished or too many."""
@@ -109,6 +86,11 @@ class LocalCopy:
         self._lock = Lock()
         self._fetches, self._changed = 0, {}
         self._empty(None, [])
+
+    def close(self) -> None:
+        """Deny from now on: no proof that is still under way renews the lease."""
+        with self._lock:
+            self.lease.close()
 
     # Questions
 
@@ -125,7 +107,7 @@ class LocalCopy:
                 retired = purpose in self._retired
                 return Verdict.of(Reason.PURPOSE_RETIRED if retired else Reason.PURPOSE_UNKNOWN)
             column = self._column(purpose)
-            if self.preload and subject in self._own:
+            if self.preload and self._superseded(subject):
                 return Verdict.of(Reason.UNAVAILABLE)
             slot = self._slot(subject)
             cell = UNKNOWN if slot is None or column is None else self._table.get(slot, column)
@@ -203,12 +185,14 @@ class LocalCopy:
                     follows = self._advance(message, touched)
                     proof = message
                 else:
-                    self._empty(message.index, touched)
+                    self._empty(message.index, touched, goes_on=message.index == self.cursor)
+                    self.lease.end()
                     follows, proof = not self.preload, None
                 if not follows:
                     return False, touched
             self._catch_up()
-            return proof is None or self._renew(proof, received, opened), touched
+            renewed = proof is None or self.lease.renew(proof, received=received, opened=opened)
+            return renewed, touched
 
     def reconnect(self) -> None:
         """Keep no row that is ahead of the stream: after the cursor may follow another history."""
@@ -253,7 +237,7 @@ class LocalCopy:
         if self.cursor is not None and change.index < self.cursor:
             return True  # repeated: its effect was seen
         if self.cursor is not None and change.index > self.cursor + 1:
-            self._empty(change.index, touched)
+            self._empty(change.index, touched, goes_on=True)
             if self.preload:
                 return False
         self.cursor, self.leaf = change.index, change.leaf
@@ -267,9 +251,15 @@ class LocalCopy:
             subject = self._table.external_id(slot)
             if subject is not None:
                 self.conclusions.forget(subject)
-                self._conclude(slot, subject)
+                if not self._superseded(subject):
+                    self._conclude(slot, subject)
                 touched.append(subject)
         return True
+
+    def _superseded(self, subject: str) -> bool:
+        """Whether a later decision of the subject's, which we sent, has not come back by the stream."""
+        own = self._own.get(subject)
+        return own is not None and (self.cursor is None or self.cursor < own)
 
     def _changed_slots(self, mark: bytes, change: Change) -> list[int]:
         slots = self._table.find_ref(mark)
@@ -285,10 +275,10 @@ class LocalCopy:
             another = None not in (self.leaf, head.leaf) and self.leaf != head.leaf
             back = head.index < self.cursor or (head.index == self.cursor and another)
             if back or (head.index > self.cursor and self.preload):
-                self._empty(None, touched)
+                self._empty(None, touched, goes_on=not back)
                 return False
             if head.index > self.cursor:
-                self._empty(head.index, touched)
+                self._empty(head.index, touched, goes_on=True)
         self.cursor, self.leaf = head.index, head.leaf or self.leaf
         return True
 
@@ -298,21 +288,18 @@ class LocalCopy:
         if self._own and self.cursor is not None and self.cursor >= max(self._own.values()):
             self._own.clear()
 
-    def _renew(self, proof: Head, received: float, opened: float) -> bool:
-        """Renew the lease from when the proof was made at the latest; return False when it came late."""
-        made = received if proof.at is None else min(received, opened + proof.at)
-        self.lease.until = max(self.lease.until, made + self._max_staleness)
-        self.was_live = True
-        return received - made < self._max_staleness / 2
+    def _empty(self, cursor: int | None, touched: Touched, *, goes_on: bool = False) -> None:
+        """Know nothing but where the stream is; without that, or where all should be known, deny.
 
-    def _empty(self, cursor: int | None, touched: Touched) -> None:
-        """Know nothing but where the stream is; without that, or where all should be known, deny."""
+        Where the same ledger `goes_on`, the decisions that we sent still have to come back.
+        """
         self.cursor, self.leaf = None if self.preload else cursor, None
         if self.cursor is None:
-            self.lease.until = 0.0
+            self.lease.end()
         self._epoch += 1
         self._ahead.clear()
-        self._own.clear()
+        if not goes_on:
+            self._own.clear()
         self._table = self._new_table()
         self.conclusions.forget_all()
         touched.append(None)

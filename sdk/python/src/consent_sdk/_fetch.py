@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from consent_sdk._asking import Asking
+    from consent_sdk._clock import Clock
     from consent_sdk._copy import LocalCopy
     from consent_sdk._transport import HttpTransport
     from consent_sdk.verdict import Verdict
@@ -22,14 +23,18 @@ _ATTEMPTS = 3
 
 
 class Flight:
-    """One question under way. `verdicts` is None until the service answered, and when it did not."""
+    """One question under way. `verdicts` is None until the service answered, and when it did not.
 
-    __slots__ = ("_done", "_listeners", "kept", "purposes", "subject", "verdicts")
+    `began` is when the service was asked, in monotonic seconds: its answer may be as old as that.
+    """
+
+    __slots__ = ("_done", "_listeners", "began", "kept", "purposes", "subject", "verdicts")
 
     def __init__(self, subject: str, purposes: tuple[str, ...]) -> None:
         self.subject = subject
         self.purposes = purposes
         self.verdicts: Mapping[str, Verdict] | None = None
+        self.began = 0.0
         self.kept = False
         self._done = Event()
         self._listeners: list[Callable[[], object]] = []
@@ -59,8 +64,11 @@ class Flight:
 class Fetcher:
     """A few threads, started when needed, that fetch rows into the copy."""
 
-    def __init__(self, copy: LocalCopy, http: HttpTransport, asking: Asking, *, timeout: float) -> None:
+    def __init__(
+        self, copy: LocalCopy, http: HttpTransport, asking: Asking, *, clock: Clock, timeout: float
+    ) -> None:
         self._copy = copy
+        self._clock = clock
         self._http = http
         self._asking = asking
         self._timeout = timeout
@@ -94,6 +102,11 @@ class Fetcher:
         Thread(target=self._work, args=(self._queue,), name="consent-fetch", daemon=True).start()
         return flight
 
+    def forget(self, subject: str) -> None:
+        """Let nobody who asks from now on wait for an answer that was asked for before."""
+        with self._lock:
+            self._flights.pop(subject, None)
+
     def close(self) -> None:
         """Let the threads end when they have nothing left to do."""
         with self._lock:
@@ -113,24 +126,29 @@ class Fetcher:
             try:
                 self._fly(flight)
             finally:
-                with self._lock:
-                    if self._flights.get(flight.subject) is flight:
-                        del self._flights[flight.subject]
+                self._board_no_more(flight)
                 flight.land()
 
     def _fly(self, flight: Flight) -> None:
         for _ in range(_ATTEMPTS):
-            ticket = self._copy.begin_fetch()
-            answer = None
+            ticket, answer = self._copy.begin_fetch(), None
+            flight.began = self._clock.monotonic()
             try:
                 request = gate_request(flight.subject, flight.purposes)
                 answer = read_gate(self._http.send(request, timeout=self._timeout))
             except (Unreachable, Malformed) as error:
                 self._asking.unanswered(error)
             finally:
+                self._board_no_more(flight)
                 flight.kept = ticket is not None and self._copy.end_fetch(ticket, flight.subject, answer)
             if answer is None:
                 return
             if ticket is None or flight.kept:
                 flight.verdicts = answer.verdicts
                 return
+
+    def _board_no_more(self, flight: Flight) -> None:
+        """Let who asks from now on ask anew: what the service said may be older than the question."""
+        with self._lock:
+            if self._flights.get(flight.subject) is flight:
+                del self._flights[flight.subject]

@@ -26,15 +26,13 @@ _LONGEST_ASKED_PAUSE_S = 30.0
 _STEADY_S = 5.0
 _LONGEST_AWAY_S = 86_400.0
 """Since the last lease ended: the service can say for a week whom an erasure was about, and not after it."""
-_NOT_FOUND = 404
 _NO_ACCESS = frozenset({401, 403})
 
 
 class Follower:
     """The thread. It ends only when it is told to, and is started again when it is found dead.
 
-    `tried` says that the first connection has come to its end, `absent` that the service has no stream,
-    `refused` that it did not take the key.
+    `refused` says that the service did not take the key.
     """
 
     def __init__(
@@ -61,8 +59,6 @@ class Follower:
         self._source.after_fork()
         self.ready = Event()
         self.connections = 0
-        self.tried = False
-        self.absent = False
         self.refused = False
 
     def ensure(self) -> None:
@@ -94,12 +90,13 @@ class Follower:
             except (BadStream, Malformed) as error:
                 self._asking.unanswered(error)
             except Exception as error:  # noqa: BLE001  # whatever it is, only following on helps
-                self._asking.say_once(
-                    f"stream {type(error).__name__}", "The consent stream broke (%s).", type(error).__name__
-                )
-            self.tried = True
+                self._broken(type(error).__name__, stop)
             failures = 0 if self._clock.monotonic() - began > _STEADY_S else failures + 1
             self._rest(stop, pause(failures, asked))
+
+    def _broken(self, kind: str, stop: Event) -> None:
+        if not stop.is_set():  # else we hung up ourselves
+            self._asking.say_once(f"stream {kind}", "The consent stream broke (%s).", kind)
 
     def _rest(self, stop: Event, seconds: float) -> None:
         """Wait until the next connection, and tell when the lease ends meanwhile."""
@@ -131,7 +128,7 @@ class Follower:
 
     def begin(self, opened: float, date: str) -> Intake:
         """Return the intake of a connection asked for at `opened`, taken at the service's time `date`."""
-        self.refused = self.absent = False
+        self.refused = False
         self._copy.service_time(read_date(date))
         self._copy.reconnect()
         return Intake(self._copy, self._notify, opened=opened, heard=self._heard)
@@ -144,7 +141,6 @@ class Follower:
 
     def _turned_away(self, answer: TurnedAway) -> float | None:
         """Note why; return the seconds the service asked to stay away, if it did."""
-        self.absent = answer.status == _NOT_FOUND
         self.refused = answer.status in _NO_ACCESS
         self._asking.unanswered(Malformed(f"status {answer.status} where a stream was asked for"))
         return answer.retry_after

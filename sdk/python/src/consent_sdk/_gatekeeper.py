@@ -98,7 +98,7 @@ class Gatekeeper:
         self._listeners: list[Callable[[str | None], object]] = []
         self._state_listeners: list[Callable[[str], object]] = []
         self._after_fork: list[Callable[[], None]] = []
-        self.fetcher = Fetcher(self.copy, http, asking, timeout=options.timeout)
+        self.fetcher = Fetcher(self.copy, http, asking, clock=options.clock, timeout=options.timeout)
         self.follower = Follower(self.copy, _source(http, options), asking, self.notify, self.tell_state)
 
     def start(self) -> None:
@@ -110,7 +110,7 @@ class Gatekeeper:
     def close(self) -> None:
         """Deny from now on, and end the threads."""
         self.closed = True
-        self.copy.lease.until = 0.0
+        self.copy.close()
         self.follower.stop()
         self.fetcher.close()
 
@@ -186,7 +186,7 @@ class Gatekeeper:
         answer = self.conclude(subject, purpose)
         if isinstance(answer, Verdict):
             return answer
-        answer.wait(self._patience())
+        answer.wait(self.options.miss_timeout)
         return self.landed(answer, purpose)
 
     def conclude(self, subject: str, purpose: str) -> Verdict | Flight:
@@ -211,23 +211,26 @@ class Gatekeeper:
         answer = self.conclude(subject, purpose)
         if isinstance(answer, Verdict):
             return answer
-        await _landing(answer, self._patience())
+        await _landing(answer, self.options.miss_timeout)
         return self.landed(answer, purpose)
 
     def landed(self, flight: Flight, purpose: str) -> Verdict:
         """Return the verdict at the end of a flight, or of the wait for it: what came too late denies."""
+        if self.closed:
+            return Verdict.of(Reason.UNAVAILABLE)
         verdict = self.copy.verdict(flight.subject, purpose, again=False) if flight.kept else None
-        if verdict is None and flight.verdicts is not None:
+        fresh = self.options.clock.monotonic() - flight.began < self.options.max_staleness
+        if verdict is None and flight.verdicts is not None and fresh:
             verdict = flight.verdicts.get(purpose)
         if verdict is None:
             asked_in_vain = self.copy.live or flight.landed
             return Verdict.of(Reason.UNAVAILABLE) if asked_in_vain else self.copy.closed
         return self._judged(verdict, purpose)
 
-    def _patience(self) -> float:
-        """Return the seconds that a decision may wait: more only while nothing else can be known."""
-        starting = not self.copy.was_live and (self.follower.absent or not self.follower.tried)
-        return self.options.timeout if starting else self.options.miss_timeout
+    def expect(self, subject: str, index: int) -> None:
+        """Believe nothing older than a decision that this client recorded: entry `index`."""
+        self.copy.expect(subject, index)
+        self.fetcher.forget(subject)
 
     def notify(self, touched: list[str | None]) -> None:
         """Tell the listeners whose consents changed."""

@@ -211,7 +211,7 @@ class AsyncConsentClient(Client):
         )
         key = idempotency_key or new_idempotency_key()
         recorded = await self._write(decision_request(subject, body, idempotency_key=key), read_recorded)
-        self._keeper.copy.expect(subject, recorded.index)
+        self._keeper.expect(subject, recorded.index)
         return recorded
 
     async def inclusion_proof(self, index: int, *, size: int) -> InclusionProof:
