@@ -9,9 +9,10 @@ from importlib.resources import files
 from typing import Final, NamedTuple
 
 from consent_service.domain.notice import Notice
+from consent_service.ledger.words import primary
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.web.layout import banner_fragment, contact_address
-from consent_service.web.words import languages, primary, words
+from consent_service.web.words import languages, words
 
 STEERING_WORDS: Final = (
     *("unlock", "enhance", "we value your privacy", "amazing", "hurry", "only today", "please"),

@@ -7,12 +7,13 @@ from typing import Final
 
 from consent_service.domain.notice import Notice
 from consent_service.domain.purpose import CategoryKey, PurposeKey
+from consent_service.ledger.words import primary
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_personal_data import HeldValue, PersonalData
 from consent_service.operations.read_uses import sentences
 from consent_service.web.layout import contact_address, pages, purpose_facts
 from consent_service.web.preferences import status_word
-from consent_service.web.words import best_language, direction, primary, words
+from consent_service.web.words import best_language, direction, words
 
 _LABELS: Final = {
     "en": {

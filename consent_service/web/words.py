@@ -11,11 +11,12 @@ from typing import Final, Literal
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_timedelta
 
+from consent_service.ledger.words import primary
+
 FALLBACK: Final = "en"
 """The language of the words where the toolkit has none in the notice's language."""
 
 _RIGHT_TO_LEFT: Final = frozenset({"ar", "fa", "he", "ps", "sd", "ug", "ur", "yi"})
-_ALIASES: Final = {"nb": "no", "nn": "no", "iw": "he"}
 _UNITS: Final[dict[str, tuple[Literal["year", "month", "week", "day"], int]]] = {
     "Y": ("year", 365),
     "M": ("month", 30),
@@ -85,12 +86,6 @@ class Words:
 def direction(language: str) -> Literal["ltr", "rtl"]:
     """Return the direction in which a language is written."""
     return "rtl" if primary(language) in _RIGHT_TO_LEFT else "ltr"
-
-
-def primary(language: str) -> str:
-    """Return the primary subtag of a BCP 47 tag in lower case; both forms of Norwegian are `no`."""
-    subtag = language.replace("_", "-").split("-")[0].lower()
-    return _ALIASES.get(subtag, subtag)
 
 
 def best_language(wanted: str, offered: Sequence[str]) -> str:

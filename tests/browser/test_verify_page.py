@@ -24,6 +24,7 @@ from consent_service.settings import Settings
 from consent_service.verifier.verify import Fault, verify_pack
 from consent_service.web.honesty.bench import PHONE
 from consent_service.web.verifying import verifier_languages
+from consent_service.web.words import languages
 from tests.audit.conftest import KNOWN, fill
 from tests.audit.forge import Entries, forged, impossible_packs, spoilt_certificates
 from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed, zipped
@@ -405,7 +406,7 @@ def test_a_fault_is_told_in_the_language_of_the_page(
 def test_the_page_is_worked_by_the_keyboard_alone(fresh: Callable[..., Page], pack: Path) -> None:
     page = fresh()
 
-    for _ in range(30):
+    for _ in range(3):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "file":
             break
@@ -441,7 +442,7 @@ def test_every_language_has_every_word(fresh: Callable[..., Page]) -> None:
     folder = Path(__file__).parents[2] / "consent_service/web/verifier_words"
     texts = {path.stem: json.loads(path.read_text("utf-8")) for path in folder.iterdir()}
 
-    assert set(texts) == set(verifier_languages()) == {"en", "fr", "de", "es", "it", "nl", "ar"}
+    assert set(texts) == set(verifier_languages()) == set(languages())
     assert {frozenset(each) for each in texts.values()} == {frozenset(texts["en"])}
     assert all(text.strip() for each in texts.values() for text in each.values())
     sources = (Path(__file__).parents[2] / "sdk/js/src/verify").glob("*.ts")

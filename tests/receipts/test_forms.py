@@ -18,6 +18,7 @@ import pytest
 import rdflib
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consent_service.domain.notice import Notice
 from consent_service.domain.notice_form import parse_notice
 from consent_service.errors import EvidenceError, NoSuchForm
 from consent_service.ledger.note import NoteSigner, NoteVerifier
@@ -26,9 +27,11 @@ from consent_service.ledger.receipt_forms.html import html_page
 from consent_service.ledger.receipt_forms.json_ld import json_ld
 from consent_service.ledger.receipt_forms.kantara import kantara
 from consent_service.ledger.receipt_forms.plain import EVIDENCE_MARK, plain_text
-from consent_service.ledger.receipt_forms.wording import WORDINGS
+from consent_service.ledger.receipt_forms.wording import wording_for
+from consent_service.ledger.words import spoken, spoken_languages, words_of
 from consent_service.operations.read_receipt import PDF_MEDIA_TYPE, write_receipt
 from consent_service.settings import Settings
+from consent_service.web.words import languages
 from tests.builders import a_notice
 from tests.receipts.make import ORIGIN, SIGNER, SIZE, a_receipt
 
@@ -251,13 +254,31 @@ def test_hostile_words_of_a_notice_stay_words() -> None:
     assert "\x1b" not in text
 
 
+def _in(language: str) -> Notice:
+    return parse_notice(json.loads(json.dumps(a_notice().document()).replace('"en"', f'"{language}"')))
+
+
 def test_a_notice_in_a_language_we_do_not_speak_gets_marked_english_labels() -> None:
-    notice = parse_notice(json.loads(json.dumps(a_notice().document()).replace('"en"', '"ar"')))
+    page = html_page(a_receipt(_in("fa"), language="fa"))
 
-    page = html_page(a_receipt(notice, language="ar"))
-
-    assert '<html lang="ar" dir="rtl">' in page
+    assert '<html lang="fa" dir="rtl">' in page
     assert '<h1 lang="en" dir="ltr">Receipt of your choices</h1>' in page
+
+
+@pytest.mark.parametrize(
+    ("language", "beginning"),
+    [
+        ("ar", '<html lang="ar" dir="rtl">'),
+        ("he-IL", '<html lang="he-IL" dir="rtl">'),
+        ("nb", '<html lang="nb" dir="ltr">'),
+        ("ja", '<html lang="ja" dir="ltr">'),
+    ],
+)
+def test_a_receipt_speaks_the_language_of_its_notice(language: str, beginning: str) -> None:
+    page = html_page(a_receipt(_in(language), language=language))
+
+    assert beginning in page
+    assert f"<h1>{words_of(spoken(language))['receipt']['receipt']}</h1>" in page
 
 
 def test_a_pdf_receipt_says_the_words_and_carries_the_evidence() -> None:
@@ -293,9 +314,14 @@ def test_a_pdf_whose_font_lacks_letters_is_refused() -> None:
 
 
 def test_every_language_of_ours_has_all_labels_of_its_own() -> None:
-    labels = {
-        language: [getattr(wording, field) for field in wording.__slots__]
-        for language, wording in WORDINGS.items()
-    }
+    assert set(spoken_languages()) == set(languages())
+    labels = {language: words_of(language) for language in spoken_languages()}
 
-    assert all(all(texts) and len(set(texts)) == len(texts) for texts in labels.values())
+    for language, sections in labels.items():
+        assert {name: each.keys() for name, each in sections.items()} == {
+            name: each.keys() for name, each in labels["en"].items()
+        }
+        for texts in sections.values():
+            assert all(text == text.strip() != "" for text in texts.values())
+            assert len(set(texts.values())) == len(texts), language
+        wording_for(language)

@@ -7,7 +7,8 @@ from html import escape
 from consent_service.ledger.canonical import canonical_json
 from consent_service.ledger.receipt import Receipt
 from consent_service.ledger.receipt_forms.qr import qr_svg
-from consent_service.ledger.receipt_forms.sheet import RIGHT_TO_LEFT, Choice, Sheet, sheet_of
+from consent_service.ledger.receipt_forms.sheet import Choice, Sheet, sheet_of
+from consent_service.ledger.words import direction, primary
 
 MEDIA_TYPE = "text/html"
 _STYLE = (
@@ -28,11 +29,10 @@ CONTENT_SECURITY_POLICY = (
 def html_page(receipt: Receipt) -> str:
     """Return the receipt as an HTML page in the language of the notice."""
     sheet = sheet_of(receipt)
-    direction = "rtl" if sheet.language.lower().partition("-")[0] in RIGHT_TO_LEFT else "ltr"
     evidence = canonical_json(receipt.evidence.document()).decode().replace("<", "\\u003c")
     url = escape(sheet.preferences_url)
     return (
-        f'<!doctype html>\n<html lang="{escape(sheet.language)}" dir="{direction}">\n<head>\n'
+        f'<!doctype html>\n<html lang="{escape(sheet.language)}" dir="{direction(sheet.language)}">\n<head>\n'
         '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
         f"<title>{escape(sheet.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1{_lang(sheet)}>{escape(sheet.title)}</h1>\n<p>{escape(sheet.heading)}</p>\n"
@@ -60,5 +60,5 @@ def _pairs(sheet: Sheet, lines: tuple[tuple[str, str], ...]) -> str:
 
 def _lang(sheet: Sheet) -> str:
     """Mark our own labels where they are in another language than the notice (WCAG 3.1.2)."""
-    same = sheet.language.lower().partition("-")[0] == sheet.label_language
-    return "" if same else f' lang="{sheet.label_language}" dir="ltr"'
+    same = primary(sheet.language) == sheet.label_language
+    return "" if same else f' lang="{sheet.label_language}" dir="{direction(sheet.label_language)}"'

@@ -9,8 +9,6 @@ from consent_service.ledger.receipt import Receipt
 from consent_service.ledger.receipt_forms.wording import Wording, wording_for
 from consent_service.ledger.record import Outcome, format_time
 
-RIGHT_TO_LEFT = frozenset({"ar", "arc", "dv", "fa", "he", "ks", "ku", "ps", "sd", "ug", "ur", "yi"})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
