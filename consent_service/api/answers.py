@@ -14,6 +14,8 @@ from consent_service.api.schemas import Outcome, ReasonName, StatusName
 Base64 = str
 PROBLEM = {"$ref": "#/components/responses/Problem"}
 """The answer that every refusal is (RFC 9457)."""
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As the ETag says"}}
+"""The answer to a conditional request for what the caller has already."""
 TEXT: Mapping[str, object] = {"type": "string"}
 OBJECT: Mapping[str, object] = {"type": "object"}
 BYTES: Mapping[str, object] = {}

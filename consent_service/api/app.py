@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp
 
 from consent_service.api import errors, hot_routes, openapi
-from consent_service.api.envelope import Envelope
+from consent_service.api.envelope import Envelope, answers_head
 from consent_service.api.routers import (
     audit,
     browser,
@@ -100,6 +100,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        redirect_slashes=False,  # A redirection would name the scheme and host that a proxy hides.
         generate_unique_id_function=lambda route: route.name,
     )
     for router in _ROUTERS:
@@ -112,7 +113,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
 def _methods_of(app: FastAPI, path: str) -> set[str]:
     """Return the methods of every route at this path, hot ones included."""
     hot = {method for method, hot_path in hot_routes.ENDPOINTS if hot_path == path}
-    return hot | {method for method in _METHODS if any(_leads(route, method, path) for route in app.routes)}
+    methods = hot | {
+        method for method in _METHODS if any(_leads(route, method, path) for route in app.routes)
+    }
+    return methods | {"HEAD"} if "GET" in methods and answers_head(path) else methods
 
 
 def _leads(route: BaseRoute, method: str, path: str) -> bool:

@@ -53,7 +53,8 @@ class _Exchange:
     """One request and its response on their way through."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope = scope
+        self._bodiless = scope["method"] == "HEAD" and answers_head(scope["path"])
+        self._scope = {**scope, "method": "GET"} if self._bodiless else scope
         self._receive = receive
         self._send = send
         self._service: ConsentService = scope["app"].state.service
@@ -139,6 +140,8 @@ class _Exchange:
                 mutable["Access-Control-Allow-Origin"] = self._origin
                 mutable["Access-Control-Expose-Headers"] = "ETag, Retry-After"
                 mutable.add_vary_header("Origin")
+        if self._bodiless and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
         await self._send(message)
 
     def _body_limit(self) -> int:
@@ -161,7 +164,8 @@ class _Exchange:
 
     def _account(self) -> None:
         route = getattr(self._scope.get("route"), "path", None) or _hot_path(self._scope["path"])
-        method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
+        asked = "HEAD" if self._bodiless else self._scope["method"]
+        method = asked if asked in _METHODS else "other"
         seconds = time.perf_counter() - self._started
         requests, request_seconds = _counters(route, method, self._status)
         requests.inc()
@@ -180,7 +184,14 @@ def _counters(route: str, method: str, status: int) -> tuple[Counter, Histogram]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ENDLESS = frozenset({"/v1/stream", "/ofrep/v1/stream"})
+_NO_HEAD = _ENDLESS | {"/v1/audit/export", "/dashboard/audit-pack"}
+"""What is endless, or much work for no body."""
 _HOT_PATHS = frozenset({"/v1/decisions", "/v1/gate"})
+
+
+def answers_head(path: str) -> bool:
+    """Say whether a HEAD of this path is answered as GET is, without the body (RFC 9110, section 9.3.2)."""
+    return path not in _NO_HEAD
 
 
 def _hot_path(path: str) -> str:

@@ -187,7 +187,7 @@ def install(app: FastAPI, methods_of: Callable[[str], Collection[str]]) -> None:
         status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
         if methods := methods_of(request.scope["path"]):
             status, headers = HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": ", ".join(sorted(methods))}
-        title = status.phrase
+        title = status.phrase.capitalize()
         slug = title.lower().replace(" ", "-")
         return Problem(
             slug=slug, title=title, status=int(status), detail=_DETAILS.get(status, title), headers=headers

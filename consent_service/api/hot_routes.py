@@ -61,7 +61,7 @@ class JsonBytes(Response):
 def idempotency_of(
     key: str | None, ref: SubjectRef, body: bytes, *, own: bool = False
 ) -> IdempotencyKey | None:
-    """Return the digests of an idempotency key and its request; raise `InvalidInput` for an unusable key.
+    """Return the digests of an idempotency key and its request; raise `InvalidInput` for one of no use.
 
     A backend's keys are one namespace; a subject's are her `own`, so that nobody can use up another's. She is
     named by her reference, which outlives a rotation of keys between a request and its repetition.
@@ -74,6 +74,13 @@ def idempotency_of(
         key_digest=hashlib.sha256((ref.encode() if own else b"") + key.encode()).digest(),
         request_digest=hashlib.sha256(ref.encode() + body).digest(),
     )
+
+
+def _key_sent(request: Request) -> str | None:
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1:
+        raise InvalidInput("Send one Idempotency-Key header: nobody can say which of several is meant.")
+    return keys[0] if keys else None
 
 
 def recorded(answer: DecisionAnswer) -> str:
@@ -104,7 +111,7 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
             decision=decision,
             limits=service.settings.decision_limits,
             idempotency=idempotency_of(
-                request.headers.get("idempotency-key"),
+                _key_sent(request),
                 caller.tenant.ref(subject),
                 body,
                 own=caller.subject is not None,

@@ -1,13 +1,14 @@
 """What OFREP 0.3.0 sends and expects (github.com/open-feature/protocol): contexts, evaluations, failures."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from starlette.responses import Response
 
+from consent_service.api.answers import UNCHANGED
 from consent_service.domain.gate import Reason, Verdict
 from consent_service.ledger.record import format_time
 
@@ -73,12 +74,6 @@ def entity_tag(subject: str, flags: object) -> str:
     return f'"{sha256(document).hexdigest()[:32]}"'
 
 
-def matches(if_none_match: Iterable[str], tag: str) -> bool:
-    """Return whether an `If-None-Match` header names this ETag (RFC 9110, section 13.1.2)."""
-    wanted = [part.strip() for value in if_none_match for part in value.split(",")]
-    return any(part == "*" or part.removeprefix("W/") == tag for part in wanted)
-
-
 def failure(code: str, details: str, *, key: str | None = None, status: int = 400) -> Response:
     """Return a failed evaluation."""
     members = {"errorCode": code, "errorDetails": details}
@@ -123,7 +118,7 @@ def _documented(answer: Mapping[str, Any], *, bulk: bool) -> dict[str, Any]:
         503: {"description": "Not available now: see Retry-After", "content": failed_json},
     }
     if bulk:
-        responses[304] = {"description": "As the ETag says"}
+        responses |= UNCHANGED
     extra = {
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "security": [{"bearer": []}],

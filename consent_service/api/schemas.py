@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from consent_service.domain.decision import Choice, Decision
 from consent_service.domain.notice import NoticeDigest
@@ -36,7 +37,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]", re.ASCII)
 def _dated(value: object) -> object:
     """Refuse seconds since the epoch, which pydantic would take where RFC 3339 is asked for."""
     if not isinstance(value, str) or not _DATE.match(value):
-        raise ValueError("Input should be an RFC 3339 moment")
+        raise PydanticCustomError("moment", "Input should be an RFC 3339 moment")
     return value
 
 
@@ -222,14 +223,14 @@ GATE_BODY: TypeAdapter[GateBody] = TypeAdapter(GateBody)
 def parse_decision(body: bytes) -> DecisionBody:
     """Return the body of POST /v1/decisions; raise pydantic's `ValidationError` or `DuplicateMember`."""
     parsed = _DECISION_BODY.validate_json(body)
-    _refuse_duplicates(body, parsed.choices)
+    _refuse_duplicates(body, parsed, 0)
     return parsed
 
 
 def parse_batch_line(line: bytes) -> BatchLine:
     """Return one line of a batch; raise as `parse_decision`."""
     parsed = _BATCH_LINE.validate_json(line)
-    _refuse_duplicates(line, parsed.choices)
+    _refuse_duplicates(line, parsed, 1 + (parsed.idempotency_key is not None))
     return parsed
 
 
@@ -237,18 +238,21 @@ class DuplicateMember(ValueError):
     """A member of a JSON object comes twice: nobody can say which one was meant."""
 
 
-def _refuse_duplicates(body: bytes, choices: Mapping[str, str]) -> None:
+def _refuse_duplicates(body: bytes, parsed: DecisionBody, more: int) -> None:
     """Raise `DuplicateMember` where the last of two members would silently win, say a grant over a denial.
 
-    The strict reading costs as much as the rest, so it is spared a body that cannot hide a second choice.
+    The strict reading costs as much as the rest, so it is spared a body that has no more strings than were
+    read: names and choices, notice, method, source and language, what is optional, and so many `more`.
     """
-    said = body.count(b'"granted"') + body.count(b'"denied"')
-    if said == len(choices) and b"\\" not in body and body.count(b'"choices"') == 1:
+    strings = len(parsed.model_fields_set) + 2 * len(parsed.choices) + 4 + more
+    strings += (parsed.decided_at is not None) + (parsed.evidence is not None)
+    if body.count(b'"') == 2 * strings and b"\\" not in body:
         return
-    json.loads(body, object_pairs_hook=_once)
+    json.loads(body, object_pairs_hook=once)
 
 
-def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+def once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Return the members of a JSON object, for `json.loads`; raise `DuplicateMember`."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise DuplicateMember("Every member of a JSON object comes once.")

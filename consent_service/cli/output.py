@@ -124,7 +124,7 @@ def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except InvalidNotice as error:
             for problem in error.problems:
-                complaints.print(f"{problem.path}: {problem.message}", highlight=False, markup=False)
+                complaints.print(str(problem), highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(FAILED) from None
         except ConsentToolkitError as error:
             complaints.print(f"{type(error).__name__}: {error}", highlight=False, markup=False)

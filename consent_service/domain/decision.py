@@ -90,7 +90,9 @@ def _check_words(decision: Decision, notice: Notice) -> None:
     if decision.evidence is not None and not _EVIDENCE.fullmatch(decision.evidence):
         raise InvalidDecision("evidence is a SHA-256 in 64 lower-case hexadecimal digits.")
     if _language_among(decision.language, notice.languages) is None:
-        raise InvalidDecision(f"The notice was never written in that language, only in {notice.languages}.")
+        raise InvalidDecision(
+            f"The notice was never written in that language, only in {', '.join(notice.languages)}."
+        )
     if decision.method == GPC_METHOD and Choice.GRANTED in decision.choices.values():
         raise InvalidDecision("A Global Privacy Control signal can only deny.")
 

@@ -67,14 +67,17 @@ def _entries(scope: TenantScope, book: NoticeBook, subject_id: int) -> list[Hist
 def read_consents(
     deployment: Deployment, tenant: Tenant, subject: Subject, *, as_of: datetime | None = None
 ) -> Consents:
-    """Return the consents in force now, or at the past moment `as_of` by replaying the entries up to it."""
+    """Return the consents in force now, or at `as_of`: in the past by replaying the entries up to it.
+
+    At a moment to come is in force what was not withdrawn by now and has not expired by then.
+    """
     now = deployment.clock()
     with deployment.reading(tenant) as scope:
         head = read_head(scope)
         book = deployment.book(scope, head)
         known = look_up_one(deployment, scope, tenant, subject)
         if as_of is None or as_of >= now:
-            state, catalogue, moment = known.state if known else NOBODY, book.catalogue, now
+            state, catalogue, moment = known.state if known else NOBODY, book.catalogue, as_of or now
         else:
             state = replay(scope, book, known, until=as_of) if known else NOBODY
             catalogue, moment = book.catalogue_at(as_of), as_of

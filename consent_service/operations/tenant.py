@@ -75,7 +75,9 @@ class Tenant:
         if not 0 < len(external_id) <= MAX_EXTERNAL_ID:
             raise InvalidSubject(f"A subject's identifier has 1 to {MAX_EXTERNAL_ID} characters.")
         if not external_id.isprintable():
-            raise InvalidSubject("A subject's identifier holds a control character.")
+            raise InvalidSubject(
+                "A subject's identifier holds a control character, or another that nobody sees."
+            )
         return self.named(ExternalId(external_id))
 
     def named(self, external_id: ExternalId) -> Subject:

@@ -413,9 +413,9 @@ def test_what_is_not_there_is_said_not_to_be(api: ServiceApi, path: str, status:
     ("method", "path", "allowed"),
     [
         ("GET", "/v1/gate", {"POST"}),
-        ("PUT", "/v1/decisions", {"GET", "POST"}),
-        ("DELETE", "/v1/notice", {"GET", "PUT"}),
-        ("POST", "/v1/consents", {"GET"}),
+        ("PUT", "/v1/decisions", {"GET", "HEAD", "POST"}),
+        ("DELETE", "/v1/notice", {"GET", "HEAD", "PUT"}),
+        ("POST", "/v1/consents", {"GET", "HEAD"}),
         ("BREW", "/v1/gate", {"POST"}),
     ],
 )

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from consent_service.domain.consent import Status
 from consent_service.operations.read_history import read_history
 from tests.builders import NOW, ChoiceName, a_decision
@@ -46,10 +48,13 @@ def test_a_grant_is_live_until_its_last_moment(installation: Installation) -> No
     assert installation.reasons("customer-1", as_of=ends - timedelta(milliseconds=1))[COUPONS] == "granted"
 
 
-def test_a_moment_to_come_is_told_as_now(installation: Installation) -> None:
+@pytest.mark.parametrize(("days", "reason"), [(0, "granted"), (100, "granted"), (9000, "expired")])
+def test_a_moment_to_come_is_told_by_what_is_known_now(
+    installation: Installation, days: int, reason: str
+) -> None:
     installation.decide("customer-1", {COUPONS: "granted"})
 
-    assert installation.reasons("customer-1", as_of=NOW + timedelta(days=9000))[COUPONS] == "granted"
+    assert installation.reasons("customer-1", as_of=NOW + timedelta(days=days))[COUPONS] == reason
 
 
 def test_a_validity_counts_from_the_act_not_from_its_arrival(installation: Installation) -> None:

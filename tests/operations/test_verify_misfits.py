@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from consent_service.errors import LedgerCorrupt
-from consent_service.operations.erase_subject import EraseSubject
+from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
 from consent_service.operations.read_history import read_history
 from consent_service.operations.rotate_keys import rotate_signing_key
 from tests.installation import Installation, Tampering
@@ -108,6 +108,7 @@ def test_a_record_that_was_destroyed_in_an_earlier_erasures_name_is_noticed(
     erased = committer.submit_blocking(
         filled.tenant, EraseSubject(subject=filled.tenant.subject("customer-0"))
     )
+    assert isinstance(erased, ErasureAnswer)
     for _ in range(6):
         filled.decide("late", {"coupons": "denied"})
     spoil.run("DELETE FROM record WHERE subject_id = (SELECT max(id) FROM subject)")

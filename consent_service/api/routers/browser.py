@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 
-from consent_service.api.answers import TEXT, AnonymousAnswer, MarkupAnswer, answers, media
+from consent_service.api.answers import TEXT, UNCHANGED, AnonymousAnswer, MarkupAnswer, answers, media
 from consent_service.api.callers import Service, authenticate, caller_with, gpc_of
+from consent_service.api.conditional import unchanged
 from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import AnonymousBody
 from consent_service.domain.notice import NoticeDigest
@@ -64,7 +65,7 @@ def publishable(service: ConsentService, headers: Headers, key: str) -> Caller:
     response_class=Response,
     responses={
         **media("An HTML fragment", {"text/html": TEXT}, 401, 403, 404),
-        304: {"description": "As the ETag says"},
+        **UNCHANGED,
     },
 )
 def get_banner(
@@ -83,7 +84,7 @@ def get_banner(
 @router.get(
     "/v1/banner/markup",
     summary="Banner and dialog for a page that a server renders",
-    responses={**answers(MarkupAnswer, 401, 403, 404), 304: {"description": "As the ETag says"}},
+    responses={**answers(MarkupAnswer, 401, 403, 404), **UNCHANGED},
 )
 def get_banner_markup(
     request: Request,
@@ -135,7 +136,7 @@ def _cached(request: Request, body: bytes, media_type: str, taken: str, **header
         "Content-Language": taken,
         **headers,
     }
-    if request.headers.get("if-none-match") == etag:
+    if unchanged(request, etag):
         return Response(status_code=304, headers=caching)
     return _compressed(request, body, media_type, caching)
 

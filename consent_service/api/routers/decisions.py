@@ -60,6 +60,10 @@ async def post_batch(request: Request, service: Service, caller: Backend) -> Res
 
     A line that is refused is answered with its problem and stores nothing; the others are recorded.
     """
+    if "idempotency-key" in request.headers:
+        raise InvalidInput(
+            "Each line of a batch has its own idempotency_key: send no Idempotency-Key header."
+        )
     lines = [line for line in (await request.body()).split(b"\n") if line.strip()]
     if not lines:
         raise MalformedBody("A batch has at least one decision.")
@@ -154,9 +158,12 @@ def get_consents(
     request: Request,
     service: Service,
     caller: AnyReader,
-    as_of: Annotated[str | None, Query(max_length=64, description="RFC 3339 moment in the past")] = None,
+    as_of: Annotated[str | None, Query(max_length=64, description="RFC 3339 moment; now if absent")] = None,
 ) -> Response:
-    """Return the status of every purpose, now or at a past moment, and what the gate says to it."""
+    """Return the status of every purpose, now or at another moment, and what the gate says to it.
+
+    At a moment to come it is what holds if nobody chooses anew and no notice is published by then.
+    """
     subject = subject_of(request.headers, caller)
     moment = None
     if as_of is not None:

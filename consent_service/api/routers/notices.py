@@ -6,10 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from consent_service.api.answers import NoticeAnswer, PublishedAnswer, answers, link
+from consent_service.api.answers import UNCHANGED, NoticeAnswer, PublishedAnswer, answers, link
 from consent_service.api.callers import Admin, PublicTenant, Service, cached_for_ever
+from consent_service.api.conditional import unchanged
 from consent_service.api.errors import MalformedBody
 from consent_service.api.hot_routes import JsonBytes
+from consent_service.api.schemas import DuplicateMember, once
 from consent_service.domain.decision import language_shown
 from consent_service.domain.notice import NoticeDigest
 from consent_service.domain.notice_form import parse_notice
@@ -58,7 +60,9 @@ async def publish(request: Request, service: Service, caller: Admin) -> Response
         notice = await run_in_threadpool(load_notice_file, text)
     else:
         try:
-            document = json.loads(body)
+            document = json.loads(body, object_pairs_hook=once)
+        except DuplicateMember as error:
+            raise MalformedBody(str(error)) from None
         except (ValueError, RecursionError):
             raise MalformedBody("The notice is not JSON; send YAML as application/yaml.") from None
         if not isinstance(document, dict):
@@ -79,9 +83,10 @@ async def publish(request: Request, service: Service, caller: Admin) -> Response
 @router.get(
     "/v1/notice",
     summary="Read the current notice",
-    responses=answers(NoticeAnswer, 404, links=_PAST),
+    responses={**answers(NoticeAnswer, 404, links=_PAST), **UNCHANGED},
 )
 def current(
+    request: Request,
     service: Service,
     tenant: PublicTenant,
     language: Annotated[str | None, Query(max_length=64, description="BCP 47 tag; all if absent")] = None,
@@ -89,10 +94,15 @@ def current(
     """Return the current notice with every text in all its languages, or in the one that fits `language`."""
     with service.deployment.reading(tenant) as scope:
         published = service.deployment.book(scope).require_current()
-    return _answer(published, language, {"Cache-Control": "no-cache", "Vary": "Authorization, Origin"})
+    caching = {"Cache-Control": "no-cache", "Vary": "Authorization, Origin"}
+    return _answer(request, published, language, caching)
 
 
-@router.get("/v1/notices/{digest}", summary="Read a past notice", responses=answers(NoticeAnswer, 404))
+@router.get(
+    "/v1/notices/{digest}",
+    summary="Read a past notice",
+    responses={**answers(NoticeAnswer, 404), **UNCHANGED},
+)
 def past(
     request: Request,
     service: Service,
@@ -103,10 +113,12 @@ def past(
     """Return any published notice; its words never change, so it may be cached for ever."""
     with service.deployment.reading(tenant) as scope:
         published = service.deployment.book(scope).find(NoticeDigest(digest))
-    return _answer(published, language, cached_for_ever(request))
+    return _answer(request, published, language, cached_for_ever(request))
 
 
-def _answer(published: PublishedNotice, language: str | None, caching: dict[str, str]) -> Response:
+def _answer(
+    request: Request, published: PublishedNotice, language: str | None, caching: dict[str, str]
+) -> Response:
     document: dict[str, Any] = json.loads(published.document)
     answer: dict[str, Any] = {
         "digest": published.digest,
@@ -121,9 +133,9 @@ def _answer(published: PublishedNotice, language: str | None, caching: dict[str,
             raise InvalidInput(f"The notice is not written in that language, only in: {languages}.")
         answer["language"] = shown
         answer["notice"] = _in_language(document, shown, frozenset(published.notice.languages))
-    response = JsonBytes(answer)
-    response.headers.update(caching)
-    response.headers["ETag"] = f'"{published.digest}.{answer.get("language", "all")}"'
+    tag = f'"{published.digest}.{answer.get("language", "all")}"'
+    response = Response(status_code=304) if unchanged(request, tag) else JsonBytes(answer)
+    response.headers.update({**caching, "ETag": tag})
     return response
 
 

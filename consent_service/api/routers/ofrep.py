@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 
 from consent_service.api.answers import TEXT, media
 from consent_service.api.callers import Service, authenticated, checks_itself, gpc_of, require_role
+from consent_service.api.conditional import unchanged
 from consent_service.api.ofrep_forms import (
     BULK_DOCS,
     EVALUATION_DOCS,
@@ -25,7 +26,6 @@ from consent_service.api.ofrep_forms import (
     failure,
     is_last_modified,
     json_answer,
-    matches,
     targeting_key,
 )
 from consent_service.api.routers.stream import StreamResponse
@@ -84,7 +84,7 @@ async def post_flags(request: Request, service: Service) -> Response:
         return _unavailable(error)
     flags = [evaluation(name, verdict) for name, verdict in answer.verdicts.items()]
     tag = entity_tag(answer.ref, flags)
-    if matches(request.headers.getlist("if-none-match"), tag):
+    if unchanged(request, tag):
         return Response(status_code=304, headers={"ETag": tag, "Cache-Control": "no-store"})
     streams = [_event_stream(service, request, answer)]
     return json_answer({"flags": flags, "eventStreams": streams}, headers={"ETag": tag})

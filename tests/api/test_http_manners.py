@@ -1,0 +1,134 @@
+"""What any HTTP client expects of a server, and what would otherwise be taken for something else."""
+
+import json
+
+import pytest
+
+from tests.service_api import ServiceApi, assert_problem
+
+DIGESTS = ["/v1/notice", "/v1/notice?language=fr", "/v1/notices/{digest}"]
+
+
+def notice_path(api: ServiceApi, path: str) -> str:
+    return path.format(digest=api.body()["notice"])
+
+
+@pytest.mark.parametrize(
+    "path", [*DIGESTS, "/health", "/ready", "/docs", "/v1/ledger/checkpoint", "/v1/consents"]
+)
+def test_head_is_answered_as_get_without_the_body(api: ServiceApi, path: str) -> None:
+    path = notice_path(api, path)
+    got = api.client.get(path, headers=api.headers("somebody"))
+
+    asked = api.client.head(path, headers=api.headers("somebody"))
+
+    assert (asked.status_code, asked.content) == (200, b"")
+    for name in ("content-type", "content-length", "cache-control", "etag"):
+        assert asked.headers.get(name) == got.headers.get(name)
+
+
+def test_head_of_what_asks_for_a_credential_asks_for_it_too(api: ServiceApi) -> None:
+    assert api.client.head("/v1/consents").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/stream", "/ofrep/v1/stream", "/v1/audit/export", "/v1/gate"])
+def test_head_of_what_has_no_end_or_no_get_is_refused(api: ServiceApi, path: str) -> None:
+    response = api.client.head(path, headers=api.headers())
+
+    assert response.status_code == 405
+    assert "HEAD" not in response.headers["allow"]
+
+
+@pytest.mark.parametrize("named", ["{tag}", 'W/{tag}, "other"', "*"])
+@pytest.mark.parametrize("path", DIGESTS)
+def test_a_notice_that_the_caller_has_is_not_sent_again(api: ServiceApi, path: str, named: str) -> None:
+    first = api.client.get(notice_path(api, path))
+    tag = first.headers["etag"]
+
+    again = api.client.get(notice_path(api, path), headers={"If-None-Match": named.format(tag=tag)})
+
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == tag
+    assert again.headers["cache-control"] == first.headers["cache-control"]
+
+
+def test_a_notice_in_another_language_is_sent(api: ServiceApi) -> None:
+    tag = api.client.get("/v1/notice?language=fr").headers["etag"]
+
+    assert api.client.get("/v1/notice?language=en", headers={"If-None-Match": tag}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/notice/", "/v1/gate/", "/v1/consents/", "/docs/"])
+def test_an_address_with_a_slash_too_many_leads_nowhere(api: ServiceApi, path: str) -> None:
+    response = api.client.get(path, headers=api.headers("somebody"), follow_redirects=False)
+
+    assert_problem(response, 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        '"gpc": true, "gpc": false',
+        '"method": "refuse_all"',
+        '"decided_at": null, "decided_at": null',
+        '"evidence": null, "evidence": "' + "0" * 64 + '"',
+        '"s\\u006furce": "call_centre"',
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/decisions", "/v1/decisions/batch"])
+def test_a_member_that_comes_twice_is_refused(api: ServiceApi, path: str, member: str) -> None:
+    batch = path.endswith("batch")
+    decision = api.body(None, **({"subject": "somebody", "idempotency_key": "twice"} if batch else {}))
+    body = json.dumps(decision)[:-1] + f", {member}}}"
+
+    response = api.client.post(path, content=body, headers=api.headers(None if batch else "somebody"))
+
+    problem = json.loads(response.content)
+    assert (problem["type"], problem["status"]) == ("/problems/malformed-body", 422)
+    assert problem["detail"] == "Every member of a JSON object comes once."
+
+
+def test_a_decision_with_every_member_once_is_recorded(api: ServiceApi) -> None:
+    members = {"gpc": False, "evidence": "0" * 64, "decided_at": None}
+    line = json.dumps(api.body(None, subject="somebody", idempotency_key="once", **members))
+
+    recorded = api.client.post("/v1/decisions/batch", content=line, headers=api.headers())
+
+    assert json.loads(recorded.content)["status"] == 201
+
+
+def test_a_notice_with_a_member_twice_is_refused(api: ServiceApi) -> None:
+    response = api.client.put(
+        "/v1/notice", content='{"notice": 1, "notice": 1}', headers=api.headers(key=api.keys["admin"])
+    )
+
+    assert_problem(response, 422, "malformed-body")
+
+
+def test_two_idempotency_keys_are_refused(api: ServiceApi) -> None:
+    headers = [*api.headers("somebody").items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+
+    assert_problem(api.client.post("/v1/decisions", json=api.body(), headers=headers), 400, "invalid-input")
+
+
+def test_an_idempotency_key_for_a_whole_batch_is_refused(api: ServiceApi) -> None:
+    """It would be ignored, and a repetition recorded again."""
+    line = json.dumps(api.body(None, subject="somebody"))
+    headers = {**api.headers(), "Idempotency-Key": "a"}
+
+    assert_problem(
+        api.client.post("/v1/decisions/batch", content=line, headers=headers), 400, "invalid-input"
+    )
+
+
+def test_a_problem_of_a_type_has_one_title(api: ServiceApi) -> None:
+    nowhere = assert_problem(api.get("/nowhere"), 404, "not-found")
+    no_tile = assert_problem(api.get("/v1/ledger/tile/x"), 404, "not-found")
+
+    assert nowhere["title"] == no_tile["title"]
+
+
+def test_a_language_that_a_notice_lacks_is_answered_with_those_it_has(api: ServiceApi) -> None:
+    problem = assert_problem(api.post("/v1/decisions", api.body(language="de"), "somebody"), 400)
+
+    assert problem["detail"].endswith("only in en, fr.")
