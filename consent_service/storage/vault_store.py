@@ -49,13 +49,17 @@ _VALUE_COLUMNS = (
 _OF_SUBJECTS: BindParameter[Any] = bindparam("subjects", expanding=True)
 _GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
 _OWN_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id == bindparam("subject"))
-_PURPOSE_GRANTS = _GRANTS.where(_grant.c.purpose == bindparam("purpose"))
+_PURPOSE_GRANTS = scoped_select(KeyGrantRow, "subject_id", "category", "key_version", "wrapped").where(
+    _grant.c.subject_id.in_(_OF_SUBJECTS), _grant.c.purpose == bindparam("purpose")
+)
 _DELETE_GRANT = scoped_delete(KeyGrantRow).where(
     _grant.c.subject_id == bindparam("subject"),
     _grant.c.purpose == bindparam("purpose"),
     _grant.c.category == bindparam("category"),
 )
-_VALUES = scoped_select(ProfileValueRow, *_VALUE_COLUMNS).where(
+_VALUES = scoped_select(
+    ProfileValueRow, "subject_id", "category", "field_tag", "source", "source_index", "sealed"
+).where(
     _value.c.subject_id.in_(_OF_SUBJECTS),
     _value.c.category.in_(bindparam("categories", expanding=True)),
 )
@@ -132,6 +136,13 @@ class SealedValue(NamedTuple):
     sealed: bytes
 
 
+PurposeGrant = tuple[int, CategoryKey, int, bytes]
+"""Of a key grant: subject, category, version of the tenant key and the wrapped key. Plain, for it is hot."""
+
+ValueRow = tuple[int, CategoryKey, bytes, str, int | None, bytes]
+"""Of a sealed value: subject, category, tag, source, its index, and what is sealed. Plain, as it is hot."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectKey:
     """A subject's own key under the tenant key of `key_version`."""
@@ -190,7 +201,10 @@ def count_wraps(scope: TenantScope, purpose: str, version: int, wraps: int) -> N
 
 def find_grants(scope: TenantScope, subject_ids: Iterable[int]) -> list[KeyGrant]:
     """Return every key grant of these subjects."""
-    return _read_grants(scope, _GRANTS, list(subject_ids))
+    subjects = list(subject_ids)
+    if not subjects:
+        return []
+    return grants_of(scope.run(_GRANTS, subjects=subjects))
 
 
 def own_grants(scope: TenantScope, subject_id: int) -> list[KeyGrant]:
@@ -198,19 +212,9 @@ def own_grants(scope: TenantScope, subject_id: int) -> list[KeyGrant]:
     return grants_of(scope.run(_OWN_GRANTS, subject=subject_id))
 
 
-def find_purpose_grants(
-    scope: TenantScope, subject_ids: Iterable[int], purpose: PurposeKey
-) -> list[KeyGrant]:
-    """Return the key grants of these subjects for one purpose."""
-    return _read_grants(scope, _PURPOSE_GRANTS, list(subject_ids), purpose=purpose)
-
-
-def _read_grants(
-    scope: TenantScope, statement: Any, subject_ids: list[int], **params: str
-) -> list[KeyGrant]:  # a statement's row type is its columns'
-    if not subject_ids:
-        return []
-    return grants_of(scope.run(statement, subjects=subject_ids, **params))
+def purpose_grants(scope: TenantScope, subject_ids: Sequence[int], purpose: PurposeKey) -> list[PurposeGrant]:
+    """Return what one purpose holds of each of these subjects, in no particular order."""
+    return scope.tuples(_PURPOSE_GRANTS, subjects=subject_ids, purpose=purpose)
 
 
 def grants_of(found: CursorResult[*tuple[Any, ...]]) -> list[KeyGrant]:
@@ -267,22 +271,15 @@ def delete_fields(scope: TenantScope, subject_id: int, gone: Iterable[tuple[Cate
 
 
 def find_values(
-    scope: TenantScope, subject_ids: Iterable[int], categories: Iterable[CategoryKey]
-) -> list[SealedValue]:
-    """Return the sealed values of these subjects in these categories."""
-    subjects, wanted = list(subject_ids), list(categories)
-    if not subjects or not wanted:
-        return []
-    return _values(scope.run(_VALUES, subjects=subjects, categories=wanted))
+    scope: TenantScope, subject_ids: Sequence[int], categories: Sequence[CategoryKey]
+) -> list[ValueRow]:
+    """Return the sealed values of these subjects in these categories, in no particular order."""
+    return scope.tuples(_VALUES, subjects=subject_ids, categories=categories)
 
 
 def all_values(scope: TenantScope, subject_id: int) -> list[SealedValue]:
     """Return every sealed value of a subject."""
-    return _values(scope.run(_ALL_VALUES, subjects=[subject_id]))
-
-
-def _values(found: CursorResult[*tuple[Any, ...]]) -> list[SealedValue]:
-    return [SealedValue._make(row) for row in found.all()]
+    return [SealedValue._make(row) for row in scope.run(_ALL_VALUES, subjects=[subject_id])]
 
 
 def store_values(scope: TenantScope, values: Iterable[tuple[SealedValue, int]]) -> None:
