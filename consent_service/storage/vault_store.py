@@ -88,7 +88,6 @@ _USES = (
     .order_by(_use.c.subject_id, _use.c.day)
 )
 _tombstone = table_of(TombstoneRow)
-_TOMBSTONES = scoped_select(TombstoneRow, "ref").where(_tombstone.c.index == bindparam("at"))
 _PRUNE_TOMBSTONES = scoped_delete(TombstoneRow).where(_tombstone.c.erased_at_ms < bindparam("before"))
 _ERASE = tuple(
     (row.__tablename__, scoped_delete(row).where(table_of(row).c.subject_id.in_(_OF_SUBJECTS)))
@@ -322,17 +321,6 @@ def store_missing_subject_keys(scope: TenantScope, keys: Sequence[SubjectKey]) -
     )
 
 
-def store_subject_keys(scope: TenantScope, keys: Sequence[SubjectKey]) -> None:
-    """Store subjects' own keys, in place of what they had."""
-    scope.upsert(
-        SubjectKeyRow,
-        [
-            {"subject_id": key.subject_id, "key_version": key.key_version, "wrapped": key.wrapped}
-            for key in keys
-        ],
-    )
-
-
 def find_uses(scope: TenantScope, subject_ids: Iterable[int]) -> list[UseDay]:
     """Return the days of uses of these subjects, oldest first."""
     subjects = list(subject_ids)
@@ -368,11 +356,6 @@ def store_tombstones(
     """Remember for a while, for followers, whom the erasure at this index was about."""
     rows = [{"index": index, "ref": ref, "erased_at_ms": erased_at_ms} for ref in refs]
     scope.insert(TombstoneRow, rows)
-
-
-def find_tombstones(scope: TenantScope, index: int) -> list[SubjectRef]:
-    """Return whom the erasure at this index was about; nobody once that is forgotten."""
-    return [SubjectRef(row.ref) for row in scope.run(_TOMBSTONES, at=index)]
 
 
 def prune_tombstones(scope: TenantScope, *, before_ms: int) -> int:

@@ -17,16 +17,6 @@ _TAG_LENGTH = FIELD_TAG_SIZE.to_bytes(4, "big")
 _NOTHING = bytes(4)
 
 
-def tenant_key_place(*, tenant: str, version: int) -> bytes:
-    """Return the place of a tenant key wrapped by the keystore's root key."""
-    return _place("consent/v1/tenant-key", tenant, str(version))
-
-
-def tenant_secret_place(*, tenant: str, name: str) -> bytes:
-    """Return the place of another secret of a tenant (its blind-index key), wrapped by the root key."""
-    return _place("consent/v1/tenant-secret", tenant, name)
-
-
 class GrantPlaces:
     """The places of one tenant's key grants, fast: what many of them share is encoded once.
 
