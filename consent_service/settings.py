@@ -81,8 +81,8 @@ class Settings(BaseSettings):
     )
     max_batch_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4_194_304,
-        description="Largest body in bytes of a batch of decisions, a notice, a profile, a query for profiles "
-        "or a report of uses.",
+        description="Largest body in bytes of a batch of decisions, a notice, a profile, a query "
+        "for profiles or a report of uses.",
     )
     clock_ahead_seconds: Annotated[int, Field(ge=0)] = Field(
         default=300, description="How far a subject's clock may run ahead of ours."
