@@ -85,6 +85,29 @@ class Frontier:
         peaks.append(node)
         return completed
 
+    def extend(self, leaf_hashes: Sequence[bytes]) -> list[list[bytes]]:
+        """Add leaves; return the hashes of the subtrees that they complete, level 0 first.
+
+        The same as `append` for each, in half the time: a level is hashed at once.
+        """
+        completed = []
+        tops = []  # The new peaks, smallest subtree first.
+        nodes, size = list(leaf_hashes), self.size
+        self.size += len(nodes)
+        while nodes:
+            completed.append(nodes)
+            if size & 1:
+                nodes = [self._peaks.pop(), *nodes]
+            if len(nodes) & 1:
+                tops.append(nodes[-1])
+            nodes = [
+                sha256(b"\x01" + left + right).digest()
+                for left, right in zip(nodes[::2], nodes[1::2], strict=False)
+            ]
+            size >>= 1
+        self._peaks += reversed(tops)
+        return completed
+
     def copy(self) -> Self:
         """Return an independent frontier of the same tree; costs one short list."""
         return type(self)(self.size, self._peaks.copy())

@@ -10,6 +10,7 @@ from consent_service.errors import EvidenceError, LedgerCorrupt, SealBroken, Unk
 from consent_service.ledger.entry import Kind
 from consent_service.ledger.record import LinkRecord, outcomes_text
 from consent_service.ledger.record_reader import ReadRecord, RecordReader
+from consent_service.operations.foretell_chain import Foreteller, ForetoldChain
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.read_history import state_before
 from consent_service.operations.record_decision import outcomes_of
@@ -29,6 +30,7 @@ from consent_service.storage.subject_store import (
     find_linked,
     stream_projection,
 )
+from consent_service.vault.blind_index import blind_index, subject_ref
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,57 +110,60 @@ class _ChainVerifier:
         self._scope = scope
         self._tenant = tenant
         self._book = extend_book(NoticeBook(), notices_after(scope, -1))
-        self._kind_of = LeafKinds(tenant.origin).of
+        kinds = LeafKinds(tenant.origin)
+        self._kind_of = kinds.of
         self._reader = RecordReader()
+        self._foreteller = Foreteller(self._book, kinds.ending(Kind.DECISION))
 
     def match(
         self, rows: Iterator[ProjectedSubject], entries: Iterator[tuple[int, int, bytes, bytes]]
     ) -> None:
         """Verify each row of the projection with the entries of its subject."""
         waiting: ProjectedSubject | None = next(rows, None)
-        chain: _Chain | None = None
+        current: int | None = None
+        row: ProjectedSubject | None = None
+        chain: ForetoldChain | None = None
         for subject_id, index, stored, body in entries:
-            if chain is None or chain.subject_id != subject_id:
-                self._finish(chain)
+            if current != subject_id:
+                self._finish(row, chain)
                 while waiting is not None and waiting.id < subject_id:
                     self._without_record(waiting)
                     waiting = next(rows, None)
-                found = waiting if waiting is not None and waiting.id == subject_id else None
-                chain = self._begin(found, subject_id, index)
-                waiting = next(rows, None) if found is not None else waiting
-            self._follow(chain, index, stored, body)
-        self._finish(chain)
+                current, row = subject_id, None
+                if waiting is not None and waiting.id == subject_id:
+                    row, waiting = waiting, next(rows, None)
+                row = self._sound_row(row, index)
+                chain = None if row is None else ForetoldChain(self._foreteller, row.ref)
+            if chain is not None and not chain.follow(index, stored, body):
+                chain = None
+        self._finish(row, chain)
         for left in (waiting, *rows) if waiting is not None else ():
             self._without_record(left)
 
-    def _begin(self, row: ProjectedSubject | None, subject_id: int, index: int) -> "_Chain":
-        chain = _Chain(self._scope, self._book, self._kind_of, self._reader, subject_id, row)
+    def _sound_row(self, row: ProjectedSubject | None, index: int) -> ProjectedSubject | None:
+        """Return the row of a subject whose first entry is at `index`, if it is hers."""
         if row is None:
-            chain.spoilt = True
             self.found.note(LedgerCorrupt("A record belongs to a subject that is not there.", index=index))
-            return chain
+            return None
         self._count(row)
         if not _names_one_subject(self._tenant, row):
-            chain.spoilt = True
             self.found.note(LedgerCorrupt("A subject's row does not belong together.", index=index))
-        return chain
+            return None
+        return row
 
-    def _follow(self, chain: "_Chain", index: int, stored: bytes, body: bytes) -> None:
-        if chain.spoilt:
+    def _finish(self, row: ProjectedSubject | None, chain: ForetoldChain | None) -> None:
+        """End a chain; one that was not foretold to its end is read again, and followed entry by entry."""
+        if row is None or (chain is not None and chain.ends_as(row)):
             return
-        try:
-            self.found.links += chain.follow(index, stored, body)
-        except LedgerCorrupt as error:
-            chain.spoilt = True
-            self.found.note(error)
-
-    def _finish(self, chain: "_Chain | None") -> None:
-        if chain is None or chain.spoilt:
-            return
-        try:
-            chain.finish()
-        except LedgerCorrupt as error:
-            self.found.note(error)
+        followed = _Chain(self._scope, self._book, self._kind_of, self._reader, row)
+        entries = stream_chains(self._scope, row.id, row.id + 1)
+        with closing(entries):
+            try:
+                for _, index, stored, body in entries:
+                    self.found.links += followed.follow(index, stored, body)
+                followed.finish()
+            except LedgerCorrupt as error:
+                self.found.note(error)
 
     def _without_record(self, row: ProjectedSubject) -> None:
         self._count(row)
@@ -179,11 +184,8 @@ class _Chain:
         book: NoticeBook,
         kind_of: Callable[[bytes], Kind | None],
         reader: RecordReader,
-        subject_id: int,
-        row: ProjectedSubject | None,
+        row: ProjectedSubject,
     ) -> None:
-        self.subject_id = subject_id
-        self.spoilt = False
         self._scope = scope
         self._book = book
         self._kind_of = kind_of
@@ -201,7 +203,7 @@ class _Chain:
             raise not_canonical(index, error) from error
         if record is None or self._kind_of(stored) is not _kind(record):
             raise LedgerCorrupt("A record is of another kind than its leaf.", index=index)
-        if self._row is None or record.subject != self._row.ref:
+        if record.subject != self._row.ref:
             raise LedgerCorrupt("A record names another subject than its row.", index=index)
         if record.prev != self._previous:  # (6)
             missing = self._missing(record.prev)
@@ -219,7 +221,7 @@ class _Chain:
     def _after(self, record: ReadRecord, index: int) -> SubjectState:
         decision = record.decision
         if decision is None:
-            anonymous = find_linked(self._scope, SubjectRef(record.linked or ""), self.subject_id)
+            anonymous = find_linked(self._scope, SubjectRef(record.linked or ""), self._row.id)
             if anonymous is None:
                 raise LedgerCorrupt("A link leads to no subject.", index=index)
             theirs = state_before(self._scope, self._book, anonymous, index)
@@ -236,8 +238,6 @@ class _Chain:
     def finish(self) -> None:
         """Check that the projection is what the entries add up to."""
         row = self._row
-        if row is None:
-            return
         stands = (encode_state(self._state), self._last_index, self._previous)
         if stands == (row.state, row.last_index, row.last_commitment):  # (7)
             return
@@ -274,5 +274,6 @@ def _names_one_subject(tenant: Tenant, row: ProjectedSubject) -> bool:
         external_id = tenant.keyring.open_external_id(row.sealed_id, blind_index=row.blind_index)
     except (SealBroken, UnicodeDecodeError):
         return False
-    subject = tenant.named(external_id)
-    return row.blind_index in subject.indexes and row.ref == tenant.ref(subject)
+    if row.ref != subject_ref(tenant.reference_key, external_id):
+        return False
+    return row.blind_index in [blind_index(key, external_id) for key in tenant.index_keys]

@@ -1,9 +1,10 @@
 """Steps (1) to (4) and (8) of `verify_ledger`: leaves, commitments, tiles, checkpoints, head, erasures."""
 
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from consent_service.errors import EvidenceError, InvalidProof, LedgerCorrupt, UnknownEntry
 from consent_service.ledger.checkpoint import open_checkpoint
@@ -39,9 +40,13 @@ class LeafKinds:
     """Reads the kind of a leaf by comparing it, not by parsing it."""
 
     def __init__(self, origin: str) -> None:
-        # What follows the commitment in a leaf of each kind.
-        self._endings = {leaf(origin, kind, bytes(32))[_COMMITMENT.stop :]: kind for kind in Kind}
+        self._origin = origin
+        self._endings = {self.ending(kind): kind for kind in Kind}
         self._opening = leaf(origin, Kind.DECISION, bytes(32))[: _COMMITMENT.start]
+
+    def ending(self, kind: Kind) -> bytes:
+        """Return what follows the commitment in a leaf of this kind."""
+        return leaf(self._origin, kind, bytes(32))[_COMMITMENT.stop :]
 
     def of(self, stored: bytes) -> Kind | None:
         """Return the kind of a leaf of this log, `None` for other bytes."""
@@ -187,17 +192,36 @@ class _PartVerifier:
 
     def _check_entries(self, entries: Iterable[StoredEntry]) -> None:
         tail = self._tail
-        for index, stored, opening, body, subject_id in entries:
-            if index != tail.size:
-                raise LedgerCorrupt("An entry is missing.", index=tail.size)
-            self._check_leaf(index, stored, opening, body, subject_id)
-            tail.append(stored)
+        stored = iter(entries)
+        while run := list(islice(stored, self._run_length())):
+            self._check_run(run)
+            tail.extend([leaf for _, leaf, _, _, _ in run])
             if tail.size % TILE_WIDTH == 0:
                 check_tiles(self._scope, tail.take_full())
             if self._due is not None and tail.size >= self._due[0]:
                 self._check_checkpoint()
             if tail.size % REPORT_EVERY == 0:
                 self._report(REPORT_EVERY)
+
+    def _run_length(self) -> int:
+        """Return how many entries there may be up to the end of the bundle or to the next checkpoint."""
+        size = self._tail.size
+        end = size - size % TILE_WIDTH + TILE_WIDTH
+        return min(end, self._due[0] if self._due is not None else end) - size
+
+    def _check_run(self, run: Sequence[StoredEntry]) -> None:
+        for expected, entry in enumerate(run, self._tail.size):
+            index, stored, opening, body, subject_id = entry
+            if index != expected:
+                raise LedgerCorrupt("An entry is missing.", index=expected)
+            if (
+                subject_id is None
+                or opening is None
+                or body is None
+                or len(opening) != OPENING_SIZE
+                or stored != leaf(self._origin, Kind.DECISION, commitment(opening, body))
+            ):
+                self._check_leaf(*entry)
 
     def _check_leaf(
         self, index: int, stored: bytes, opening: bytes | None, body: bytes | None, subject_id: int | None

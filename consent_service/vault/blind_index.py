@@ -4,7 +4,7 @@ The exact UTF-8 bytes are hashed: no Unicode normalisation, no case folding, no 
 are two subjects, because only the shop knows whether they are one (ADR 0031).
 """
 
-import base64
+from binascii import b2a_base64
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
@@ -25,6 +25,7 @@ _LOOKUP = b"consent/v1/blind-index\x00"
 _REFERENCE = b"consent/v1/subject-ref\x00"
 _REFERENCE_KEY = b"consent/v1/subject-ref-key\x00"
 _REFERENCE_SIZE = 18
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def blind_index(key: bytes, external_id: str) -> bytes:
@@ -42,7 +43,7 @@ def subject_ref(key: bytes, external_id: str) -> SubjectRef:
     snapshot, and still cannot look anybody up by blind index. Raises as `blind_index`.
     """
     digest = _keyed_hash(key, _REFERENCE, external_id)[:_REFERENCE_SIZE]
-    return SubjectRef("s_" + base64.urlsafe_b64encode(digest).decode("ascii"))
+    return SubjectRef("s_" + b2a_base64(digest, newline=False).translate(_URL_SAFE).decode("ascii"))
 
 
 def derived_reference_key(key: bytes) -> bytes:

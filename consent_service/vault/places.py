@@ -9,12 +9,17 @@ from functools import lru_cache
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 
-FIELD_TAG_SIZE = 16
-"""Bytes under which a field's row is found."""
-
 _MOST_WORDS = 10_000
-_TAG_LENGTH = FIELD_TAG_SIZE.to_bytes(4, "big")
-_NOTHING = bytes(4)
+
+
+def tenant_key_place(*, tenant: str, version: int) -> bytes:
+    """Return the place of a tenant key wrapped by the keystore's root key."""
+    return _place("consent/v1/tenant-key", tenant, str(version))
+
+
+def tenant_secret_place(*, tenant: str, name: str) -> bytes:
+    """Return the place of another secret of a tenant (its blind-index key), wrapped by the root key."""
+    return _place("consent/v1/tenant-secret", tenant, name)
 
 
 class GrantPlaces:
@@ -66,7 +71,12 @@ def value_place(*, tenant: str, subject: str, category: CategoryKey, field_tag: 
 
 def external_id_place(*, tenant: str, blind_index: bytes, version: int) -> bytes:
     """Return the place of a subject's external id, sealed for display under a version of the tenant key."""
-    return b"%b%b%b" % (_shared("consent/v1/external-id", tenant), _place(blind_index), _shared(str(version)))
+    return b"%b%b%b%b" % (
+        _shared("consent/v1/external-id", tenant),
+        len(blind_index).to_bytes(4, "big"),
+        blind_index,
+        _shared(str(version)),
+    )
 
 
 class ValuePlaces:
@@ -78,18 +88,13 @@ class ValuePlaces:
     __slots__ = ("_head",)
 
     def __init__(self, tenant: str, subject: str, category: CategoryKey) -> None:
-        name = subject.encode()
-        self._head = b"%b%b%b%b" % (
-            _shared("consent/v1/value", tenant),
-            len(name).to_bytes(4, "big"),
-            name,
-            _shared(category),
-        )
+        self._head = b"%b%b%b" % (_shared("consent/v1/value", tenant), _place(subject), _shared(category))
 
     def of(self, field_tag: bytes, source: str) -> bytes:
         """Return the place of one field's value."""
-        size = _TAG_LENGTH if len(field_tag) == FIELD_TAG_SIZE else len(field_tag).to_bytes(4, "big")
-        return b"%b%b%b%b" % (self._head, size, field_tag, _place(source) if source else _NOTHING)
+        name = source.encode()
+        tag, length = len(field_tag).to_bytes(4, "big"), len(name).to_bytes(4, "big")
+        return b"%b%b%b%b%b" % (self._head, tag, field_tag, length, name)
 
 
 def evidence_place(*, origin: str, index: int) -> bytes:

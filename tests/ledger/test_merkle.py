@@ -123,6 +123,23 @@ def test_a_frontier_is_read_back_and_grows_on(stored_at: int, size: int) -> None
     assert restored.root() == ROOTS[size]
 
 
+@given(st.lists(st.integers(0, MOST), max_size=5))
+def test_a_frontier_extended_completes_the_same_subtrees_as_leaf_by_leaf(sizes: list[int]) -> None:
+    frontier, singly = Frontier.empty(), Frontier.empty()
+
+    for size in sorted(sizes):
+        start = frontier.size
+        completed = frontier.extend(HASHES[start:size])
+
+        expected = [each for leaf in HASHES[start:size] for each in singly.append(leaf)]
+        assert sorted(expected) == sorted(
+            (level, (start >> level) + number, hashed)
+            for level, hashes in enumerate(completed)
+            for number, hashed in enumerate(hashes)
+        )
+        assert (frontier.size, frontier.root(), frontier.encode()) == (size, ROOTS[size], singly.encode())
+
+
 def test_a_copy_of_a_frontier_grows_alone() -> None:
     frontier = Frontier.empty()
     frontier.append(HASHES[0])

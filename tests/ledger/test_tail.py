@@ -60,6 +60,22 @@ def test_the_tiles_handed_out_are_those_of_the_definition(sizes: list[int]) -> N
 
 
 @given(batches)
+def test_leaves_taken_together_make_the_same_tail_as_one_by_one(sizes: list[int]) -> None:
+    together, singly = an_empty_tail(), an_empty_tail()
+
+    for batch in sizes:
+        leaves = LEAVES[together.size : min(together.size + batch, MOST)]
+        together.extend(leaves)
+        for leaf in leaves:
+            singly.append(leaf)
+
+        assert together.frontier.encode() == singly.frontier.encode()
+        assert (together.size, together.leaves) == (singly.size, singly.leaves)
+        assert stored({}, together.take_changed()) == stored({}, singly.take_changed())
+    assert together.frontier.root() == root_hash(HASHES[: together.size])
+
+
+@given(batches)
 def test_a_full_tile_is_handed_out_once_and_an_untouched_one_never(sizes: list[int]) -> None:
     tail = an_empty_tail()
     full: list[tuple[int, int]] = []

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
@@ -290,6 +291,18 @@ def test_grants_under_another_subjects_whole_identity_are_noticed(
     assert named_index(filled) == 2
 
 
+# customer-1 and customer-4 chose the same on every occasion: 305 and 308, 405 and 408, 505 and 508.
+def test_the_state_of_another_subject_with_the_same_choices_is_noticed(
+    filled: Installation, spoil: Tampering
+) -> None:
+    alike = ONE.replace("= 2 ", "= 5 ")
+    states = [spoil.value(f"SELECT state FROM subject WHERE {which}") for which in (ONE, alike)]
+    assert states[0].replace("505", "508") == states[1]
+    spoil.run(f"UPDATE subject SET state = :state WHERE {ONE}", state=states[1])
+
+    assert named_index(filled) == 505
+
+
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
@@ -420,6 +433,13 @@ class Forgery:
         return batch.append(self.kind, self.record(batch, honest).encode(), known)
 
 
+def with_one_day_more(batch: Batch, honest: DecisionRecord) -> DecisionRecord:
+    """A renewal like those of many others before, but for one digit of its validity."""
+    purpose = batch.book.require_current().notice.purposes[COUPONS]
+    until = purpose.validity.after(honest.decision.decided_at) + timedelta(days=1)
+    return replace(honest, consents={COUPONS: Outcome(status=Status.GIVEN, valid_until=until)})
+
+
 def with_unknown_purpose(_batch: Batch, honest: DecisionRecord) -> DecisionRecord:
     return replace(
         honest, decision=a_decision({"nonsense": "granted"}, notice=honest.decision.notice), consents={}
@@ -450,6 +470,7 @@ FORGERIES: dict[
 ] = {
     "a chain that forgets an entry": (Kind.DECISION, lambda _batch, honest: replace(honest, prev=None)),
     "a chain that invents one": (Kind.DECISION, lambda _batch, honest: replace(honest, prev=bytes(32))),
+    "a validity of a day more": (Kind.DECISION, with_one_day_more),
     "a status that does not follow": (Kind.DECISION, lambda _batch, honest: honest),
     "a purpose the notice does not have": (Kind.DECISION, with_unknown_purpose),
     "a notice that was never published": (Kind.DECISION, with_unknown_notice),
