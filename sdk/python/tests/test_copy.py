@@ -361,6 +361,50 @@ def test_what_we_decided_ourselves_and_the_stream_told_already_is_known(copy: Co
     assert copy.says("ana") is Reason.WITHDRAWN
 
 
+def test_recent_verdicts_are_given_only_until_the_first_of_them_ends(copy: Copy) -> None:
+    verdict = Verdict.of(Reason.GRANTED, int(copy.clock.time()) + 3, 0)
+    answer = GateAnswer(subject="s_bob", verdicts={PURPOSE: verdict}, head=1)
+    ticket = copy.begin_fetch()
+    assert ticket is not None
+    assert copy.end_fetch(ticket, "bob", answer)
+    assert [copy.says(subject) for subject in ("ana", "bob")] == [Reason.GRANTED] * 2
+    recent = copy.conclusions.recent[PURPOSE]
+    assert {*recent} == {"ana", "bob"}
+
+    copy.clock.advance(3.5)
+
+    assert copy.lease.sure <= copy.clock.monotonic() < copy.lease.until
+    assert copy.recall("bob", PURPOSE) is None
+    assert copy.recall("ana", PURPOSE)
+    assert {*recent} == {"ana"}
+    assert copy.lease.sure == copy.lease.until
+
+
+@pytest.mark.parametrize("subject", ["nobody", None, ["ana"]])
+def test_what_is_not_concluded_is_not_recalled(copy: Copy, subject: str) -> None:
+    assert copy.recall(subject, PURPOSE) is None
+    assert copy.recall("ana", "cupons") is None
+
+
+def test_a_withdrawal_takes_back_what_was_recalled(copy: Copy) -> None:
+    assert copy.says("ana") is Reason.GRANTED
+    assert copy.recall("ana", PURPOSE)
+
+    copy.hear(a_change(1), Head(index=1))
+
+    assert "ana" not in copy.conclusions.recent[PURPOSE]
+    assert not copy.recall("ana", PURPOSE)
+
+
+def test_nothing_is_recalled_where_a_fork_left_the_lock_held(copy: Copy) -> None:
+    assert copy.says("ana") is Reason.GRANTED
+
+    with copy._lock:
+        assert copy.recall("ana", PURPOSE) is None
+
+    assert copy.recall("ana", PURPOSE)
+
+
 def test_a_fork_denies_at_once_and_forgets(copy: Copy) -> None:
     copy.after_fork()
 

@@ -81,3 +81,9 @@ def test_the_same_idempotency_key_is_one_decision() -> None:
 
     assert first == second
     assert len(consent.history("ana")) == 1
+
+
+def test_the_same_question_gives_the_same_object() -> None:
+    consent = FakeConsent(grants={"ana": ["coupons"]})
+
+    assert consent.check("ana", "coupons") is consent.check("ana", "coupons")

@@ -18,10 +18,12 @@ HEAVY = {
         "re",
         "socket",
         "ssl",
+        "threading",
         "typing",
     ),
     *("httpx2", "nats", "fastapi", "django", "flask", "openfeature", "cryptography", "pytest"),
-    *("consent_sdk._gatekeeper", "consent_sdk._copy", "consent_sdk._follower", "consent_sdk._uses"),
+    *("consent_sdk.aio", "consent_sdk._gatekeeper", "consent_sdk._copy", "consent_sdk._follower"),
+    "consent_sdk._uses",
 }
 
 

@@ -38,7 +38,8 @@ class Client:
         self._lease = self._keeper.copy.lease
         self._columns = self._keeper.copy.columns
         self._limits = self._keeper.copy.conclusions.limits
-        self._verdicts = self._keeper.copy.conclusions.verdicts
+        self._recent = self._keeper.copy.conclusions.recent
+        self._recall = self._keeper.copy.recall
 
     @classmethod
     def from_env(cls) -> Self:
@@ -63,17 +64,15 @@ class Client:
         return listener
 
     def _known(self, subject: str, purpose: str) -> Verdict | None:
-        """Return the verdict that was asked for lately and still stands."""
-        now = self._now()
-        if now < self._lease.until:
+        """Return the verdict that follows from the copy at once."""
+        if self._now() < self._lease.sure:
             try:
-                column = self._columns[purpose]
-                limit = self._limits[subject][column]
-                if now < limit or now < -limit or limit == 0.0:
-                    return self._verdicts[column][subject]
+                recent = self._recent[purpose].get(subject)
             except (LookupError, TypeError):
-                return None
-        return None
+                recent = None
+            if recent is not None:
+                return recent
+        return self._recall(subject, purpose)
 
     def on_state(self, listener: StateListener) -> StateListener:
         """Call `listener` with live, stale, not_ready or refused (the key is) as the stream comes and goes.

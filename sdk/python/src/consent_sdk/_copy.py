@@ -13,7 +13,7 @@ from __future__ import annotations
 from threading import Lock
 
 from consent_sdk._clock import TimeOfDay
-from consent_sdk._conclusions import ASK, CODES, Conclusions, evaluate
+from consent_sdk._conclusions import ASK, CODES, Conclusions, evaluate, fill
 from consent_sdk._lease import Lease, Ticket
 from consent_sdk._stream import Change, Head
 from consent_sdk._table import UNKNOWN, Table, fingerprint
@@ -41,9 +41,9 @@ class LocalCopy:
     """
 
     def __init__(self, clock: Clock, *, capacity: int, max_staleness: float, preload: bool) -> None:
-        self.conclusions = Conclusions(unknown=0.0 if preload else ASK)
-        self.columns: dict[str, int] = {}
         self.lease = Lease(clock, max_staleness=max_staleness)
+        self.conclusions = Conclusions(self.lease, unknown=0.0 if preload else ASK)
+        self.columns: dict[str, int] = {}
         self.cursor: int | None = None
         self.leaf: str | None = None
         self.preload = preload
@@ -59,7 +59,7 @@ class LocalCopy:
         self._ahead: dict[bytes, int] = {}
         self._ahead_until = -1
         self._own: dict[str, int] = {}
-        self._table = self._new_table()
+        self._table = Table(len(self.columns))
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -118,8 +118,37 @@ class LocalCopy:
             if again and named and slot is not None and column is not None:
                 if not self.conclusions.stand(subject, column, now):
                     self._conclude(slot, subject)
-                self.conclusions.keep(subject, column, verdict)
+                if self.conclusions.stand(subject, column, now):
+                    self.conclusions.keep(subject, purpose, column, verdict, now)
             return verdict
+
+    def recall(self, subject: str, purpose: str) -> Verdict | None:
+        """Return the verdict on a subject whose limit answers; None where the slow path has to decide.
+
+        It does not wait for the lock: where a fork has left it held, only the slow path notices.
+        """
+        if not self._lock.acquire(False):  # by its name it takes longer
+            return None
+        try:
+            return self._recalled(subject, purpose)
+        except (LookupError, TypeError):  # nothing concluded; no subject, no purpose
+            return None
+        finally:
+            self._lock.release()
+
+    def _recalled(self, subject: str, purpose: str) -> Verdict | None:
+        now = self._clock.monotonic()
+        column = self.columns[purpose]
+        stands = now < self.lease.until and self.conclusions.stand(subject, column, now)
+        slot = self._table.find(subject) if stands else None
+        if slot is None or (self._purposes is not None and purpose not in self._purposes):
+            return None
+        cell = self._table.get(slot, column)
+        if cell[0] == 0:
+            return None
+        verdict = evaluate(cell, now + self._time.offset)
+        self.conclusions.keep(subject, purpose, column, verdict, now)
+        return verdict
 
     def begin_fetch(self) -> Ticket | None:
         """Note that a row is being fetched; None while there is no lease, when none may be kept."""
@@ -215,9 +244,9 @@ class LocalCopy:
             for purpose in header.purposes or ():
                 self._column(purpose)
             columns = dict(self.columns)
-            table = self._new_table()
+            table = Table(len(self.columns))
         for ref, consents in rows:
-            _fill(table, table.add(fingerprint(ref)), columns, consents, None)
+            fill(table, table.add(fingerprint(ref)), columns, consents, None)
         with self._lock:
             self._empty(None, [])
             self.cursor, self.leaf = header.head - 1, header.leaf
@@ -247,7 +276,7 @@ class LocalCopy:
         if self._ahead.get(mark, -1) >= change.index:
             return True  # the row was fetched after this entry
         for slot in self._changed_slots(mark, change):
-            _fill(self._table, slot, self.columns, change.consents, change.index)
+            fill(self._table, slot, self.columns, change.consents, change.index)
             subject = self._table.external_id(slot)
             if subject is not None:
                 self.conclusions.forget(subject)
@@ -300,7 +329,7 @@ class LocalCopy:
         self._ahead.clear()
         if not goes_on:
             self._own.clear()
-        self._table = self._new_table()
+        self._table = Table(len(self.columns))
         self.conclusions.forget_all()
         touched.append(None)
 
@@ -364,24 +393,7 @@ class LocalCopy:
     def _column(self, purpose: str) -> int | None:
         column = self.columns.get(purpose)
         if column is None and len(self.columns) < MOST_COLUMNS:
-            self.conclusions.verdicts.append({})
+            self.conclusions.recent[purpose] = {}
             column = self._table.add_column()
             self.columns[purpose] = column
         return column
-
-    def _new_table(self) -> Table:
-        table = Table()
-        for _ in self.columns:
-            table.add_column()
-        return table
-
-
-def _fill(
-    table: Table, slot: int, columns: Mapping[str, int], consents: Mapping[str, State], index: int | None
-) -> None:
-    """Write where a subject stands on these purposes, decided by entry `index` unless they say which."""
-    for purpose, (reason, until, decided) in consents.items():
-        column = columns.get(purpose)
-        if column is not None:
-            deciding = index if decided is None else decided
-            table.put(slot, column, (CODES[reason], until, 0 if deciding is None else deciding + 1))

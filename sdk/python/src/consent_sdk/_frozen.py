@@ -1,6 +1,7 @@
 """Frozen values without `dataclasses`, whose import alone would cost more than the whole SDK may (15 ms)."""
 
-_set = object.__setattr__
+set_slot = object.__setattr__
+"""Sets a slot of a value that is being made."""
 
 
 class Frozen:
@@ -16,7 +17,7 @@ class Frozen:
 
     def _init(self, **values: object) -> None:
         for name, value in values.items():
-            _set(self, name, value)
+            set_slot(self, name, value)
 
     def _values(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in self.__slots__)
@@ -38,5 +39,5 @@ class Frozen:
 def _restore(kind: type[Frozen], values: tuple[object, ...]) -> Frozen:
     value = kind.__new__(kind)
     for name, item in zip(kind.__slots__, values, strict=True):
-        _set(value, name, item)
+        set_slot(value, name, item)
     return value

@@ -7,7 +7,6 @@ from time import monotonic
 from weakref import WeakSet
 
 from consent_sdk._clock import Clock
-from consent_sdk._conclusions import ASK
 from consent_sdk._copy import MOST_COLUMNS, LocalCopy
 from consent_sdk._fetch import Fetcher
 from consent_sdk._follower import Follower
@@ -175,7 +174,7 @@ class Gatekeeper:
                     return slow(subject, purpose).reason is Reason.GRANTED
                 if now < limit:
                     return True
-                if limit <= 0.0 and limit != ASK:
+                if limit <= 0.0:
                     return False
             return slow(subject, purpose).reason is Reason.GRANTED  # (3)
 

@@ -9,18 +9,23 @@ if TYPE_CHECKING:
     from consent_sdk._clock import Clock
     from consent_sdk._stream import Head
 
+_NEVER = float("inf")
+
 
 class Lease:
     """Ends at `until`, in monotonic seconds; `was_live` says that there was one before.
 
-    Gates read `until` without a lock; whoever changes it holds the lock of the copy.
+    `sure` is the moment before which it holds and no recent verdict ends; the first ends at `soonest`.
+    Gates read `until` and `sure` without a lock; whoever changes them holds the lock of the copy.
     """
 
-    __slots__ = ("_clock", "_closed", "_max_staleness", "until", "was_live")
+    __slots__ = ("_clock", "_closed", "_max_staleness", "soonest", "sure", "until", "was_live")
 
     def __init__(self, clock: Clock, *, max_staleness: float) -> None:
         self.until = 0.0
+        self.sure = 0.0
         self.was_live = False
+        self.soonest = _NEVER
         self._closed = False
         self._clock = clock
         self._max_staleness = max_staleness
@@ -36,17 +41,28 @@ class Lease:
             return False
         made = received if proof.at is None else min(received, opened + proof.at)
         self.until = max(self.until, made + self._max_staleness)
+        self.sure = min(self.until, self.soonest)
         self.was_live = True
         return received - made < self._max_staleness / 2
 
+    def be_sure_until(self, moment: float) -> None:
+        """Note that a recent verdict ends at this moment, before all others."""
+        self.soonest = moment
+        self.sure = min(self.until, moment)
+
+    def be_sure(self) -> None:
+        """Note that there are no recent verdicts."""
+        self.soonest = _NEVER
+        self.sure = self.until
+
     def end(self) -> None:
         """Hold no more, until a proof comes."""
-        self.until = 0.0
+        self.until = self.sure = 0.0
 
     def close(self) -> None:
         """Hold never more, whatever comes."""
         self._closed = True
-        self.until = 0.0
+        self.until = self.sure = 0.0
 
 
 class Ticket(Frozen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consent_sdk._frozen import Frozen
+from consent_sdk._frozen import Frozen, set_slot
 
 _BOM = b"\xef\xbb\xbf"
 LARGEST_EVENT = 65_536
@@ -24,7 +24,10 @@ class Event(Frozen):
     numbered: bool
 
     def __init__(self, name: str, data: str, event_id: str, *, numbered: bool = False) -> None:
-        self._init(name=name, data=data, id=event_id, numbered=numbered)
+        set_slot(self, "name", name)
+        set_slot(self, "data", data)
+        set_slot(self, "id", event_id)
+        set_slot(self, "numbered", numbered)
 
 
 class EventReader:

