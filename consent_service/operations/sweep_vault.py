@@ -25,10 +25,13 @@ from consent_service.storage.sweep_store import (
     delete_outlived,
     due_subjects,
     look_again,
+    look_at_subjects_later,
     look_later,
+    outdated_subjects,
+    prune_uses,
     values_to_look_at,
 )
-from consent_service.storage.tenant_store import find_reckoned, store_reckoned
+from consent_service.storage.tenant_store import find_reckoned, find_swept, store_reckoned, store_swept
 from consent_service.storage.vault_store import (
     KeyGrant,
     delete_categories,
@@ -37,14 +40,14 @@ from consent_service.storage.vault_store import (
     find_grants,
     look_at_categories,
     prune_tombstones,
-    prune_uses,
 )
 
 TOMBSTONE_DAYS = 7
 """Days that followers may ask whom an erasure was about."""
 
 _SUBJECTS_AT_ONCE = 200
-_VALUES_AT_ONCE = 1000
+_SUBJECTS_A_LOOK = 5000
+_VALUES_AT_ONCE = _DAYS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +70,13 @@ class Swept:
 class Closed:
     """What closed before `until`: by expiry, and by what the notices published until then say.
 
-    `versions` has the version below which a purpose's grants are outdated, `offered` the categories a purpose
-    may still use; a purpose that is not in `offered` is retired.
+    `newest` is the index of the last of those notices, `versions` has the version below which a purpose's
+    grants are outdated, `offered` the categories a purpose may still use; a purpose that is not in `offered`
+    is retired.
     """
 
     until: datetime
+    newest: int | None = None
     versions: Mapping[PurposeKey, int] = field(default_factory=dict)
     offered: Mapping[PurposeKey, frozenset[CategoryKey]] = field(default_factory=dict)
 
@@ -90,7 +95,7 @@ class Closed:
         for published in since:
             for key, purpose in published.notice.purposes.items():
                 offered[key] = offered.get(key, frozenset()) | frozenset(purpose.categories)
-        return cls(until=until, versions=versions, offered=offered)
+        return cls(until=until, newest=past[-1].index, versions=versions, offered=offered)
 
     def closes(self, grant: KeyGrant) -> bool:
         """Say whether a key grant's time is over."""
@@ -115,20 +120,58 @@ def sweep_vault(deployment: Deployment, tenant: Tenant) -> Swept:
     with deployment.reading(tenant) as scope:
         publications = deployment.book(scope).publications
         closed = Closed.before(publications, now - grace)
-        due = due_subjects(scope, until_ms=to_ms(closed.until), outdated=closed.outdated())
-    grants = 0
-    for start in range(0, len(due), _SUBJECTS_AT_ONCE):
-        with deployment.writing(tenant) as scope:
-            grants += _sweep(scope, closed, due[start : start + _SUBJECTS_AT_ONCE])
+    grants = _sweep_outdated(deployment, tenant, closed) + _sweep_expired(deployment, tenant, closed)
     _reckon_anew(deployment, tenant)
     values = _sweep_outlived(deployment, tenant, now)
+    uses = _prune_uses(deployment, tenant, day_of(now - timedelta(days=settings.uses_days)))
     with deployment.writing(tenant) as scope:
-        uses = prune_uses(scope, before_day=day_of(now - timedelta(days=settings.uses_days)))
         evidence = prune_evidence(scope, now_ms=to_ms(now))
         tombstones = prune_tombstones(scope, before_ms=to_ms(now - timedelta(days=TOMBSTONE_DAYS)))
     return Swept(
         key_grants=grants, values=values, days_of_uses=uses, tombstones=tombstones, evidence=evidence
     )
+
+
+def _sweep_outdated(deployment: Deployment, tenant: Tenant, closed: Closed) -> int:
+    """Once after the grace of each publication, look at every key grant: it may be closed by that notice."""
+    with deployment.database.reading() as connection:
+        end = read_head(TenantScope(connection, tenant.id)).next_subject_id
+        known = find_swept(connection, tenant.id)
+    if closed.newest is None or (known is not None and known >= closed.newest):
+        return 0
+    deleted = 0
+    for first in range(1, end, _SUBJECTS_A_LOOK):
+        last = min(first + _SUBJECTS_A_LOOK, end) - 1
+        with deployment.reading(tenant) as scope:
+            due = outdated_subjects(scope, first, last, closed.outdated())
+        for start in range(0, len(due), _SUBJECTS_AT_ONCE):
+            with deployment.writing(tenant) as scope:
+                deleted += _sweep(scope, closed, due[start : start + _SUBJECTS_AT_ONCE])
+    with deployment.database.writing() as connection:
+        store_swept(connection, tenant.id, closed.newest)
+    return deleted
+
+
+def _sweep_expired(deployment: Deployment, tenant: Tenant, closed: Closed) -> int:
+    deleted = 0
+    while True:
+        with deployment.reading(tenant) as scope:
+            due = due_subjects(scope, until_ms=to_ms(closed.until), most=_SUBJECTS_AT_ONCE)
+        if due:
+            with deployment.writing(tenant) as scope:
+                deleted += _sweep(scope, closed, due)
+        if len(due) < _SUBJECTS_AT_ONCE:
+            return deleted
+
+
+def _prune_uses(deployment: Deployment, tenant: Tenant, before_day: int) -> int:
+    deleted = 0
+    while True:
+        with deployment.writing(tenant) as scope:
+            some = prune_uses(scope, before_day=before_day, most=_DAYS_AT_ONCE)
+        deleted += some
+        if some < _DAYS_AT_ONCE:
+            return deleted
 
 
 def _reckon_anew(deployment: Deployment, tenant: Tenant) -> None:
@@ -197,4 +240,14 @@ def _sweep(scope: TenantScope, closed: Closed, subject_ids: Sequence[int]) -> in
     delete_categories(scope, lost - categories)
     look_at_categories(scope, lost & categories)
     delete_derived(scope, {(grant.subject_id, grant.purpose) for grant in gone} - purposes)
+    look_at_subjects_later(scope, _next_looks(subject_ids, kept))
     return len(gone)
+
+
+def _next_looks(subject_ids: Iterable[int], kept: Iterable[KeyGrant]) -> dict[int, int | None]:
+    """Return when the first of the key grants that are left expires, of each subject."""
+    looks: dict[int, int | None] = dict.fromkeys(subject_ids)
+    for grant in kept:
+        known = looks[grant.subject_id]
+        looks[grant.subject_id] = grant.valid_until_ms if known is None else min(known, grant.valid_until_ms)
+    return looks

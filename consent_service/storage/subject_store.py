@@ -16,8 +16,9 @@ from consent_service.storage.scope import TenantScope, scoped_delete, scoped_sel
 from consent_service.storage.tables import SubjectRow
 
 _COLUMNS = ("id", "ref", "blind_index", "sealed_id", "state", "last_index", "last_commitment", "linked_to")
+_STORED = (*_COLUMNS, "look_at_ms")
 _subject = table_of(SubjectRow)
-_BY_BLIND_INDEX = scoped_select(SubjectRow, *_COLUMNS).where(
+_BY_BLIND_INDEX = scoped_select(SubjectRow, *_STORED).where(
     _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
 )
 _STATES = scoped_select(SubjectRow, "blind_index", "ref", "state").where(
@@ -42,7 +43,7 @@ _RANGE = (
     .where(_subject.c.id >= bindparam("first"), _subject.c.id < bindparam("beyond"))
     .order_by(_subject.c.id)
 )
-_BY_ID = scoped_select(SubjectRow, *_COLUMNS).where(_subject.c.id == bindparam("subject"))
+_BY_ID = scoped_select(SubjectRow, *_STORED).where(_subject.c.id == bindparam("subject"))
 _LINKED = scoped_select(SubjectRow, "id").where(
     _subject.c.linked_to == bindparam("known"), _subject.c.ref == bindparam("ref")
 )
@@ -77,7 +78,10 @@ _json_string = json.encoder.encode_basestring_ascii
 
 @dataclass(slots=True, kw_only=True)
 class StoredSubject:
-    """A subject's row; `last_commitment` is the end of her chain. Mutable: a batch moves it on."""
+    """A subject's row; `last_commitment` is the end of her chain. Mutable: a batch moves it on.
+
+    The sweep looks at her key grants at `look_at_ms`, or when the first of them expires, if that is before.
+    """
 
     id: int
     ref: SubjectRef
@@ -87,6 +91,15 @@ class StoredSubject:
     last_index: int = -1
     last_commitment: bytes | None = None
     linked_to: int | None = None
+    look_at_ms: int | None = None
+
+    @property
+    def next_look_ms(self) -> int | None:
+        """When the sweep has to look at her key grants: what is later already stays, and costs one look."""
+        moments = [to_ms(consent.valid_until) for consent in self.state.consents.values() if consent.granting]
+        if self.look_at_ms is not None:
+            moments.append(self.look_at_ms)
+        return min(moments, default=None)
 
 
 class Reindexed(NamedTuple):
@@ -229,6 +242,7 @@ def _stored(row: Any) -> StoredSubject:  # a Core row
         last_index=row.last_index,
         last_commitment=row.last_commitment,
         linked_to=row.linked_to,
+        look_at_ms=row.look_at_ms,
     )
 
 
@@ -236,7 +250,7 @@ def insert_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> No
     """Store new subjects."""
     scope.insert_tuples(
         SubjectRow,
-        _COLUMNS,
+        _STORED,
         [
             (
                 subject.id,
@@ -247,6 +261,7 @@ def insert_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> No
                 subject.last_index,
                 subject.last_commitment,
                 subject.linked_to,
+                subject.next_look_ms,
             )
             for subject in subjects
         ],
@@ -257,9 +272,15 @@ def move_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None
     """Store where these subjects' chains and states have moved on to."""
     scope.update_tuples(
         SubjectRow,
-        ("state", "last_index", "last_commitment"),
+        ("state", "last_index", "last_commitment", "look_at_ms"),
         [
-            (encode_state(subject.state), subject.last_index, subject.last_commitment, subject.id)
+            (
+                encode_state(subject.state),
+                subject.last_index,
+                subject.last_commitment,
+                subject.next_look_ms,
+                subject.id,
+            )
             for subject in sorted(subjects, key=lambda subject: subject.id)  # as others lock them
         ],
     )

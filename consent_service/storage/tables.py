@@ -37,7 +37,8 @@ class TenantRow(SQLModel, table=True):
 
     `grace_days`, `evidence_key` and `evidence_days` are the tenant's own word on what the settings of these
     names say for the others; an empty key keeps no proof. The notice at `reckoned_index` is the newest by
-    whose retention every value's `look_at_ms` was reckoned.
+    whose retention every value's `look_at_ms` was reckoned; that at `swept_index` the newest whose grace is
+    over and by which every key grant was looked at.
     """
 
     __tablename__ = "tenant"
@@ -47,6 +48,7 @@ class TenantRow(SQLModel, table=True):
     created_at_ms: int = Field(sa_type=BigInteger)
     grace_days: int | None = Field(default=None, sa_type=Integer)
     reckoned_index: int | None = Field(default=None, sa_type=BigInteger)
+    swept_index: int | None = Field(default=None, sa_type=BigInteger)
     evidence_key: str | None = Field(default=None, sa_type=Text)
     evidence_days: int | None = Field(default=None, sa_type=Integer)
 
@@ -165,10 +167,17 @@ class NoticeRow(SQLModel, table=True):
 
 
 class SubjectRow(SQLModel, table=True):
-    """A subject and the projection of all her entries: `state` is what `apply` made of them."""
+    """A subject and the projection of all her entries: `state` is what `apply` made of them.
+
+    None of her key grants closes before `look_at_ms`, but by a newer notice; none at all where it is null.
+    """
 
     __tablename__ = "subject"
-    __table_args__ = (UniqueConstraint("tenant_id", "blind_index"), Index(None, "tenant_id", "linked_to"))
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "blind_index"),
+        Index(None, "tenant_id", "linked_to"),
+        Index(None, "tenant_id", "look_at_ms"),
+    )
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     id: int = Field(primary_key=True, sa_type=BigInteger)
     ref: str = Field(sa_type=Text)
@@ -178,6 +187,7 @@ class SubjectRow(SQLModel, table=True):
     last_index: int = Field(sa_type=BigInteger)
     last_commitment: bytes = Field(sa_type=Bytes)
     linked_to: int | None = Field(default=None, sa_type=BigInteger)
+    look_at_ms: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class IdempotencyRow(SQLModel, table=True):
@@ -230,6 +240,7 @@ class TombstoneRow(SQLModel, table=True):
     """Whom an erasure was about, for a week: followers have to tell caches and recipients."""
 
     __tablename__ = "tombstone"
+    __table_args__ = (Index(None, "tenant_id", "erased_at_ms"),)
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     index: int = Field(primary_key=True, sa_type=BigInteger)
     ref: str = Field(primary_key=True, sa_type=Text)
@@ -240,6 +251,7 @@ class EvidenceRow(SQLModel, table=True):
     """Proof of an erased subject's consents, sealed to an auditor's offline key, until its retention ends."""
 
     __tablename__ = "sealed_evidence"
+    __table_args__ = (Index(None, "tenant_id", "keep_until_ms"),)
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     index: int = Field(primary_key=True, sa_type=BigInteger)
     keep_until_ms: int = Field(sa_type=BigInteger)
@@ -260,6 +272,7 @@ class UseDayRow(SQLModel, table=True):
     """The uses of one subject's data on one day (days since the epoch), sealed by her own key."""
 
     __tablename__ = "use_day"
+    __table_args__ = (Index(None, "tenant_id", "day"),)
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     subject_id: int = Field(primary_key=True, sa_type=BigInteger)
     day: int = Field(primary_key=True)

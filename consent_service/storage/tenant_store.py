@@ -22,6 +22,7 @@ _tenant, _api_key, _tenant_key = (
 
 _TENANTS = select(_tenant.c.id, _tenant.c.name, _tenant.c.origin).order_by(_tenant.c.id)
 _RECKONED = select(_tenant.c.reckoned_index).where(_tenant.c.id == bindparam("tenant"))
+_SWEPT = select(_tenant.c.swept_index).where(_tenant.c.id == bindparam("tenant"))
 _GRACE = select(_tenant.c.grace_days).where(_tenant.c.id == bindparam("tenant"))
 _EVIDENCE = select(_tenant.c.evidence_key, _tenant.c.evidence_days).where(_tenant.c.id == bindparam("tenant"))
 _KEY_COLUMNS = (_api_key.c.id, _api_key.c.tenant_id, _api_key.c.role, _api_key.c.origins)
@@ -107,6 +108,17 @@ def find_reckoned(connection: Connection, tenant_id: int) -> int | None:
 def store_reckoned(connection: Connection, tenant_id: int, index: int) -> None:
     """Store the index of that notice."""
     connection.execute(update(_tenant).where(_tenant.c.id == tenant_id).values(reckoned_index=index))
+
+
+def find_swept(connection: Connection, tenant_id: int) -> int | None:
+    """Return the index of the newest notice by which all of a tenant's key grants were looked at."""
+    index: int | None = connection.execute(_SWEPT, {"tenant": tenant_id}).scalar_one()
+    return index
+
+
+def store_swept(connection: Connection, tenant_id: int, index: int) -> None:
+    """Store the index of that notice."""
+    connection.execute(update(_tenant).where(_tenant.c.id == tenant_id).values(swept_index=index))
 
 
 def store_grace(connection: Connection, tenant_id: int, days: int | None) -> None:

@@ -77,7 +77,6 @@ _LOCK_SUBJECT_KEYS = _SUBJECT_KEYS.order_by(_own_key.c.subject_id).with_for_upda
 _DAYS = scoped_select(UseDayRow, "subject_id", "day", "sealed").where(
     _use.c.subject_id.in_(_OF_SUBJECTS), _use.c.day.in_(bindparam("days", expanding=True))
 )
-_PRUNE_USES = scoped_delete(UseDayRow).where(_use.c.day < bindparam("before"))
 _USES = (
     scoped_select(UseDayRow, "subject_id", "day", "sealed")
     .where(_use.c.subject_id.in_(_OF_SUBJECTS))
@@ -351,11 +350,6 @@ def find_days(scope: TenantScope, subject_ids: Iterable[int], days: Iterable[int
         return []
     rows = scope.run(_DAYS, subjects=subjects, days=wanted)
     return [UseDay(subject_id=s, day=d, sealed=b) for s, d, b in rows]
-
-
-def prune_uses(scope: TenantScope, *, before_day: int) -> int:
-    """Delete the uses before a day; return of how many days."""
-    return scope.run(_PRUNE_USES, before=before_day).rowcount
 
 
 def store_uses(scope: TenantScope, days: Sequence[UseDay]) -> None:

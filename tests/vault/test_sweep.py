@@ -79,12 +79,12 @@ def test_a_value_goes_when_every_purpose_that_holds_it_keeps_it_no_longer(shop: 
 
 
 @contextmanager
-def statements_on_values(shop: Shop) -> Iterator[list[tuple[str, Any]]]:
-    """Gather the statements that touch values, with their parameters."""
+def statements_on(shop: Shop, *tables: str) -> Iterator[list[tuple[str, Any]]]:
+    """Gather the statements that touch one of these tables, with their parameters."""
     gathered: list[tuple[str, Any]] = []
 
     def heard(*call: Any) -> None:
-        if "profile_value" in call[2]:
+        if any(f" {table} " in f"{call[2]} ".replace("\n", " ") for table in tables):
             gathered.append((call[2], call[3]))
 
     engines = {shop.service.deployment.database._reader, shop.service.deployment.database.engine}
@@ -123,11 +123,75 @@ def test_a_sweep_reads_only_the_values_whose_time_may_be_over(shop: Shop) -> Non
 
     assert sweep(shop).values == 1
 
-    with statements_on_values(shop) as statements:
+    with statements_on(shop, "profile_value") as statements:
         assert sweep(shop).values == 0
     [(statement, parameters)] = statements
     assert "ix_profile_value_tenant_id_look_at_ms" in plan(shop, statement, parameters)
     assert (looked_at(shop), shop.rows("profile_value")) == (0, 5)
+
+
+def test_a_sweep_with_nothing_to_do_reads_only_the_ends_of_indexes(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    shop.publish(a_notice({"purposes/coupons/version": 2}))
+    shop.grant("ben", "coupons")
+    shop.pass_time(31 * DAY)
+    assert sweep(shop).key_grants == 2
+
+    tables = ("key_grant", "subject", "use_day", "tombstone", "sealed_evidence")
+    with statements_on(shop, *tables) as statements:
+        assert sweep(shop).rows == 0
+
+    used = [
+        [index for index in INDEXES if index in plan(shop, statement, parameters)]
+        for statement, parameters in statements
+    ]
+    assert used == [[index] for index in INDEXES]
+
+
+INDEXES = (
+    "ix_subject_tenant_id_look_at_ms",
+    "ix_use_day_tenant_id_day",
+    "ix_sealed_evidence_tenant_id_keep_until_ms",
+    "ix_tombstone_tenant_id_erased_at_ms",
+)
+
+
+def test_a_late_decision_under_a_notice_whose_grace_is_over_leaves_no_keys(shop: Shop) -> None:
+    set_grace(shop.service.deployment, shop.tenant, 0)
+    older = shop.notice
+    shop.grant("ben", "recommendations")
+    current = shop.publish(a_notice({"purposes/coupons/version": 2}))
+    shop.pass_time(timedelta(minutes=1))
+    sweep(shop)
+    shop.notice = older
+    shop.grant("ana", "coupons")
+    shop.grant("ben", "coupons")
+    shop.notice = current
+
+    assert sweep(shop).key_grants == 4
+    assert shop.read("ben", "recommendations") == {}
+    assert sweep(shop).key_grants == 0
+
+
+def test_the_first_grant_to_expire_says_when_a_subject_is_looked_at(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    shop.pass_time(20 * DAY)
+    shop.grant("ana", "recommendations")
+    shop.write("ana", {**SIZE, "purchases": {"last_basket": ["milk"]}})
+    shop.grant("ben", "coupons", "recommendations")
+    shop.pass_time(20 * DAY)
+    shop.grant("ben", "coupons")
+    shop.pass_time(SIX_MONTHS + 30 * DAY - 39 * DAY)
+
+    left = []
+    for days in (0, 21, 20):
+        shop.pass_time(days * DAY)
+        sweep(shop)
+        left.append(shop.rows("key_grant"))
+
+    assert left == [6, 2, 0]
+    assert shop.rows("profile_value") == 0
 
 
 def test_a_value_goes_when_who_kept_it_longest_is_denied(shop: Shop) -> None:
