@@ -6,16 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from consent_service.api.app import create_app
-from consent_service.settings import Settings
-from tests.browser.serving import served
-from tests.servers import unused_port
-
 for module in ("consent_service.web.honesty", "tests.browser.own_rules", "tests.browser.own_platform_rules"):
     pytest.register_assert_rewrite(module)
 
 from tests.browser.bench import ShopBench  # noqa: E402  # after its assertions are to be explained
-from tests.browser.shop import Shop  # noqa: E402
+from tests.browser.shop import Shop, open_shop  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -43,11 +38,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The service and a shop whose pages carry its banner."""
-    app = create_app(Settings(home=tmp_path_factory.mktemp("consent")))
-    with served(app, unused_port()) as service_url:
-        shop = Shop(service=app.state.service, service_url=service_url, port=unused_port())
-        with served(shop.app, shop.port):
-            yield shop
+    with open_shop(tmp_path_factory.mktemp("consent")) as shop:
+        yield shop
 
 
 @pytest.fixture

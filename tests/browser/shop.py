@@ -1,22 +1,28 @@
 """A small shop on its own origin: pages that carry the banner, and sentinels that count requests."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from consent_service.api.app import create_app
 from consent_service.domain.notice import Notice
 from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Tenant
+from consent_service.settings import Settings
+from tests.browser.serving import served
 from tests.builders import a_notice
+from tests.servers import unused_port
 
 FILLER = "".join(
     f'<p><a href="#{n}">Product {n}</a> is on this shelf, beside others of its kind.</p>' for n in range(40)
@@ -134,3 +140,13 @@ class Shop:
         if document is None:
             return Response(status_code=204)
         return HTMLResponse(document.body, headers={"Cache-Control": "no-store", **document.headers})
+
+
+@contextmanager
+def open_shop(home: Path, *, alone: bool = False) -> Iterator[Shop]:
+    """Serve a service from an empty folder, and a shop whose pages carry its banner."""
+    app = create_app(Settings(home=home))
+    with served(app, unused_port()) as service_url:
+        shop = Shop(service=app.state.service, service_url=service_url, port=unused_port(), alone=alone)
+        with served(shop.app, shop.port):
+            yield shop

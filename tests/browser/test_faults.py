@@ -10,6 +10,7 @@ from consent_service.web.honesty.bench import choices, cookie, layer_one, layer_
 from consent_service.web.words import words
 from tests.browser.bench import ShopBench
 from tests.browser.own_rules import allowed
+from tests.browser.shop import Shop
 from tests.builders import a_notice
 
 HOSTILE_CSS = """<style>* { all: unset !important; z-index: 2147483647 !important }
@@ -274,11 +275,14 @@ def test_what_she_withdraws_on_the_preference_page_reaches_the_shop(bench: ShopB
     assert not any(choices(page).values())
 
 
+def account_page(shop: Shop, customer: str) -> str:
+    """The address of a page that works for a signed-in customer."""
+    issued = shop.service.credentials.issue_subject_token(shop.tenant, shop.tenant.subject(customer))
+    return shop.page(head=shop.script() + shop.script("account.js", token=issued.token))
+
+
 def test_an_account_that_cannot_be_read_allows_nothing_and_is_asked(bench: ShopBench) -> None:
-    shop = bench.shop
-    subject = shop.tenant.subject("customer-away")
-    token = shop.service.credentials.issue_subject_token(shop.tenant, subject).token
-    url = shop.page(head=shop.script() + shop.script("account.js", token=token))
+    url = account_page(bench.shop, "customer-away")
 
     page = bench.visit(
         url, prepare=lambda new: new.route("**/v1/consents", answering(500, "{}", "application/json"))
@@ -291,9 +295,6 @@ def test_an_account_that_cannot_be_read_allows_nothing_and_is_asked(bench: ShopB
 
 
 def test_an_account_script_that_never_comes_lets_her_be_asked_after_three_seconds(bench: ShopBench) -> None:
-    shop = bench.shop
-    subject = shop.tenant.subject("customer-42")
-    token = shop.service.credentials.issue_subject_token(shop.tenant, subject).token
     known = bench.visit()
     press(known, "accept_all")
     allowed(known)
@@ -301,7 +302,7 @@ def test_an_account_script_that_never_comes_lets_her_be_asked_after_three_second
     page = known.context.new_page()
     page.route("**/account.js", lambda route: route.abort())
     page.clock.install()
-    page.goto(shop.page(head=shop.script() + shop.script("account.js", token=token)))
+    page.goto(account_page(bench.shop, "customer-42"))
     settled(page)
 
     expect(layer_one(page)).to_be_hidden()
@@ -312,16 +313,13 @@ def test_an_account_script_that_never_comes_lets_her_be_asked_after_three_second
 
 
 def test_an_account_that_nobody_answers_for_lets_her_be_asked(bench: ShopBench) -> None:
-    shop = bench.shop
-    subject = shop.tenant.subject("customer-slow")
-    token = shop.service.credentials.issue_subject_token(shop.tenant, subject).token
     waiting: list[Route] = []
     page = bench.browser.new_context(locale="en").new_page()
     bench.pages.append(page)
     page.route("**/v1/consents", lambda route: waiting.append(route))  # noqa: PLW0108  # Playwright marks handlers
     page.clock.install()
 
-    page.goto(shop.page(head=shop.script() + shop.script("account.js", token=token)))
+    page.goto(account_page(bench.shop, "customer-slow"))
     settled(page)
     page.wait_for_function("() => consent.identify")
     expect(layer_one(page)).to_be_hidden()

@@ -6,16 +6,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from consent_service.api.app import create_app
-from consent_service.settings import Settings
 from consent_service.web.honesty.bench import choices, layer_one, layer_two, press
 from consent_service.web.words import words
 from tests.browser.bench import ShopBench
 from tests.browser.own_platform_rules import BUDGET, GPC, STRICT
 from tests.browser.own_rules import allowed
-from tests.browser.serving import served
-from tests.browser.shop import Shop
-from tests.servers import unused_port
+from tests.browser.shop import Shop, open_shop
 
 OBJECTIONS = """window.objections = [];
   addEventListener("securitypolicyviolation", (event) => objections.push(event.violatedDirective));"""
@@ -42,11 +38,8 @@ PACE = """window.pace = { running: false, together: null, stored: 0 };
 @pytest.fixture(scope="module")
 def lone_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop whose origin belongs to one tenant."""
-    app = create_app(Settings(home=tmp_path_factory.mktemp("consent")))
-    with served(app, unused_port()) as service_url:
-        shop = Shop(service=app.state.service, service_url=service_url, port=unused_port(), alone=True)
-        with served(shop.app, shop.port):
-            yield shop
+    with open_shop(tmp_path_factory.mktemp("consent"), alone=True) as shop:
+        yield shop
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from consent_service.operations.manage_tenants import Role, create_api_key
+from consent_service.web.honesty import Bench, Rule, portable_rules
 from consent_service.web.honesty.bench import layer_two, press
 from examples.storefront.app import create_storefront
 from examples.storefront.catalogue import Catalogue, Customer, Product
@@ -149,3 +150,19 @@ def test_coupons_are_everybodys_until_that_purpose_alone_is_allowed(page: Page) 
     expect(page.get_by_role("heading", name="Coupons chosen for you")).to_be_visible()
     page.get_by_role("link", name="Shop", exact=True).click()
     expect(page.get_by_role("heading", name="What everybody buys")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule in portable_rules() if rule.id in {"R25", "R26", "R41", "R44"}],
+    ids=lambda rule: rule.id,
+)
+def test_the_honesty_kit_finds_the_control_that_the_shop_brings_itself(
+    browser: Browser, storefront: str, rule: Rule
+) -> None:
+    bench = Bench(browser=browser, url=storefront)
+
+    try:
+        rule.check(bench)
+    finally:
+        bench.close()

@@ -91,6 +91,11 @@ def layer_two(page: Page) -> Locator:
     return page.locator("consent-banner dialog")
 
 
+def standing_control(page: Page) -> Locator:
+    """Return what opens the choices again: the page's own control where it has one, else the banner's."""
+    return page.locator("consent-banner .o, [data-consent-open]").filter(visible=True).first
+
+
 def press(page: Page, name: str) -> None:
     """Press a button of the layer that is open: `accept_all`, `refuse_all`, `open`, `save`, `close`."""
     layer = layer_two(page) if layer_two(page).is_visible() else layer_one(page)

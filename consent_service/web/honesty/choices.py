@@ -11,6 +11,7 @@ from consent_service.web.honesty.bench import (
     layer_two,
     portable,
     press,
+    standing_control,
 )
 
 _DAY_MS = 86_400_000
@@ -61,7 +62,7 @@ def same_memory(bench: Bench) -> None:
             later = page.context.new_page()
             later.clock.set_fixed_time((now + days * _DAY_MS) / 1000)
             later.goto(bench.url)
-            later.wait_for_function("window.consent && consent.ready.then(() => true)")
+            later.wait_for_function("() => window.consent && consent.ready.then(() => true)")
             assert layer_one(later).is_visible() is asked
             later.close()
     assert abs(lasting["accept_all"] - lasting["refuse_all"]) <= 2
@@ -78,7 +79,7 @@ def always_at_hand(bench: Bench) -> None:
     page = bench.visit()
     press(page, "refuse_all")
     page.reload()
-    control = page.locator("consent-banner .o, [data-consent-open]").first
+    control = standing_control(page)
     expect(control).to_be_visible()
     control.press("Enter")
     expect(layer_two(page)).to_be_visible()
@@ -89,12 +90,12 @@ def two_actions_to_withdraw(bench: Bench) -> None:
     """Accept, come back, count the actions of the withdrawal."""
     page = bench.visit()
     press(page, "accept_all")
-    page.wait_for_function("Object.values(consent.choices()).includes(true)")
+    page.wait_for_function("() => Object.values(consent.choices()).includes(true)")
     page.reload()
-    page.wait_for_function("Object.values(window.consent?.choices() ?? {}).includes(true)")
-    page.locator("consent-banner .o, [data-consent-open]").first.click()
+    page.wait_for_function("() => Object.values(window.consent?.choices() ?? {}).includes(true)")
+    standing_control(page).click()
     layer_two(page).locator("[value=refuse_all]").click()
-    page.wait_for_function("!Object.values(consent.choices()).includes(true)")
+    page.wait_for_function("() => !Object.values(consent.choices()).includes(true)")
 
 
 @portable(
@@ -140,5 +141,5 @@ def no_flash(bench: Bench) -> None:
         })();"""
     )
     page.reload()
-    page.wait_for_function("window.consent && consent.ready.then(() => true)")
+    page.wait_for_function("() => window.consent && consent.ready.then(() => true)")
     assert page.evaluate("framesWithBanner") == 0
