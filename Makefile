@@ -66,7 +66,7 @@ test: $(READY) js-test ## Run every test on SQLite and PostgreSQL
 
 soak: $(READY) ## Run in full what `make test` runs in a small size: faults, fuzzing (about an hour)
 	CONSENT_SOAK=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
-	    tests/faults $$(grep -rl --include='test_*.py' -e CONSENT_SOAK -e tests.size tests sdk/python/tests)
+	    tests/faults tests/browser $$(grep -rl --include='test_*.py' -e CONSENT_SOAK -e tests.size tests sdk/python/tests)
 
 check: $(READY) js-check ## Lint, format check, types, import contracts
 	$(BIN)/ruff check

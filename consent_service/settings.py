@@ -77,10 +77,12 @@ class Settings(BaseSettings):
         default=256, description="Requests that one transaction commits together, at most."
     )
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
-        default=65_536, description="Largest request body in bytes, except of a batch or a notice."
+        default=65_536, description="Largest request body in bytes, except of those below."
     )
     max_batch_bytes: Annotated[int, Field(ge=1024)] = Field(
-        default=4_194_304, description="Largest body in bytes of POST /v1/decisions/batch and PUT /v1/notice."
+        default=4_194_304,
+        description="Largest body in bytes of a batch of decisions, a notice, a profile, a query "
+        "for profiles or a report of uses.",
     )
     clock_ahead_seconds: Annotated[int, Field(ge=0)] = Field(
         default=300, description="How far a subject's clock may run ahead of ours."

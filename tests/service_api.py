@@ -15,6 +15,8 @@ from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Tenant
 from consent_service.settings import Settings
+from consent_service.storage.ledger_store import Head, read_head
+from consent_service.storage.scope import TenantScope
 from tests.builders import ChoiceName, a_notice
 from tests.installation import StoppedClock, check_ledger
 
@@ -124,6 +126,12 @@ class ServiceApi:
         answer = self.client.post("/v1/subject/token", headers=self.headers(subject, key=key))
         assert answer.status_code == 201, answer.text
         return str(answer.json()["token"])
+
+    def heads(self) -> list[Head]:
+        """Return where both tenants' ledgers stand, unverified."""
+        deployment = self.service.deployment
+        with deployment.database.reading() as connection:
+            return [read_head(TenantScope(connection, tenant.id)) for tenant in (self.tenant, self.other)]
 
     def sizes(self) -> list[int]:
         """Verify both tenants' ledgers and return how many entries they have."""

@@ -8,7 +8,7 @@ import typer
 import uvicorn
 
 from consent_service.cli.output import AsJson, answer, reporting_errors
-from consent_service.operations.witness import Witness
+from consent_service.operations.witness import Witness, cosigner_in
 
 app = typer.Typer(help="Hold somebody else's ledger to one history.", no_args_is_help=True)
 Home = Annotated[Path, typer.Option("--home", help="Folder of its key and what it saw.")]
@@ -45,9 +45,7 @@ def serve(
 
 @app.command("key")
 @reporting_errors
-def key(
-    *, home: Home = Path(".witness"), name: Name = "witness.local", log: Logs, as_json: AsJson = False
-) -> None:
+def key(*, home: Home = Path(".witness"), name: Name = "witness.local", as_json: AsJson = False) -> None:
     """Print the key by which others verify this witness's cosignatures; make it when there is none."""
-    vkey = Witness(home, name=name, vkeys=log).cosigner.vkey
+    vkey = cosigner_in(home, name).vkey
     answer({"vkey": vkey}, as_json=as_json, text=vkey)

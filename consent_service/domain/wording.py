@@ -36,9 +36,17 @@ _MAX_URL = 2000
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _JURISDICTION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 
-# Characters that change the order of what is read, or cannot be seen: Unicode UAX #9 section 2 (embeddings,
-# overrides, isolates), line and paragraph separators, the byte order mark, and the invisible tag characters.
-_DECEIVING = re.compile("[\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\U000e0000-\U000e007f]")
+# What nobody sees, and what changes the order of what is read: controls, lone surrogates and private
+# characters (Unicode's Cc, Cs and Co, which never change), embeddings, overrides and isolates (UAX #9,
+# section 2), line and paragraph separators, the byte order mark, and the invisible tag characters.
+_HIDDEN_IN_LINES = (
+    "\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
+    "\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\U000e0000-\U000e007f"
+)
+_HIDDEN: Final = {
+    lines: re.compile(f"[{_HIDDEN_IN_LINES}{'' if lines else chr(10)}]") for lines in (True, False)
+}
+"""What a text may not have, by whether it may have several lines."""
 
 
 def language_tag(findings: Findings, value: object, path: str) -> str:
@@ -147,19 +155,12 @@ def _readable(findings: Findings, value: object, path: str, *, most: int, lines:
         findings.add(path, f"has {len(text)} characters; shorten it to {most}.")
     elif not any(unicodedata.category(c)[0] in "LN" for c in text):
         findings.add(path, "says nothing; write it in words.")
-    elif hidden := next((c for c in text if _is_hidden(c, lines=lines)), None):
-        where = "" if lines or hidden != "\n" else " (a line break; keep this text on one line)"
+    elif hidden := _HIDDEN[lines].search(text):
+        where = " (a line break; keep this text on one line)" if hidden[0] == "\n" else ""
         findings.add(
-            path, f"has the character U+{ord(hidden):04X}, which readers cannot see{where}; remove it."
+            path, f"has the character U+{ord(hidden[0]):04X}, which readers cannot see{where}; remove it."
         )
     return text
-
-
-def _is_hidden(character: str, *, lines: bool) -> bool:
-    """Say whether a character is a control, a lone surrogate, private, or one that deceives the eye."""
-    if character == "\n":
-        return not lines
-    return unicodedata.category(character) in {"Cc", "Cs", "Co"} or _DECEIVING.match(character) is not None
 
 
 def _is_https(text: str) -> bool:

@@ -65,29 +65,37 @@ class UsesRecorder:
     ) -> None:
         """Count uses of one subject's data; never waits for the database, never raises."""
         with self._lock:
-            days = self._pending.setdefault(tenant.id, {})
-            counts = days.setdefault((subject_id, day_of(at)), {})
-            for kind, times in uses:
-                known = counts.get(kind)
-                if known is None and self._counts >= self._limit:
-                    USES.labels("dropped").inc(times)
-                    continue
-                self._counts += known is None
-                count = UseCount(times=times, last=at)
-                counts[kind] = count if known is None else known.plus(count)
+            self._count(self._pending.setdefault(tenant.id, {}), subject_id, uses, at)
 
-    def note_read(
+    def note_reads(
         self,
         tenant: Tenant,
-        subject_id: int,
         read: tuple[PurposeKey, Feature],
-        categories: Iterable[CategoryKey],
+        subjects: Iterable[tuple[int, Iterable[CategoryKey]]],
     ) -> None:
-        """Count one read of these categories for a purpose, by a feature."""
+        """Count one read of these categories of each subject for a purpose, by a feature."""
         purpose, feature = read
-        kinds = [(UseKind(purpose=purpose, feature=feature, category=category), 1) for category in categories]
-        if kinds:
-            self.note(tenant, subject_id, kinds, self._deployment.clock())
+        at = self._deployment.clock()
+        kinds: dict[CategoryKey, tuple[UseKind, int]] = {}
+        with self._lock:
+            days = self._pending.setdefault(tenant.id, {})
+            for subject_id, categories in subjects:
+                for category in categories:
+                    if category not in kinds:
+                        kinds[category] = UseKind(purpose=purpose, feature=feature, category=category), 1
+                self._count(days, subject_id, [kinds[category] for category in categories], at)
+
+    def _count(self, days: _Days, subject_id: int, uses: Iterable[tuple[UseKind, int]], at: datetime) -> None:
+        key = subject_id, day_of(at)
+        for kind, times in uses:
+            counts = days.get(key, {})
+            known = counts.get(kind)
+            if known is None and self._counts >= self._limit:
+                USES.labels("dropped").inc(times)
+                continue
+            self._counts += known is None
+            count = UseCount(times=times, last=at)
+            days.setdefault(key, counts)[kind] = count if known is None else known.plus(count)
 
     def flush(self) -> None:
         """Store what has been noted until now; raise what the database says, and keep the uses then."""

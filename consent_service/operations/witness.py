@@ -39,11 +39,16 @@ class _Seen:
     note: bytes
 
 
+def cosigner_in(folder: Path, name: str) -> Cosigner:
+    """Return the cosigner whose key is in a folder; the key, and the folder, are made where there is none."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Cosigner(name, _key(folder / _KEY_FILE))
+
+
 class Witness:
     """Cosigns checkpoints of the logs that it is told to watch; several processes may share its folder."""
 
     def __init__(self, folder: Path, *, name: str, vkeys: Sequence[str]) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._logs: dict[str, list[NoteVerifier]] = {}
         for vkey in vkeys:
@@ -51,7 +56,7 @@ class Witness:
             self._logs.setdefault(verifier.name, []).append(verifier)
         if not self._logs:
             raise ConfigurationError("A witness watches at least one log: give its key.")
-        self.cosigner = Cosigner(name, _key(folder / _KEY_FILE))
+        self.cosigner = cosigner_in(folder, name)
 
     @property
     def logs(self) -> Mapping[str, Sequence[NoteVerifier]]:

@@ -5,7 +5,7 @@ Only a `TenantScope` can run them, and it always puts in its own tenant's number
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -90,6 +90,11 @@ class TenantScope:
         """Execute a scoped statement once."""
         _require_scoped(statement)
         return self._connection.execute(statement, {**params, **self._own})
+
+    def tuples(self, statement: Executable, **params: object) -> list[tuple[Any, ...]]:
+        """Return all rows of a scoped SELECT as the driver gives them: for hot reads of many rows."""
+        with self.run(statement, **params) as result:
+            return cast("list[tuple[Any, ...]]", result.cursor.fetchall())
 
     def export_snapshot(self) -> str | None:
         """Return a name under which others may read what this transaction sees, until it ends, if it has one.

@@ -43,7 +43,6 @@ _RANGE = (
     .where(_subject.c.id >= bindparam("first"), _subject.c.id < bindparam("beyond"))
     .order_by(_subject.c.id)
 )
-_BY_ID = scoped_select(SubjectRow, *_STORED).where(_subject.c.id == bindparam("subject"))
 _LINKED = scoped_select(SubjectRow, "id").where(
     _subject.c.linked_to == bindparam("known"), _subject.c.ref == bindparam("ref")
 )
@@ -218,12 +217,6 @@ def lock_subjects(scope: TenantScope, subject_ids: Iterable[int]) -> None:
     subjects = list(subject_ids)
     if subjects:
         scope.run(_LOCK, subjects=subjects)
-
-
-def find_subject(scope: TenantScope, subject_id: int) -> StoredSubject | None:
-    """Return a subject by row number."""
-    row = scope.run(_BY_ID, subject=subject_id).one_or_none()
-    return None if row is None else _stored(row)
 
 
 def stream_projection(scope: TenantScope, first: int, beyond: int) -> Generator[ProjectedSubject]:

@@ -1,6 +1,6 @@
 """The tables. A row stays in `storage`; times are milliseconds since the epoch, UTC.
 
-Everything but `tenant` carries `tenant_id`, and every query of a store filters by it: `TenantStore` is the
+Everything but `tenant` carries `tenant_id`, and every query of a store filters by it: `TenantScope` is the
 one place that does. `entry`, full tiles and checkpoints are append-only by trigger (see the migrations).
 """
 

@@ -49,13 +49,17 @@ _VALUE_COLUMNS = (
 _OF_SUBJECTS: BindParameter[Any] = bindparam("subjects", expanding=True)
 _GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
 _OWN_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id == bindparam("subject"))
-_PURPOSE_GRANTS = _GRANTS.where(_grant.c.purpose == bindparam("purpose"))
+_PURPOSE_GRANTS = scoped_select(KeyGrantRow, "subject_id", "category", "key_version", "wrapped").where(
+    _grant.c.subject_id.in_(_OF_SUBJECTS), _grant.c.purpose == bindparam("purpose")
+)
 _DELETE_GRANT = scoped_delete(KeyGrantRow).where(
     _grant.c.subject_id == bindparam("subject"),
     _grant.c.purpose == bindparam("purpose"),
     _grant.c.category == bindparam("category"),
 )
-_VALUES = scoped_select(ProfileValueRow, *_VALUE_COLUMNS).where(
+_VALUES = scoped_select(
+    ProfileValueRow, "subject_id", "category", "field_tag", "source", "source_index", "sealed"
+).where(
     _value.c.subject_id.in_(_OF_SUBJECTS),
     _value.c.category.in_(bindparam("categories", expanding=True)),
 )
@@ -83,7 +87,6 @@ _USES = (
     .order_by(_use.c.subject_id, _use.c.day)
 )
 _tombstone = table_of(TombstoneRow)
-_TOMBSTONES = scoped_select(TombstoneRow, "ref").where(_tombstone.c.index == bindparam("at"))
 _PRUNE_TOMBSTONES = scoped_delete(TombstoneRow).where(_tombstone.c.erased_at_ms < bindparam("before"))
 _ERASE = tuple(
     (row.__tablename__, scoped_delete(row).where(table_of(row).c.subject_id.in_(_OF_SUBJECTS)))
@@ -129,6 +132,13 @@ class SealedValue(NamedTuple):
     source_index: int | None
     stored_at_ms: int
     sealed: bytes
+
+
+PurposeGrant = tuple[int, CategoryKey, int, bytes]
+"""Of a key grant: subject, category, version of the tenant key and the wrapped key. Plain, for it is hot."""
+
+ValueRow = tuple[int, CategoryKey, bytes, str, int | None, bytes]
+"""Of a sealed value: subject, category, tag, source, its index, and what is sealed. Plain, as it is hot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +199,10 @@ def count_wraps(scope: TenantScope, purpose: str, version: int, wraps: int) -> N
 
 def find_grants(scope: TenantScope, subject_ids: Iterable[int]) -> list[KeyGrant]:
     """Return every key grant of these subjects."""
-    return _read_grants(scope, _GRANTS, list(subject_ids))
+    subjects = list(subject_ids)
+    if not subjects:
+        return []
+    return grants_of(scope.run(_GRANTS, subjects=subjects))
 
 
 def own_grants(scope: TenantScope, subject_id: int) -> list[KeyGrant]:
@@ -197,19 +210,9 @@ def own_grants(scope: TenantScope, subject_id: int) -> list[KeyGrant]:
     return grants_of(scope.run(_OWN_GRANTS, subject=subject_id))
 
 
-def find_purpose_grants(
-    scope: TenantScope, subject_ids: Iterable[int], purpose: PurposeKey
-) -> list[KeyGrant]:
-    """Return the key grants of these subjects for one purpose."""
-    return _read_grants(scope, _PURPOSE_GRANTS, list(subject_ids), purpose=purpose)
-
-
-def _read_grants(
-    scope: TenantScope, statement: Any, subject_ids: list[int], **params: str
-) -> list[KeyGrant]:  # a statement's row type is its columns'
-    if not subject_ids:
-        return []
-    return grants_of(scope.run(statement, subjects=subject_ids, **params))
+def purpose_grants(scope: TenantScope, subject_ids: Sequence[int], purpose: PurposeKey) -> list[PurposeGrant]:
+    """Return what one purpose holds of each of these subjects, in no particular order."""
+    return scope.tuples(_PURPOSE_GRANTS, subjects=subject_ids, purpose=purpose)
 
 
 def grants_of(found: CursorResult[*tuple[Any, ...]]) -> list[KeyGrant]:
@@ -266,22 +269,15 @@ def delete_fields(scope: TenantScope, subject_id: int, gone: Iterable[tuple[Cate
 
 
 def find_values(
-    scope: TenantScope, subject_ids: Iterable[int], categories: Iterable[CategoryKey]
-) -> list[SealedValue]:
-    """Return the sealed values of these subjects in these categories."""
-    subjects, wanted = list(subject_ids), list(categories)
-    if not subjects or not wanted:
-        return []
-    return _values(scope.run(_VALUES, subjects=subjects, categories=wanted))
+    scope: TenantScope, subject_ids: Sequence[int], categories: Sequence[CategoryKey]
+) -> list[ValueRow]:
+    """Return the sealed values of these subjects in these categories, in no particular order."""
+    return scope.tuples(_VALUES, subjects=subject_ids, categories=categories)
 
 
 def all_values(scope: TenantScope, subject_id: int) -> list[SealedValue]:
     """Return every sealed value of a subject."""
-    return _values(scope.run(_ALL_VALUES, subjects=[subject_id]))
-
-
-def _values(found: CursorResult[*tuple[Any, ...]]) -> list[SealedValue]:
-    return [SealedValue._make(row) for row in found.all()]
+    return [SealedValue._make(row) for row in scope.run(_ALL_VALUES, subjects=[subject_id])]
 
 
 def store_values(scope: TenantScope, values: Iterable[tuple[SealedValue, int]]) -> None:
@@ -324,17 +320,6 @@ def store_missing_subject_keys(scope: TenantScope, keys: Sequence[SubjectKey]) -
     )
 
 
-def store_subject_keys(scope: TenantScope, keys: Sequence[SubjectKey]) -> None:
-    """Store subjects' own keys, in place of what they had."""
-    scope.upsert(
-        SubjectKeyRow,
-        [
-            {"subject_id": key.subject_id, "key_version": key.key_version, "wrapped": key.wrapped}
-            for key in keys
-        ],
-    )
-
-
 def find_uses(scope: TenantScope, subject_ids: Iterable[int]) -> list[UseDay]:
     """Return the days of uses of these subjects, oldest first."""
     subjects = list(subject_ids)
@@ -365,11 +350,6 @@ def store_tombstones(
     """Remember for a while, for followers, whom the erasure at this index was about."""
     rows = [{"index": index, "ref": ref, "erased_at_ms": erased_at_ms} for ref in refs]
     scope.insert(TombstoneRow, rows)
-
-
-def find_tombstones(scope: TenantScope, index: int) -> list[SubjectRef]:
-    """Return whom the erasure at this index was about; nobody once that is forgotten."""
-    return [SubjectRef(row.ref) for row in scope.run(_TOMBSTONES, at=index)]
 
 
 def prune_tombstones(scope: TenantScope, *, before_ms: int) -> int:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.subject import ExternalId
 from consent_service.errors import SealBroken
-from consent_service.vault.places import GrantPlaces, external_id_place, subject_key_place
+from consent_service.vault.places import FIELD_TAG_SIZE, GrantPlaces, external_id_place, subject_key_place
 from consent_service.vault.seal import OVERHEAD, SECRET_SIZE, SealingKey, open_sealed, seal, sealed_key_id
 
 WRAPS_PER_TENANT_KEY = 2**28
@@ -22,7 +22,6 @@ Random 96-bit nonces allow 2**32 seals under one key (NIST SP 800-38D, section 8
 """
 
 _FIELD_TAG = b"consent/v1/field-tag\x00"
-_FIELD_TAG_SIZE = 16
 
 
 class TenantKeyring:
@@ -105,4 +104,4 @@ def field_tag(secret: bytes, field: str) -> bytes:
 
     `secret` is the category key's, so that equal field names of two subjects have nothing in common.
     """
-    return hmac.digest(secret, _FIELD_TAG + field.encode(), "sha256")[:_FIELD_TAG_SIZE]
+    return hmac.digest(secret, _FIELD_TAG + field.encode(), "sha256")[:FIELD_TAG_SIZE]

@@ -9,17 +9,12 @@ from functools import lru_cache
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 
+FIELD_TAG_SIZE = 16
+"""Bytes under which a field's row is found."""
+
 _MOST_WORDS = 10_000
-
-
-def tenant_key_place(*, tenant: str, version: int) -> bytes:
-    """Return the place of a tenant key wrapped by the keystore's root key."""
-    return _place("consent/v1/tenant-key", tenant, str(version))
-
-
-def tenant_secret_place(*, tenant: str, name: str) -> bytes:
-    """Return the place of another secret of a tenant (its blind-index key), wrapped by the root key."""
-    return _place("consent/v1/tenant-secret", tenant, name)
+_TAG_LENGTH = FIELD_TAG_SIZE.to_bytes(4, "big")
+_NOTHING = bytes(4)
 
 
 class GrantPlaces:
@@ -88,13 +83,18 @@ class ValuePlaces:
     __slots__ = ("_head",)
 
     def __init__(self, tenant: str, subject: str, category: CategoryKey) -> None:
-        self._head = b"%b%b%b" % (_shared("consent/v1/value", tenant), _place(subject), _shared(category))
+        name = subject.encode()
+        self._head = b"%b%b%b%b" % (
+            _shared("consent/v1/value", tenant),
+            len(name).to_bytes(4, "big"),
+            name,
+            _shared(category),
+        )
 
     def of(self, field_tag: bytes, source: str) -> bytes:
         """Return the place of one field's value."""
-        name = source.encode()
-        tag, length = len(field_tag).to_bytes(4, "big"), len(name).to_bytes(4, "big")
-        return b"%b%b%b%b%b" % (self._head, tag, field_tag, length, name)
+        size = _TAG_LENGTH if len(field_tag) == FIELD_TAG_SIZE else len(field_tag).to_bytes(4, "big")
+        return b"%b%b%b%b" % (self._head, size, field_tag, _place(source) if source else _NOTHING)
 
 
 def evidence_place(*, origin: str, index: int) -> bytes:

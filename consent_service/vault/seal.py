@@ -24,6 +24,7 @@ SECRET_SIZE = 32
 KEY_ID_SIZE = 16
 """Bytes of a key id, which names a key without saying anything about it."""
 
+_SHA256 = hashes.SHA256()
 _VERSION = b"\x01"
 _COMMITMENT_SIZE = 32
 _NONCE_SIZE = 12
@@ -48,7 +49,7 @@ class SealingKey:
         if len(secret) != SECRET_SIZE:
             raise InvalidKey("A sealing key is 32 bytes.")
         derived = HKDF(
-            algorithm=hashes.SHA256(),
+            algorithm=_SHA256,
             length=KEY_ID_SIZE + _COMMITMENT_SIZE + SECRET_SIZE,
             salt=None,
             info=b"consent/v1/seal",

@@ -1,6 +1,7 @@
 """Profile values as bytes: JSON with the field's name inside, padded so that a length says little."""
 
 import json
+from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 
 from consent_service.domain.profile import ProfileValue
@@ -10,7 +11,6 @@ MAX_VALUE_SIZE = 64 * 1024
 """Bytes of one value's JSON."""
 
 _BLOCK = 64
-_decode = json.JSONDecoder().raw_decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -33,12 +33,17 @@ def encode_value(field: str, value: ProfileValue) -> bytes:
 
 def decode_value(data: bytes) -> tuple[str, ProfileValue]:
     """Return field and value of what `encode_value` gave; raise `SealBroken` for anything else."""
+    [decoded] = decode_values([data])
+    return decoded
+
+
+def decode_values(texts: Sequence[bytes]) -> list[tuple[str, ProfileValue]]:
+    """Do as `decode_value` with several at once, in one call of the decoder."""
     try:
-        text = data.decode().rstrip(" ")
-        document, end = _decode(text)
-        field, value = document["field"], document["value"]
+        documents = json.loads((b"[%b]" % b",".join(texts)).decode())
+        decoded = [(document["field"], document["value"]) for document in documents]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SealBroken("The opened bytes are not a profile value.") from None
-    if end != len(text):
+    if len(decoded) != len(texts):
         raise SealBroken("The opened bytes are more than a profile value.")
-    return field, value
+    return decoded

@@ -323,7 +323,9 @@ def parse_vkey(vkey: str) -> tuple[str, bytes, Ed25519PublicKey]:
 
 
 def _parse_key(vkey: str, kind: int) -> tuple[str, bytes, Ed25519PublicKey]:
-    name, stated, encoded = vkey.split("+", 2)
+    name, stated, encoded = [*vkey.split("+", 2), "", ""][:3]
+    if not encoded:
+        raise ValueError("a key is name+id+base64")
     key = decoded(encoded, 33)
     key_id = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
     if key[0] != kind or key_id.hex() != stated or not name:

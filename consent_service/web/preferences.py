@@ -112,26 +112,12 @@ class PreferencePage:
                 allowed=any(current.verdict.allowed for current in self.consents.consents.values()),
                 reasons=[(reason, spoken[reason]) for reason in REASONS],
                 history=[self._entry(entry, spoken) for entry in reversed(self.history)],
-                uses=self._uses(notice, language, spoken),
+                uses=use_views(self.uses, notice, language, spoken),
                 known=self.known,
                 checking=verify_link(language),
             )
         )
         return language, text
-
-    def _uses(self, notice: Notice, language: str, spoken: Words) -> list[UseView]:
-        latest = sorted(self.uses.items(), key=lambda item: item[1].last, reverse=True)
-        return [
-            UseView(
-                category=notice.categories[category].name[language]
-                if category in notice.categories
-                else category,
-                purpose=notice.purposes[purpose].name[language] if purpose in notice.purposes else purpose,
-                times=count.times,
-                last=spoken.day(count.last),
-            )
-            for (purpose, category), count in latest
-        ]
 
     def _purposes(self, notice: Notice, language: str, spoken: Words) -> list[PurposeView]:
         views = []
@@ -186,6 +172,24 @@ class PreferencePage:
             shown=shown,
             receipt=isinstance(record, DecisionRecord),
         )
+
+
+def use_views(
+    uses: Mapping[tuple[PurposeKey, CategoryKey], UseCount], notice: Notice, language: str, spoken: Words
+) -> list[UseView]:
+    """Return what each category was used for, the latest use first."""
+    latest = sorted(uses.items(), key=lambda item: item[1].last, reverse=True)
+    return [
+        UseView(
+            category=notice.categories[category].name[language]
+            if category in notice.categories
+            else category,
+            purpose=notice.purposes[purpose].name[language] if purpose in notice.purposes else purpose,
+            times=count.times,
+            last=spoken.day(count.last),
+        )
+        for (purpose, category), count in latest
+    ]
 
 
 def status_word(status: Status, spoken: Words) -> str:

@@ -3,33 +3,21 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Final, Literal
 
-from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel import Locale
+from babel.dates import format_date
 
+from consent_service.ledger.dates import lasting, locale_of, moment
 from consent_service.ledger.words import primary
 
 FALLBACK: Final = "en"
 """The language of the words where the toolkit has none in the notice's language."""
 
 _RIGHT_TO_LEFT: Final = frozenset({"ar", "fa", "he", "ps", "sd", "ug", "ur", "yi"})
-_UNITS: Final[dict[str, tuple[Literal["year", "month", "week", "day"], int]]] = {
-    "Y": ("year", 365),
-    "M": ("month", 30),
-    "W": ("week", 7),
-    "D": ("day", 1),
-}
-_MALTESE: Final = {
-    # CLDR has only abbreviations: after 2 to 10 the plural, else the singular.
-    "Y": ("sena", "snin"),
-    "M": ("xahar", "xhur"),
-    "W": ("ġimgħa", "ġimgħat"),
-    "D": ("jum", "jiem"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,25 +38,7 @@ class Words:
 
     def lasting(self, duration: str) -> str:
         """Return an ISO 8601 duration in words, its hours and minutes left out: `24 months`."""
-        said: list[str] = []
-        count = ""
-        for character in duration.removeprefix("P").split("T")[0]:
-            if character.isdigit():
-                count += character
-            else:
-                said.append(self._span(int(count), character))
-                count = ""
-        return " ".join(said) or self._span(1, "D")
-
-    def _span(self, count: int, unit: str) -> str:
-        if self.language == "mt":
-            singular, plural = _MALTESE[unit]
-            return f"{count} {plural if 2 <= count <= 10 else singular}"  # noqa: PLR2004  # see the table
-        name, days = _UNITS[unit]
-        # A threshold beyond every count keeps the unit: 24 months stay months.
-        return format_timedelta(
-            timedelta(days=count * days), granularity=name, threshold=float("inf"), locale=self.locale
-        )
+        return lasting(duration, self.locale)
 
     def country(self, code: str) -> str:
         """Return the name of an ISO 3166-1 country, or the code where CLDR has no name."""
@@ -80,7 +50,7 @@ class Words:
 
     def moment(self, when: datetime) -> str:
         """Return a date and a time of day, in UTC and saying so."""
-        return format_datetime(when, "long", locale=self.locale)
+        return moment(when, self.locale)
 
 
 def direction(language: str) -> Literal["ltr", "rtl"]:
@@ -104,7 +74,7 @@ def best_language(wanted: str, offered: Sequence[str]) -> str:
 
 def own_name(language: str) -> str:
     """Return a language's name in itself: `français`."""
-    locale = _locale(language)
+    locale = locale_of(language)
     return (
         (locale.get_display_name() or language) if primary(language) == primary(locale.language) else language
     )
@@ -125,19 +95,10 @@ def words(language: str) -> Words:
     sections: dict[str, dict[str, str]] = json.loads(path.read_text("utf-8"))
     texts = {key: text for section in sections.values() for key, text in section.items()}
     return Words(
-        language=known, texts=texts, locale=_locale(language if primary(language) == known else known)
+        language=known, texts=texts, locale=locale_of(language if primary(language) == known else known)
     )
 
 
 def names_of(items: Iterable[str]) -> str:
     """Return names in one line."""
     return ", ".join(items)
-
-
-def _locale(language: str) -> Locale:
-    for tag in (language, primary(language)):
-        try:
-            return Locale.parse(tag, sep="-")
-        except (UnknownLocaleError, ValueError):
-            continue
-    return Locale(FALLBACK)

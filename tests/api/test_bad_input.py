@@ -17,10 +17,10 @@ Act = Callable[[ServiceApi], httpx2.Response]
 
 @pytest.fixture(autouse=True)
 def nothing_stored(api: ServiceApi) -> Iterator[None]:
-    """Whatever these tests send is refused: the ledgers must not grow, except where a test says so."""
-    before = api.sizes()
+    """Whatever these tests send is refused: the heads, which `api` verifies then, must not move."""
+    before = api.heads()
     yield
-    assert api.sizes() == before
+    assert api.heads() == before
 
 
 def body_with(**changes: object) -> Act:

@@ -1,5 +1,6 @@
 """Everything that is held about a subject, as JSON and as a page."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from html.parser import HTMLParser
@@ -15,6 +16,8 @@ from consent_service.operations.manage_tenants import Role, create_api_key, requ
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.service import ConsentService
 from consent_service.settings import Settings
+from consent_service.web.words import words
+from tests.browser.notices import in_languages
 from tests.builders import a_notice
 
 ANA = {"Consent-Subject": "ana@shop.example"}
@@ -106,7 +109,14 @@ def test_everything_is_there_as_a_page(client: TestClient) -> None:
     assert page.language == answer.headers["Content-Language"] == "en"
     assert "script" not in page.tags
     assert HOSTILE in page.text
-    for shown in ("ana@shop.example", "last_basket", "milk", "Coupons chosen", "Poste & Co", "once for"):
+    for shown in (
+        "ana@shop.example",
+        "last_basket",
+        "milk",
+        "Coupons chosen",
+        "Poste & Co",
+        "Coupons chosen for you · 1\N{MULTIPLICATION SIGN} · ",
+    ):
         assert shown in page.text
 
 
@@ -117,7 +127,23 @@ def test_the_page_speaks_french_where_that_is_asked(client: TestClient) -> None:
 
     assert Page(answer.text).language == "fr"
     assert "Tout ce que nous avons sur vous" in answer.text
-    assert "utilisé une fois pour Coupons choisis pour vous" in answer.text
+    assert "Coupons choisis pour vous · 1\N{MULTIPLICATION SIGN} · " in answer.text
+
+
+def test_a_page_in_arabic_has_no_english_of_ours(client: TestClient) -> None:
+    a_customer(client)
+    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # the ASGI application's
+    tenant = require_tenant(service.deployment, "default")
+    service.committer.submit_blocking(tenant, PublishNotice(notice=in_languages(("ar",))))
+
+    answer = client.get("/v1/personal-data?language=ar", headers={**ANA, "Accept": "text/html"})
+
+    for key in ("everything", "known_as", "open", "data", "uses", "stored", "readable", "history"):
+        for piece in re.split(r"{\w+}", words("ar")[key]):
+            assert piece in answer.text, key
+    ours = words("en")
+    english = [ours[key] for key in ("everything", "known_as", "no_data", "uses", "unused")]
+    assert [text for text in english if text in answer.text] == []
 
 
 def test_of_a_stranger_nothing_is_held(client: TestClient) -> None:

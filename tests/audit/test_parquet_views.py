@@ -84,7 +84,7 @@ def test_the_views_of_a_whole_pack_and_of_one_subjects_are_compared(
 
 
 @pytest.mark.parametrize("name", [TABLE, LEAVES])
-@pytest.mark.parametrize("how", ["another value", "not Parquet", "nothing behind it"])
+@pytest.mark.parametrize("how", ["another value", "fewer rows", "not Parquet", "nothing behind it"])
 def test_a_parquet_view_that_says_something_else_is_a_fault(
     installation: Installation, members: dict[str, bytes], tmp_path: Path, name: str, how: str
 ) -> None:
@@ -92,17 +92,20 @@ def test_a_parquet_view_that_says_something_else_is_a_fault(
         TABLE: table_parquet(members["table/000000.csv"].replace(b",refused,", b",given,")),
         LEAVES: leaves_parquet(0, [b"{}"]),
     }
+    rows = members["table/000000.csv"].splitlines(keepends=True)
+    leaves = pq.read_table(io.BytesIO(members[LEAVES]))["leaf"].to_pylist()
+    fewer = {TABLE: table_parquet(b"".join(rows[:-1])), LEAVES: leaves_parquet(0, leaves[:-1])}
     changed = {
         "another value": {name: other[name]},
+        "fewer rows": {name: fewer[name]},
         "not Parquet": {name: b"PAR1" * 4},
         "nothing behind it": {name.replace("000000", "000007"): members[name]},
     }[how]
     spoilt = tmp_path / "spoilt.zip"
     spoilt.write_bytes(packed({**members, **changed}, installation.tenant.signer))
-    result = verify_pack(spoilt)
 
     with pytest.raises(Fault) as caught:
-        verify_parquet(spoilt, result)
+        verify_parquet(spoilt, verify_pack(spoilt))
 
     assert caught.value.check in {"views", "container"}
     assert caught.value.where == next(iter(changed)) or "000007" in caught.value.where

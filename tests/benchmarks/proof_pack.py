@@ -130,6 +130,7 @@ def figures() -> dict[str, object]:
                 "ratio": ratio(verifying, "verify", "bare"),
                 "rss_mib": _memory([sys.executable, "-I", str(verify.__file__), out], environment),
             },
+            "verify_with_views": {"rss_mib": _memory([_CONSENT, "audit", "verify", out], environment)},
             "receipts_per_s": median(receipts["receipts"]),
         }
 

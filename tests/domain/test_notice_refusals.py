@@ -1,9 +1,11 @@
 """What must not be published, where it is reported and what the author is told to do."""
 
+import unicodedata
 from collections.abc import Mapping
 
 import pytest
 
+from consent_service.domain import wording
 from consent_service.domain.notice_form import parse_notice
 from consent_service.errors import InvalidNotice
 from tests.builders import REMOVED, a_notice_document
@@ -77,6 +79,22 @@ def test_a_character_that_readers_cannot_see_is_refused(character: str, name: st
     assert problems == {
         "purposes.coupons.description.en": f"has the character {name}, which readers cannot see; remove it."
     }
+
+
+def test_what_readers_cannot_see_is_what_unicode_calls_control_surrogate_or_private_and_what_deceives() -> (
+    None
+):
+    everything = [chr(number) for number in range(0x110000)]
+    deceiving = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\ufeff"}
+    deceiving |= {chr(number) for number in range(0xE0000, 0xE0080)}
+
+    hidden = wording._HIDDEN[False].findall("".join(everything))
+    hidden_in_lines = wording._HIDDEN[True].findall("".join(everything))
+
+    assert hidden == [
+        c for c in everything if unicodedata.category(c) in {"Cc", "Cs", "Co"} or c in deceiving
+    ]
+    assert hidden_in_lines == [c for c in hidden if c != "\n"]
 
 
 def test_a_name_is_one_line() -> None:

@@ -218,6 +218,21 @@ def test_a_text_receipt_speaks_the_language_that_was_shown(language: str, words:
     assert verified(json.loads(text.partition(EVIDENCE_MARK)[2])) == SIZE
 
 
+@pytest.mark.parametrize(
+    ("language", "lasting", "day"), [("en", "24 months", "May 21, 2027"), ("fr", "24 mois", "21 mai 2027")]
+)
+def test_a_receipt_writes_dates_and_durations_as_its_language_does(
+    language: str, lasting: str, day: str
+) -> None:
+    receipt = a_receipt(language=language)
+
+    text, page = plain_text(receipt).partition(EVIDENCE_MARK)[0], html_page(receipt).partition("<script")[0]
+    for words in (text, page):
+        assert lasting in words
+        assert day in words
+        assert not re.search(r"P\d+M|\d{4}-\d\d-\d\dT", words)
+
+
 class _Page(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ from consent_service.operations.read_history import read_history
 from consent_service.operations.read_ledger import prove_inclusion
 from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.settings import Settings
-from consent_service.storage.vault_store import find_tombstones
+from consent_service.storage.change_store import read_erased
 from tests.servers import ConsentServer
 from tests.shop import Shop
 
@@ -181,8 +181,8 @@ def test_followers_can_ask_for_a_while_whom_an_erasure_was_about(shop: Shop) -> 
     answer = shop.erase("ana")
 
     with shop.service.deployment.reading(shop.tenant) as scope:
-        assert find_tombstones(scope, answer.index) == [answer.ref]
-        assert find_tombstones(scope, answer.index - 1) == []
+        assert read_erased(scope, 0, answer.index + 1) == [(answer.index, answer.ref)]
+        assert read_erased(scope, 0, answer.index) == []
 
 
 def test_a_record_that_vanishes_without_an_erasure_is_found(tampered_shop: Shop) -> None:

@@ -69,7 +69,7 @@ def everything_that_writes(shop: Shop) -> None:
         shop.write(name, {"household": {"size": 2}, "purchases": {"last": "milk"}})
         shop.read(name, "coupons")
         uses = (PurposeKey("coupons"), Feature("mailing"))
-        shop.service.uses.note_read(shop.tenant, shop.subject_id(name), uses, [CategoryKey("household")])
+        shop.service.uses.note_reads(shop.tenant, uses, [(shop.subject_id(name), [CategoryKey("household")])])
     shop.service.uses.flush()
     shop.service.committer.submit_many_blocking(
         shop.tenant,
@@ -123,7 +123,7 @@ def test_uses_of_a_subject_whose_row_is_taken_are_stored_the_next_time(postgresq
     shop = postgresql_shop
     shop.grant("ana", "coupons")
     mailing = (PurposeKey("coupons"), Feature("mailing"))
-    shop.service.uses.note_read(shop.tenant, shop.subject_id("ana"), mailing, [CategoryKey("household")])
+    shop.service.uses.note_reads(shop.tenant, mailing, [(shop.subject_id("ana"), [CategoryKey("household")])])
     with rival_of(shop) as rival:
         rival.execute("SELECT id FROM subject FOR UPDATE")  # As moving her to a new blind-index key does.
         shop.service.uses.flush()

@@ -13,8 +13,6 @@ from consent_service.vault import places
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "vault_places.json").read_text())
 BUILDERS: dict[str, Callable[..., bytes]] = {
-    "tenant_key": places.tenant_key_place,
-    "tenant_secret": places.tenant_secret_place,
     "grant": places.grant_place,
     "subject_key": places.subject_key_place,
     "value": places.value_place,

@@ -46,7 +46,7 @@ def test_everything_opens_after_an_epoch_ended(shop: Shop) -> None:
     a_customer(shop)
     deployment = shop.service.deployment
     uses = shop.service.uses
-    uses.note_read(shop.tenant, 1, (PurposeKey("coupons"), Feature("mail")), [CategoryKey("household")])
+    uses.note_reads(shop.tenant, (PurposeKey("coupons"), Feature("mail")), [(1, [CategoryKey("household")])])
     uses.flush()
 
     rotate(shop)

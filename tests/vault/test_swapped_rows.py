@@ -28,7 +28,7 @@ def stranger(request: pytest.FixtureRequest, tampered_shop: Shop) -> tuple[int, 
         customer.write(name, {"purchases": {"note": f"canary of {name}"}})
         use = (PurposeKey("coupons"), Feature("mail"))
         number = customer.subject_id(name)
-        shop.service.uses.note_read(customer.tenant, number, use, [CategoryKey("purchases")])
+        shop.service.uses.note_reads(customer.tenant, use, [(number, [CategoryKey("purchases")])])
     shop.service.uses.flush()
     return STRANGERS[request.param]
 

@@ -334,7 +334,7 @@ def test_old_uses_and_tombstones_are_swept(shop: Shop) -> None:
     shop.write("ana", SIZE)
     shop.grant("ben", "coupons")
     read = (PurposeKey("coupons"), Feature("mail"))
-    shop.service.uses.note_read(shop.tenant, 1, read, [CategoryKey("household")])
+    shop.service.uses.note_reads(shop.tenant, read, [(1, [CategoryKey("household")])])
     shop.service.uses.flush()
     shop.erase("ben")
     shop.pass_time(401 * DAY)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from consent_service.domain.profile import ProfileValue
 from consent_service.errors import InvalidProfile, SealBroken
-from consent_service.vault.values import MAX_VALUE_SIZE, decode_value, encode_value
+from consent_service.vault.values import MAX_VALUE_SIZE, decode_value, decode_values, encode_value
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 json_values: st.SearchStrategy[ProfileValue] = st.recursive(
@@ -64,3 +64,13 @@ def test_the_longest_value_fits_and_one_byte_more_is_refused() -> None:
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(SealBroken):
         decode_value(data)
+
+
+def test_several_are_read_at_once_and_each_has_to_be_one() -> None:
+    one, other = encode_value("size", 2), encode_value("last_basket", ["milk"])
+
+    assert decode_values([one, other]) == [("size", 2), ("last_basket", ["milk"])]
+    with pytest.raises(SealBroken):
+        decode_values([one.rstrip() + b"," + other])
+    with pytest.raises(SealBroken):
+        decode_values([one, b""])

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from consent_service.api.witness_app import create_witness_app
+from consent_service.cli.main import app as cli
 from consent_service.errors import ConfigurationError, InvalidInput, InvalidNote, WitnessConflict, WrongKey
 from consent_service.ledger.cosignature import CosignatureVerifier, Cosigner
 from consent_service.ledger.note import NoteSigner, NoteVerifier, open_note
@@ -154,6 +156,14 @@ def test_of_two_futures_sent_at_once_one_is_cosigned(home: Path, log: Log) -> No
         thread.join()
 
     assert len(cosigned) == 1
+
+
+def test_the_command_names_the_key_that_the_witness_will_sign_with(home: Path, log: Log) -> None:
+    command = ["witness", "key", "--home", str(home), "--name", "w"]
+
+    named = CliRunner().invoke(cli, command).stdout.strip()
+
+    assert named == Witness(home, name="w", vkeys=[log.signer.vkey]).cosigner.vkey
 
 
 def test_a_key_file_that_others_can_read_is_refused(home: Path, log: Log) -> None:

@@ -130,10 +130,8 @@ def _note(
     answers: Sequence[Profile | PurposeClosed],
 ) -> None:
     """Leave the trace that the subject sees under GET /v1/uses."""
-    for answer in answers:
-        if isinstance(answer, Profile):
-            read = (purpose, Feature(feature))
-            service.uses.note_read(caller.tenant, answer.subject_id, read, answer.attributes)
+    read = [(answer.subject_id, answer.attributes) for answer in answers if isinstance(answer, Profile)]
+    service.uses.note_reads(caller.tenant, (purpose, Feature(feature)), read)
 
 
 def _item(answer: Profile | PurposeClosed) -> dict[str, Any]:

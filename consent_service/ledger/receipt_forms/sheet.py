@@ -4,10 +4,13 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from babel import Locale
+
 from consent_service.domain.purpose import Purpose
+from consent_service.ledger.dates import lasting, locale_of, moment
 from consent_service.ledger.receipt import Receipt
 from consent_service.ledger.receipt_forms.wording import Wording, wording_for
-from consent_service.ledger.record import Outcome, format_time
+from consent_service.ledger.record import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +41,19 @@ class Sheet:
 def sheet_of(receipt: Receipt) -> Sheet:
     """Return the sheet of a receipt; no string on it has a control or bidirectional override character."""
     label_language, words = wording_for(receipt.language)
-    controller = receipt.notice.controller
+    locale, controller = locale_of(label_language), receipt.notice.controller
     record = receipt.record
     return Sheet(
         language=receipt.language,
         label_language=label_language,
         title=words.receipt,
         heading=f"{clean(controller.name)} · {clean(receipt.text(receipt.notice.title))}",
-        choices=tuple(_choice(receipt, words, purpose, outcome) for purpose, outcome in receipt.outcomes()),
+        choices=tuple(
+            _choice(receipt, words, locale, purpose, outcome) for purpose, outcome in receipt.outcomes()
+        ),
         lines=_cleaned(
             [
-                (words.decided, format_time(record.decision.decided_at)),
+                (words.decided, moment(record.decision.decided_at, locale)),
                 (words.how, f"{record.decision.method} ({record.decision.source})"),
                 (words.subject, record.subject),
                 (words.controller, f"{controller.name}, {controller.address}"),
@@ -63,7 +68,7 @@ def sheet_of(receipt: Receipt) -> Sheet:
     )
 
 
-def _choice(receipt: Receipt, words: Wording, purpose: Purpose, outcome: Outcome) -> Choice:
+def _choice(receipt: Receipt, words: Wording, locale: Locale, purpose: Purpose, outcome: Outcome) -> Choice:
     notice = receipt.notice
     categories = [receipt.text(notice.categories[key].name) for key in purpose.categories]
     recipients = [notice.recipients[key].name for key in purpose.recipients]
@@ -78,8 +83,8 @@ def _choice(receipt: Receipt, words: Wording, purpose: Purpose, outcome: Outcome
                 (words.categories, "; ".join(categories)),
                 (words.recipients, "; ".join(recipients) or words.nobody_else),
                 (words.never, receipt.text(purpose.never)),
-                (words.until, format_time(outcome.valid_until)),
-                (words.kept, purpose.retention.text),
+                (words.until, moment(outcome.valid_until, locale)),
+                (words.kept, lasting(purpose.retention.text, locale)),
             ]
         ),
     )

@@ -187,10 +187,10 @@ const press: Record<string, () => void> = {
   open: show,
   close: () => dialog.close(),
   page: async () => {
-    const form = $<HTMLFormElement>("form");
+    const form = $<HTMLFormElement & { token: HTMLInputElement }>("form");
     form.action = `${base}/preferences/enter?key=${settings.key}&language=${host.lang}`;
     if (signedIn() || store().handle) {
-      $<HTMLInputElement>("[name=token]").value = await subjectToken();
+      form.token.value = await subjectToken();
       keep({ elsewhere: Date.now() + 864e5 });
     }
     form.submit();

@@ -159,6 +159,35 @@ def test_a_profile_opens_for_a_purpose_and_its_uses_are_noted(shop: Shop) -> Non
         wait_for(lambda: "home_page" in uses_of(shop, "profiled"))
 
 
+class ForYou:
+    """A feature of a shop, as a class."""
+
+    def render(self, who: str) -> str:
+        """Return a page."""
+        return f"for {who}"
+
+
+def test_uses_of_features_with_any_name_are_noted_beside_the_others(shop: Shop) -> None:
+    with shop.client() as client:
+        shop.decide(client, "named", {"recommendations": "granted"})
+
+        def nested(who: str) -> str:
+            return f"for {who}"
+
+        for function in (ForYou().render, nested):
+            gated = client.personalized("recommendations", fallback=None)(function)
+            wait_for(lambda gated=gated: gated("named") == "for named")
+        for feature in ("Home page (2)", "für dich", "_" * 40, "\N{SNOWMAN}"):
+            client.report_use("named", "recommendations", feature=feature)
+        for subject, purpose in (("x" * 300, "coupons"), ("a\tb", "coupons"), ("named", "No purpose")):
+            client.report_use(subject, purpose, feature="lost")
+
+        assert client._uses.flush()
+        named = {"foryou.render", "nested", "home_page__2_", "f_r_dich", "feature"}
+        wait_for(lambda: all(f'"{feature}"' in uses_of(shop, "named") for feature in named))
+        assert "lost" not in uses_of(shop, "named")
+
+
 def uses_of(shop: Shop, subject: str) -> str:
     headers = {"Authorization": f"Bearer {shop.key}", "Consent-Subject": subject}
     return httpx2.get(f"{shop.server.url}/v1/uses", headers=headers, timeout=20.0, verify=PLAIN).text

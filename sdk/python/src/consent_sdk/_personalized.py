@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 def feature_name(function: Callable[..., object], feature: str | None) -> str:
-    """Return what a use is reported under: the given name, else the function's own."""
-    return feature or str(getattr(function, "__qualname__", "")) or type(function).__name__
+    """Return what a use is reported under: the given name, else the function's own, with its class's."""
+    name = str(getattr(function, "__qualname__", "")).rpartition("<locals>.")[2]
+    return feature or name or type(function).__name__
 
 
 def is_async(function: Callable[..., object]) -> bool:

@@ -12,6 +12,7 @@ from consent_sdk.protocol import (
     Request,
     about,
     encode_subject,
+    is_purpose,
     moment,
     read_object,
     read_reason,
@@ -79,10 +80,24 @@ class SubjectToken(Frozen):
 
 Use = tuple[str, str, str]
 """Subject, purpose and feature of a use."""
+_LONGEST_FEATURE = 32
+_LONGEST_SUBJECT = 256
+_FEATURE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 MOST_SUBJECTS = 500
 """Profiles in one request."""
+
+
+def use_of(subject: str, purpose: str, feature: str) -> Use | None:
+    """Return a use as the service takes it, `None` for what it would refuse with all that is sent beside it.
+
+    `Shop.for you` becomes `shop.for_you`: a feature is a word of up to 32 of the characters `a-z0-9_.-`.
+    """
+    if not is_purpose(purpose) or len(subject) > _LONGEST_SUBJECT or not subject.isprintable():
+        return None
+    word = "".join(each if each in _FEATURE_CHARACTERS else "_" for each in feature.lower()).lstrip("_.-")
+    return subject, purpose, word[:_LONGEST_FEATURE] or "feature"
 
 
 def profile_request(subject: str, purpose: str) -> Request:

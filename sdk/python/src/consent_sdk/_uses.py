@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Event, Lock, Thread
 
-from consent_sdk._profile import uses_request
+from consent_sdk._profile import use_of, uses_request
 from consent_sdk._transport import Unreachable
 from consent_sdk.errors import InvalidSubject
 from consent_sdk.protocol import TRY_AGAIN, encode_subject
@@ -50,8 +50,11 @@ class UseReporter:
             if self._asking.strict:
                 raise
             return
+        use = use_of(subject, purpose, feature)
+        if use is None:
+            return
         with self._lock:
-            self._count((subject, purpose, feature), 1)
+            self._count(use, 1)
             if self._thread is None and not self._closed:
                 self._thread = Thread(target=self._run, name="consent-uses", daemon=True)
                 self._thread.start()
