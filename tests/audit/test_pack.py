@@ -233,8 +233,8 @@ def test_the_table_has_a_row_for_each_choice(pack: Path) -> None:
 def test_the_page_speaks_the_languages_of_the_notice(pack: Path) -> None:
     page = members_of(pack)["index.html"].decode()
 
-    assert '<section lang="en">' in page
-    assert '<section lang="fr">' in page
+    assert '<section lang="en" dir="ltr">' in page
+    assert '<section lang="fr" dir="ltr">' in page
     assert "Coupons choisis pour vous" in page
 
 
