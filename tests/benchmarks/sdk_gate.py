@@ -206,7 +206,7 @@ def withdrawal(client: ConsentClient) -> dict[str, float]:
 
 
 def _withdraw(client: ConsentClient, subject: str) -> float:
-    """Let the stream tell of a withdrawal; return the microseconds of processor time until every gate knows."""
+    """Let the stream tell of a withdrawal; return the microseconds it works until every gate knows."""
     copy = client._keeper.copy
     intake = Intake(copy, client._keeper.notify, opened=time.monotonic())
     assert copy.cursor is not None

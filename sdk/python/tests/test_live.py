@@ -323,6 +323,36 @@ def test_a_forked_child_denies_at_once_and_is_live_by_itself(service: LiveServic
         wait_for(lambda: not gate("ana"))
 
 
+def test_without_a_stream_a_forked_child_asks_and_reports_on_a_connection_of_its_own(
+    service: LiveService,
+) -> None:
+    with ConsentClient(service.url, api_key="ck_test", stream="off") as client:
+        assert client.allows("ana", "coupons")
+        client.report_use("ana", "coupons", feature="home page")
+        wait_for(lambda: service.count("/v1/uses") == 1)
+        opened = len(service._open)
+
+        def child() -> bool:
+            client.report_use("ana", "coupons", feature="basket")
+            wait_for(lambda: client._uses._thread is not None and client._uses._thread.is_alive())
+            return client.allows("ana", "coupons")
+
+        assert in_a_child(child)
+        assert len(service._open) > opened
+        assert client.allows("ana", "coupons")
+
+
+def test_a_fork_that_runs_no_hooks_shares_no_connection_with_its_parent(service: LiveService) -> None:
+    with ConsentClient(service.url, api_key="ck_test", stream="off") as client:
+        assert client.allows("ana", "coupons")
+        opened = len(service._open)
+
+        client._http._pid = -1  # as a child finds it
+
+        assert client.allows("ana", "coupons")
+        assert len(service._open) == opened + 1
+
+
 def test_a_closed_client_denies(service: LiveService) -> None:
     with a_client(service) as client:
         gate = client.gate("coupons")

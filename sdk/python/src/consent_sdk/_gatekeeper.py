@@ -102,8 +102,8 @@ class Gatekeeper:
 
     def start(self) -> None:
         """Begin to follow, unless that is not wanted."""
+        _ALIVE.add(self)
         if self.options.follow:
-            _ALIVE.add(self)
             self.follower.ensure()
 
     def close(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from consent_sdk.errors import ConfigurationError
 from consent_sdk.protocol import Answer, retry_after
 
@@ -87,12 +89,17 @@ class _NoAddress:
 
 
 class HttpTransport:
-    """Blocking; one connection pool, made at the first request; any thread may use it."""
+    """Blocking; one connection pool, made at the first request; any thread may use it.
+
+    A forked child makes its own, also where the fork ran no hooks: on a shared connection one process would
+    read what the other asked about.
+    """
 
     def __init__(self, endpoint: Endpoint, transport: httpx2.BaseTransport | None = None) -> None:
         self._endpoint = endpoint
         self._transport = transport
         self._client: httpx2.Client | None = None
+        self._pid = os.getpid()
         self._lock = _a_lock()
 
     def send(self, request: Request, *, timeout: float) -> Answer:
@@ -129,6 +136,7 @@ class HttpTransport:
         if self._client is not None:
             ABANDONED.append(self._client)
         self._client = None
+        self._pid = os.getpid()
         self._lock = _a_lock()
 
     def close(self) -> None:
@@ -141,6 +149,8 @@ class HttpTransport:
     def _http(self) -> httpx2.Client:
         import httpx2  # noqa: PLC0415  # imported when the client starts
 
+        if os.getpid() != self._pid:
+            self.after_fork()
         with self._lock:
             if self._client is None:
                 self._endpoint.keep_out_of_logs()
@@ -154,6 +164,7 @@ class AsyncHttpTransport:
     """As `HttpTransport`, for one event loop."""
 
     def __init__(self, endpoint: Endpoint, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._pid = os.getpid()
         self._endpoint = endpoint
         self._transport = transport
         self._client: httpx2.AsyncClient | None = None
@@ -162,6 +173,8 @@ class AsyncHttpTransport:
         """Return the answer, read to its end within `timeout` seconds a step, or raise `Unreachable`."""
         import httpx2  # noqa: PLC0415  # imported when the client starts
 
+        if os.getpid() != self._pid:
+            self.after_fork()
         if self._client is None:
             self._endpoint.keep_out_of_logs()
             self._client = httpx2.AsyncClient(
@@ -184,6 +197,7 @@ class AsyncHttpTransport:
         if self._client is not None:
             ABANDONED.append(self._client)
         self._client = None
+        self._pid = os.getpid()
 
     async def close(self) -> None:
         """Close the connections; the next request opens new ones."""
