@@ -1,6 +1,6 @@
 """Keeps the house: sweeps what closed long ago, ends what is over, empties the write-ahead log.
 
-What is over: epochs, and every hour a replacement of blind-index keys whose process was killed.
+What is over: epochs, and every hour a rotation of root or blind-index keys whose process was killed.
 """
 
 import threading
@@ -10,7 +10,7 @@ from itertools import count
 from consent_service.errors import ConsentToolkitError
 from consent_service.observability import KEEPER_RUNS, SWEPT, logger
 from consent_service.operations.rotate_blind_index import finish_blind_index
-from consent_service.operations.rotate_keys import end_due_epochs
+from consent_service.operations.rotate_keys import end_due_epochs, finish_root
 from consent_service.operations.service import ConsentService
 from consent_service.operations.sweep_vault import sweep_vault
 
@@ -68,7 +68,11 @@ def keep_house(service: ConsentService, *, hourly: bool = True) -> bool:
         SWEPT.inc(deleted)
         ended = end_due_epochs(deployment, service.committer)
         deployment.database.truncate_wal()
-        if hourly:  # A subject whose sealed id is damaged would be met again every minute.
+        if (
+            hourly
+        ):  # A subject whose sealed id is damaged would be met again every minute; keystores are asked.
+            if roots := finish_root(deployment, service.committer):
+                logger.info("keys", finished="root", tenants=roots)
             finish_blind_index(deployment, service.committer)
         KEEPER_RUNS.labels("done").inc()
         seconds = round(time.perf_counter() - started, 3)

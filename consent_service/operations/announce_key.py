@@ -9,6 +9,7 @@ from consent_service.ledger.note import NoteSigner
 from consent_service.ledger.record import KeyRecord
 from consent_service.operations.batch import Batch
 from consent_service.operations.tenant import FIRST_VERSION, Subject
+from consent_service.storage.rotation_store import rewrap_tenant_key
 from consent_service.storage.subject_store import to_ms
 from consent_service.storage.tenant_store import WrappedKey
 from consent_service.storage.vault_store import add_tenant_key, key_versions
@@ -18,11 +19,14 @@ from consent_service.storage.vault_store import add_tenant_key, key_versions
 class AnnounceKey:
     """A new version of one of the tenant's keys, or of the root key; a signing key comes with its signer.
 
+    With a new root key come the tenant's keys as they were and as it wraps them.
+
     The checkpoint over the entry is signed by the signing key before, and by a new one as well.
     """
 
     key: WrappedKey
     successor: NoteSigner | None = field(default=None, repr=False)
+    rewrapped: Sequence[tuple[WrappedKey, bytes]] = field(default=(), repr=False)
 
     @property
     def subjects(self) -> Sequence[Subject]:
@@ -51,4 +55,6 @@ class AnnounceKey:
             batch.successors.append(self.successor)
         index = batch.append(Kind.KEY, record.encode())
         add_tenant_key(batch.scope, self.key, created_at_ms=to_ms(batch.now), index=index)
+        for old, wrapped in self.rewrapped:
+            rewrap_tenant_key(batch.scope, old, wrapped)
         return index

@@ -31,7 +31,7 @@ from consent_service.storage.rotation_store import (
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import from_ms, lock_subjects, reseal_ids, sealed_ids
 from consent_service.storage.tenant_store import WrappedKey
-from consent_service.storage.vault_store import KeyGrant, SubjectKey, count_wraps, tenant_keys
+from consent_service.storage.vault_store import KeyGrant, SubjectKey, count_wraps, key_versions, tenant_keys
 from consent_service.vault.keyring import TenantKeyring, epoch_is_over
 from consent_service.vault.seal import SECRET_SIZE
 
@@ -232,24 +232,66 @@ def rotate_root(
 ) -> None:
     """Wrap every tenant's lasting keys by a new root key, and say so in each ledger; may be run again.
 
-    With `destroy` the older root keys are destroyed: backups of the database from before then open with a
-    backup of the keystore only. `progress` gets the tenants done and to do.
+    After a run that was killed the next one goes on with that one's root key. With `destroy` the older root
+    keys are destroyed: backups of the database from before then open with a backup of the keystore only.
+    `progress` gets the tenants done and to do.
     """
     with deployment.database.exclusively(KEYS_LOCK):
-        root = deployment.roots.lasting.rotate()
-        tenants = deployment.tenants()
-        for done, tenant in enumerate(tenants, start=1):
-            with deployment.reading(tenant) as scope:
-                keys = tenant_keys(scope)
-            rewrap_by_root(deployment, tenant, {key.purpose for key in keys} - {VAULT}, root)
-            version = max((key.version for key in keys if key.purpose == ROOT), default=FIRST_VERSION) + 1
-            announced = WrappedKey(
-                purpose=ROOT, version=version, wrapped=b""
-            )  # It never leaves its keystore.
-            committer.submit_blocking(tenant, AnnounceKey(key=announced))
-            progress(done, len(tenants))
+        keystore = deployment.roots.lasting
+        behind = _behind_root(deployment)
+        root = keystore.current if behind else keystore.rotate()
+        _follow_root(deployment, committer, behind or deployment.tenants(), progress)
         if destroy:
-            deployment.roots.lasting.destroy_before(root)
+            keystore.destroy_before(root)
+
+
+def finish_root(deployment: Deployment, committer: Committer) -> int:
+    """Finish what a killed run began; return for how many tenants. Raises as the keystore does.
+
+    None while somebody rotates. Older root keys stay: only who ran it knows whether they were to go.
+    """
+    with deployment.database.exclusively(KEYS_LOCK, wait=False) as held:
+        behind = _behind_root(deployment) if held else []
+        _follow_root(deployment, committer, behind, silent)
+        return len(behind)
+
+
+def _behind_root(deployment: Deployment) -> list[Tenant]:
+    """Return the tenants that have a key under an older lasting root key than the newest."""
+    keystore = deployment.roots.lasting
+    current = keystore.current
+    return [
+        tenant
+        for tenant in deployment.tenants()
+        if any(keystore.version_of(key.wrapped) != current for key in _lasting_keys(deployment, tenant))
+    ]
+
+
+def _lasting_keys(deployment: Deployment, tenant: Tenant) -> list[WrappedKey]:
+    with deployment.reading(tenant) as scope:
+        keys = tenant_keys(scope)
+    return [key for key in keys if key.purpose != VAULT and deployment.roots.wraps(key)]
+
+
+def _follow_root(
+    deployment: Deployment, committer: Committer, tenants: Sequence[Tenant], progress: Progress
+) -> None:
+    """Wrap these tenants' lasting keys by the newest root key, each with its entry in one transaction."""
+    for done, tenant in enumerate(tenants, start=1):
+        rewrapped = [
+            (key, _wrapped_anew(deployment, tenant, key)) for key in _lasting_keys(deployment, tenant)
+        ]
+        with deployment.reading(tenant) as scope:
+            versions = [version for purpose, version in key_versions(scope) if purpose == ROOT]
+        version = max(versions, default=FIRST_VERSION) + 1
+        announced = WrappedKey(purpose=ROOT, version=version, wrapped=b"")  # It never leaves its keystore.
+        committer.submit_blocking(tenant, AnnounceKey(key=announced, rewrapped=rewrapped))
+        progress(done, len(tenants))
+
+
+def _wrapped_anew(deployment: Deployment, tenant: Tenant, key: WrappedKey) -> bytes:
+    secret = deployment.roots.unwrap(tenant.origin, key)
+    return deployment.roots.wrap(tenant.origin, key.purpose, key.version, secret)
 
 
 def rewrap_by_root(deployment: Deployment, tenant: Tenant, kinds: Collection[str], root: str) -> None:
@@ -258,8 +300,7 @@ def rewrap_by_root(deployment: Deployment, tenant: Tenant, kinds: Collection[str
         keys = [key for key in tenant_keys(scope) if key.purpose in kinds]
     for key in keys:
         if deployment.roots.wraps(key) and deployment.roots.of(key.purpose).version_of(key.wrapped) != root:
-            secret = deployment.roots.unwrap(tenant.origin, key)
-            wrapped = deployment.roots.wrap(tenant.origin, key.purpose, key.version, secret)
+            wrapped = _wrapped_anew(deployment, tenant, key)
             with deployment.writing(tenant) as scope:
                 rewrap_tenant_key(scope, key, wrapped)
 

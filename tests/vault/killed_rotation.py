@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from consent_service.operations import rotate_blind_index, rotate_keys
+from consent_service.operations import announce_key, rotate_blind_index, rotate_keys
 from consent_service.operations.committer import Committer
 from consent_service.operations.deployment import Deployment
 from consent_service.settings import Settings
@@ -18,6 +18,11 @@ EPOCH = {
     "rewrap": ("reseal_ids", 2),  # inside the transaction that wraps a range of subjects anew
     "retire": ("_require_nothing_older", 0),
     "destroy": ("rewrap_by_root", 0),
+}
+ROOT = {
+    "begin": ("_follow_root", 0),  # a new root key is there, and wraps nothing
+    "wrap": ("_wrapped_anew", 2),
+    "second": ("_wrapped_anew", 6),  # one tenant is done
 }
 BLIND_INDEX = {
     "move": ("count_wraps", 2),  # inside the transaction that moves a range of subjects
@@ -53,6 +58,12 @@ def main(what: str, step: str) -> None:
     if what == "epoch":
         arm(rotate_keys, EPOCH, step)
         rotate_keys.end_epochs(deployment, committer, deployment.tenants())
+    elif what == "root":
+        if step == "commit":  # inside the transaction of the entry
+            arm(announce_key, {"commit": ("rewrap_tenant_key", 1)}, step)
+        else:
+            arm(rotate_keys, ROOT, step)
+        rotate_keys.rotate_root(deployment, committer)
     else:
         arm(rotate_blind_index, BLIND_INDEX, step)
         rotate_blind_index.rotate_blind_index(deployment, committer, deployment.tenants())

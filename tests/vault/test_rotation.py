@@ -12,6 +12,7 @@ from sqlalchemy import make_url, text
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.uses import Feature
 from consent_service.errors import SealBroken, WrongKey
+from consent_service.followers.keeper import keep_house
 from consent_service.ledger.checkpoint import open_checkpoint
 from consent_service.ledger.note import NoteVerifier
 from consent_service.operations.committer import Committer
@@ -27,6 +28,7 @@ from consent_service.operations.rotate_keys import (
     rotate_signing_key,
 )
 from consent_service.storage.rotation_store import epoch_of
+from consent_service.storage.vault_store import tenant_keys
 from consent_service.verifier.verify import verify_pack
 from tests.forked import CONSENT, run
 from tests.shop import Shop
@@ -229,6 +231,47 @@ def test_root_rotation_touches_tenant_keys_only(shop: Shop, *, destroy: bool) ->
         left = set(connection.execute(text("SELECT wrapped FROM tenant_key")).scalars().all()) & keys
     assert len(left) == 1  # the epoch's
     assert shop.read("ana", "coupons") == SIZE
+
+
+@pytest.mark.parametrize("step", ["begin", "wrap", "commit", "second"])
+def test_the_keeper_finishes_a_killed_rotation_of_the_root_key(shop: Shop, step: str) -> None:
+    other = shop.beside("other")
+    for each in (shop, other):
+        each.grant("ana", "coupons")
+        each.write("ana", SIZE)
+
+    die_rotating(shop, "root", step)
+
+    keystore = shop.service.deployment.roots.lasting
+    current = keystore.current
+    assert roots_of(shop) | roots_of(other) != {current}
+    assert keep_house(shop.service)
+    assert roots_of(shop) == roots_of(other) == {current} == {keystore.current}
+    assert versions(shop, "root") == versions(other, "root") == [2]
+    shop.reopen()
+    other.service = shop.service
+    for each in (shop, other):
+        assert each.read("ana", "coupons") == SIZE
+        each.check_ledger()
+
+
+def test_a_killed_rotation_of_the_root_key_that_is_run_again_makes_no_other_one(shop: Shop) -> None:
+    die_rotating(shop, "root", "wrap")
+    current = shop.service.deployment.roots.lasting.current
+
+    rotate_root(shop.service.deployment, shop.service.committer, destroy=True)
+
+    assert roots_of(shop) == {current}
+    assert versions(shop, "root") == [2]
+    shop.reopen()
+
+
+def roots_of(shop: Shop) -> set[str]:
+    """The lasting root keys that wrap a tenant's keys."""
+    with shop.service.deployment.reading(shop.tenant) as scope:
+        keys = tenant_keys(scope)
+    keystore = shop.service.deployment.roots.lasting
+    return {keystore.version_of(key.wrapped) for key in keys if key.purpose != "vault" and key.wrapped}
 
 
 def test_a_new_signing_key_is_signed_in_by_the_old_one(shop: Shop) -> None:
