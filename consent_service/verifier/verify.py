@@ -662,6 +662,7 @@ def _members(document: Mapping[str, Any]) -> str:
     return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False)[1:-1]
 
 
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*", re.ASCII)
 _DURATION = re.compile(
     r"P(?=\d|T\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?",
     re.ASCII,
@@ -939,6 +940,7 @@ class Verification:
         self._plans: dict[tuple[str, str], Plan] = {}
         self.latest = ""
         self._current = "null"
+        self._spoken: set[tuple[str, str]] = set()
         log = json.dumps(self.origin, ensure_ascii=False).encode()
         self._line = re.compile(
             rb'\{"index":(0|[1-9]\d{0,17}),"leaf":(\{"c":"([A-Za-z0-9+/]{43}=)","kind":"(%b)","log":%b,"v":1\}),'
@@ -1300,8 +1302,22 @@ class Verification:
                 raise Fault("entries", "recorded_at", message, index=index)
         else:
             self.latest = recorded_at
-        if kind in {"notice", "erasure", "key"}:
+        if kind == "decision" and (match["notice"], match["language"]) not in self._spoken:
+            self._check_language(index, match["notice"], match["language"])
+        elif kind in {"notice", "erasure", "key"}:
             self._public(index, leaf, kind, match)
+
+    def _check_language(self, index: int, notice: str, language: str) -> None:
+        """Check that a notice was written in the language of a decision, or a wider one (RFC 4647)."""
+        if notice not in self.notices:
+            return  # no status follows from it: step (8)
+        written = {tag.lower() for tag in self.notices[notice]["languages"]}
+        parts = language.lower().split("-") if _LANGUAGE.fullmatch(language) else []
+        if not any("-".join(parts[:count]) in written for count in range(1, len(parts) + 1)):
+            message = "was decided in a language in which these words were never written"
+            raise Fault("notices", notice, message, index=index)
+        if len(self._spoken) < MOST_PLANS:
+            self._spoken.add((notice, language))
 
     def _public(self, index: int, leaf: bytes, kind: str, match: "re.Match[str]") -> None:
         if kind == "notice":

@@ -156,6 +156,10 @@ def impossible_packs(
     for other in (None, "0" * 64):
         changed = forged(members, signer, partial(_last, kind="notice", supersedes=other))
         yield f"a notice that supersedes {other}", "notices", "supersedes", changed
+    words = entries_of(members)[-1]["record"]["notice"]
+    for language in ("zz", "e", "en_GB", "fr-"):
+        changed = forged(members, signer, partial(_last, language=language))
+        yield f"words never written in {language}", "notices", words, changed
     for made_at in ("", "2026-11-28", "2026-13-41T25:61:61.000Z"):
         yield f"made at {made_at!r}", "manifest", "manifest.note", packed(members, signer, made_at=made_at)
 

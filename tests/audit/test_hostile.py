@@ -373,6 +373,18 @@ def test_what_no_log_can_have_led_to_is_a_fault_though_its_key_signed_it(
     assert found == expected
 
 
+def test_words_were_shown_to_a_reader_of_a_narrower_language(
+    members: dict[str, bytes], signer: NoteSigner, tmp_path: Path
+) -> None:
+    def narrow(entries: Entries) -> None:
+        _last(entries)["language"] = "EN-gb-oed"
+
+    path = tmp_path / "narrow.zip"
+    path.write_bytes(forged(members, signer, narrow))
+
+    assert verify_pack(path, vkey=signer.vkey)["verified"]
+
+
 def test_a_file_that_another_took_the_place_of_while_it_was_read_is_a_fault(
     pack: Path,
     members: dict[str, bytes],

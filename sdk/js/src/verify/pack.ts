@@ -14,6 +14,7 @@ import { Witnesses } from "./witnesses.ts";
 /** Chains held in memory in one pass; a larger pack is read several times. */
 const SUBJECTS_AT_ONCE = 100_000;
 const CLOCK_TOLERANCE = 300_000;
+const LANGUAGE = /^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$/;
 const ASCII = /^[\x00-\x7f]*$/;
 const COUNTED = ["members", "checkpoints", "notices", "entries", "records", "erased", "erasures", "statuses", "subjects"] as const;
 
@@ -30,6 +31,7 @@ export class Verification {
   private readonly linkedTo = new Set<string>();
   private latest = "";
   private current = "null";
+  private readonly spoken = new Set<string>();
   private readonly madeBy: string;
   private readonly line: RegExp;
   private readonly decoder = new TextDecoder();
@@ -243,7 +245,8 @@ export class Verification {
     else if (millis(this.latest) - millis(recorded) > CLOCK_TOLERANCE) {
       throw new Fault("entries", "recorded_at", "is backdated: an earlier entry was recorded later", index);
     }
-    if (kind === "notice") {
+    if (kind === "decision") this.checkLanguage(index, record["notice"]!, record["language"]!);
+    else if (kind === "notice") {
       const notice = record["notice"]!;
       if (!this.notices.has(notice)) throw new Fault("notices", notice, "the words of this notice are missing", index);
       if (this.manifest.from === 0 && record["supersedes"]!.replaceAll('"', "") !== this.current) {
@@ -254,6 +257,18 @@ export class Verification {
     } else if (kind === "key" && record["vkey"] !== "null") {
       this.keys.replaced(index, record["previous"]!.slice(1, -1), record["vkey"]!.slice(1, -1));
     }
+  }
+
+  /** Check that a notice was written in the language of a decision, or in a wider one (RFC 4647 look-up). */
+  private checkLanguage(index: number, notice: string, language: string): void {
+    const known = `${notice} ${language}`;
+    if (this.spoken.has(known) || !this.notices.has(notice)) return; // without the words no status follows: step (8)
+    const written = new Set((member(this.notices.get(notice)!, "languages") as string[]).map((tag) => tag.toLowerCase()));
+    const parts = LANGUAGE.test(language) ? language.toLowerCase().split("-") : [];
+    if (!parts.some((_, at) => written.has(parts.slice(0, at + 1).join("-")))) {
+      throw new Fault("notices", notice, "was decided in a language in which these words were never written", index);
+    }
+    if (this.spoken.size < 10_000) this.spoken.add(known);
   }
 
   private async checkView(name: string, expected: string): Promise<void> {
