@@ -225,7 +225,7 @@ class Batch:
             Checkpoint(origin=self.tenant.origin, size=size, root=root), self.tenant.signer, *self.successors
         )
         self._write()
-        store_tree(self.scope, tiles=self._tail.take_changed(), checkpoint={"size": size, "note": note})
+        store_tree(self.scope, tiles=self._tail.take_changed(), size=size, checkpoint=note)
         move_head(
             self.scope,
             replace(

@@ -22,7 +22,6 @@ from sqlalchemy.pool import QueuePool
 
 from consent_service.errors import DatabaseUnavailable, TransactionUndone
 from consent_service.storage.file_lock import FileLock
-from consent_service.storage.hot_rows import install_copy
 
 _DEFAULT_LOCK_SECONDS = 10.0
 _CACHE_KIB = 8_192
@@ -60,6 +59,7 @@ class Database:
                 parsed,
                 pool_size=pool_size,
                 max_overflow=4,
+                pool_use_lifo=True,  # One connection does most commits, so that its statements stay prepared.
                 pool_timeout=lock_seconds,
                 pool_pre_ping=True,
                 hide_parameters=True,
@@ -68,7 +68,6 @@ class Database:
                     "options": f"-c lock_timeout={round(lock_seconds * 1000)} -c timezone=UTC",
                 },
             )
-            install_copy(self._writer)
 
     @property
     def engine(self) -> Engine:

@@ -4,43 +4,43 @@ SQLAlchemy's handling of a parameter dictionary costs more than SQLite's insert.
 and upserts from arrays: one statement for all of them, not one a row (ADR 0080).
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Engine, Integer, LargeBinary, Table, Text, event
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text
 
 TENANT = "tenant_id"
-COPY_TYPES = "consent_copy_types"
-"""Execution option: the types of the columns of a COPY."""
 _TYPES = ((BigInteger, "int8"), (Integer, "int4"), (Text, "text"), (LargeBinary, "bytea"))
 
 
-def install_copy(engine: Engine) -> None:
-    """Let `exec_driver_sql` run `COPY … FROM STDIN (FORMAT BINARY)` with a list of rows."""
+@lru_cache(maxsize=4096)
+def select_text(
+    table: Table, columns: tuple[str, ...], among: tuple[str, int] | None, dialect: str, *, lock: bool
+) -> str:
+    """Return the statement that reads `columns` of a tenant's rows.
 
-    @event.listens_for(engine, "do_executemany")
-    def _copy_rows(cursor: Any, statement: str, rows: Any, context: Any) -> bool:  # the driver's own objects
-        types = context.execution_options.get(COPY_TYPES)
-        if types is None:
-            return False
-        with cursor.copy(statement) as copy:
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
-        return True
-
-    @event.listens_for(engine, "do_execute")
-    def _copy_row(cursor: Any, statement: str, row: Any, context: Any) -> bool:  # SQLAlchemy's name for one
-        return bool(_copy_rows(cursor, statement, [row], context))
+    With `among`, a column's name and a number, of those rows where it has one of so many values: parameters
+    of their own after the tenant's number on SQLite, one array on PostgreSQL.
+    """
+    text = f"SELECT {', '.join(_quoted(name) for name in columns)} FROM {table.name} WHERE {TENANT} = "  # noqa: S608 - names of our own tables
+    if dialect == "postgresql":
+        some = f" AND {_quoted(among[0])} = ANY(%b::{_type(table.c[among[0]])}[])" if among else ""
+        return f"{text}%b{some}{' FOR UPDATE' if lock else ''}"
+    some = f" AND {_quoted(among[0])} IN ({', '.join('?' * among[1])})" if among else ""
+    return f"{text}?{some}"  # A writer of SQLite's keeps all others out as it is.
 
 
 @cache
 def insert_text(table: Table, columns: tuple[str, ...], dialect: str) -> str:
-    """Return the statement that inserts rows of `columns` after the tenant's number."""
-    names = _names(columns)
-    if dialect == "postgresql":
-        return f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)"
-    return f"INSERT INTO {table.name} ({names}) VALUES ({_marks(columns)})"  # noqa: S608 - names of our own tables
+    """Return the statement that inserts a row of `columns` after the tenant's number."""
+    mark = "%b" if dialect == "postgresql" else "?"
+    return f"INSERT INTO {table.name} ({_names(columns)}) VALUES ({_marks(columns, mark)})"  # noqa: S608 - names of our own tables
+
+
+@cache
+def copy_text(table: Table, columns: tuple[str, ...]) -> str:
+    """Return PostgreSQL's statement that takes rows of `columns` after the tenant's number."""
+    return f"COPY {table.name} ({_names(columns)}) FROM STDIN (FORMAT BINARY)"
 
 
 @cache
@@ -53,7 +53,7 @@ def upsert_text(table: Table, columns: tuple[str, ...], dialect: str) -> str:
     replaced = ", ".join(
         f"{_quoted(name)} = excluded.{_quoted(name)}" for name in columns if not table.c[name].primary_key
     )
-    rows = f"VALUES ({_marks(columns)})"
+    rows = f"VALUES ({_marks(columns, '?')})"
     if dialect == "postgresql":
         arrays = ", ".join(f"%b::{_type(table.c[name])}[]" for name in columns)
         rows = f"SELECT %b::int8, * FROM unnest({arrays})"  # noqa: S608 - types of our own columns
@@ -76,6 +76,14 @@ def update_text(table: Table, columns: tuple[str, ...], dialect: str, still: tup
 
 
 @cache
+def increase_text(table: Table, column: str, dialect: str) -> str:
+    """Return the statement that adds a number to `column` of the row whose tenant and primary key follow."""
+    mark = "%b" if dialect == "postgresql" else "?"
+    keys = " AND ".join(f"{_quoted(key.name)} = {mark}" for key in table.primary_key)
+    return f"UPDATE {table.name} SET {_quoted(column)} = {_quoted(column)} + {mark} WHERE {keys}"  # noqa: S608 - names of our own tables
+
+
+@cache
 def copy_types(table: Table, columns: tuple[str, ...]) -> list[str]:
     """Return PostgreSQL's names for the types of the tenant's number and `columns`."""
     return [_type(table.c[name]) for name in (TENANT, *columns)]
@@ -91,8 +99,8 @@ def _names(columns: tuple[str, ...]) -> str:
     return ", ".join(_quoted(name) for name in (TENANT, *columns))
 
 
-def _marks(columns: tuple[str, ...]) -> str:
-    return ", ".join("?" for _ in (TENANT, *columns))
+def _marks(columns: tuple[str, ...], mark: str) -> str:
+    return ", ".join(mark for _ in (TENANT, *columns))
 
 
 def _quoted(name: str) -> str:

@@ -9,10 +9,7 @@ from consent_service.storage.scope import TenantScope, scoped_delete, scoped_sel
 from consent_service.storage.tables import IdempotencyRow
 
 _row = table_of(IdempotencyRow)
-_FIND = scoped_select(IdempotencyRow, "key_digest", "request_digest", "index", "answer").where(
-    _row.c.key_digest.in_(bindparam("digests", expanding=True)),
-    _row.c.created_at_ms >= bindparam("since"),
-)
+_COLUMNS = ("key_digest", "request_digest", "index", "answer", "created_at_ms")
 _OLD = (
     scoped_select(IdempotencyRow, "key_digest")
     .where(_row.c.created_at_ms < bindparam("before"))
@@ -38,28 +35,23 @@ def find_answers(
     """Return the answers among these keys that were stored since a moment."""
     if not key_digests:
         return {}
+    rows = scope.select_tuples(IdempotencyRow, _COLUMNS, among=("key_digest", key_digests))
     return {
         key_digest: StoredAnswer(
             key_digest=key_digest, request_digest=request_digest, index=index, answer=answer
         )
-        for key_digest, request_digest, index, answer in scope.run(
-            _FIND, digests=list(key_digests), since=since_ms
-        )
+        for key_digest, request_digest, index, answer, created_at_ms in rows
+        if created_at_ms >= since_ms
     }
 
 
 def insert_answers(scope: TenantScope, answers: Sequence[StoredAnswer], *, created_at_ms: int) -> None:
     """Remember answers; one that is too old to be found gives way."""
-    scope.upsert(
+    scope.upsert_tuples(
         IdempotencyRow,
+        _COLUMNS,
         [
-            {
-                "key_digest": answer.key_digest,
-                "request_digest": answer.request_digest,
-                "index": answer.index,
-                "answer": answer.answer,
-                "created_at_ms": created_at_ms,
-            }
+            (answer.key_digest, answer.request_digest, answer.index, answer.answer, created_at_ms)
             for answer in answers
         ],
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import and_, bindparam, select
 
@@ -10,14 +9,13 @@ from consent_service.errors import LedgerCorrupt, UnknownEntry
 from consent_service.ledger.merkle import Frontier
 from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile, partial_tiles
 from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle
+from consent_service.storage.driver import Row
 from consent_service.storage.scope import (
     SCOPED,
-    Params,
     TenantScope,
     own_rows,
     scoped_delete,
     scoped_select,
-    scoped_update,
     table_of,
 )
 from consent_service.storage.tables import CheckpointRow, EntryRow, HeadRow, RecordRow, TileRow
@@ -27,15 +25,7 @@ LARGEST_SIZE = 2**63 - 1
 """More entries or subjects than any log has."""
 _head, _entry, _record, _tile = table_of(HeadRow), table_of(EntryRow), table_of(RecordRow), table_of(TileRow)
 
-_READ_HEAD = scoped_select(HeadRow, "size", "frontier", "checkpoint", "notice_index", "next_subject_id")
-_LOCK_HEAD = _READ_HEAD.with_for_update()
-_MOVE_HEAD = scoped_update(HeadRow).values(
-    size=bindparam("new_size"),
-    frontier=bindparam("new_frontier"),
-    checkpoint=bindparam("new_checkpoint"),
-    notice_index=bindparam("new_notice_index"),
-    next_subject_id=bindparam("new_next_subject_id"),
-)
+_HEAD_COLUMNS = ("size", "frontier", "checkpoint", "notice_index", "next_subject_id")
 _READ_TILE = scoped_select(TileRow, "width", "data").where(
     _tile.c.level == bindparam("level"), _tile.c.n == bindparam("n")
 )
@@ -136,36 +126,31 @@ StoredEntry = tuple[int, bytes, bytes | None, bytes | None, int | None]
 
 def read_head(scope: TenantScope) -> Head:
     """Return the head as of this transaction; raise `LedgerCorrupt` where there is none."""
-    return _one_head(scope.run(_READ_HEAD).one_or_none())
+    return _one_head(scope.select_tuples(HeadRow, _HEAD_COLUMNS))
 
 
 def lock_head(scope: TenantScope) -> Head:
     """Return the head and keep every other writer of this log out until the transaction ends."""
-    return _one_head(scope.run(_LOCK_HEAD).one_or_none())
+    return _one_head(scope.select_tuples(HeadRow, _HEAD_COLUMNS, lock=True))
 
 
-def _one_head(row: Any) -> Head:  # a Core row
-    if row is None:
+def _one_head(rows: Sequence[Row]) -> Head:
+    if not rows:
         raise LedgerCorrupt("The log has no head: restore the database.", index=0)
+    ((size, frontier, checkpoint, notice_index, next_subject_id),) = rows
     return Head(
-        size=row.size,
-        frontier=row.frontier,
-        checkpoint=row.checkpoint,
-        notice_index=row.notice_index,
-        next_subject_id=row.next_subject_id,
+        size=size,
+        frontier=frontier,
+        checkpoint=checkpoint,
+        notice_index=notice_index,
+        next_subject_id=next_subject_id,
     )
 
 
 def move_head(scope: TenantScope, head: Head) -> None:
     """Replace the head; the caller holds its lock."""
-    scope.run(
-        _MOVE_HEAD,
-        new_size=head.size,
-        new_frontier=head.frontier,
-        new_checkpoint=head.checkpoint,
-        new_notice_index=head.notice_index,
-        new_next_subject_id=head.next_subject_id,
-    )
+    moved = (head.size, head.frontier, head.checkpoint, head.notice_index, head.next_subject_id)
+    scope.update_tuples(HeadRow, _HEAD_COLUMNS, [moved])
 
 
 def create_head(scope: TenantScope, checkpoint: bytes) -> None:
@@ -186,13 +171,14 @@ def append_rows(
     scope.insert_tuples(RecordRow, ("index", "subject_id", "opening", "body"), records)
 
 
-def store_tree(scope: TenantScope, *, tiles: Sequence[Tile], checkpoint: Params) -> None:
-    """Store the tiles that new entries changed and the checkpoint over them."""
-    scope.upsert(
+def store_tree(scope: TenantScope, *, tiles: Sequence[Tile], size: int, checkpoint: bytes) -> None:
+    """Store the tiles that new entries changed and the checkpoint over `size` entries."""
+    scope.upsert_tuples(
         TileRow,
-        [{"level": tile.level, "n": tile.n, "width": tile.width, "data": tile.data} for tile in tiles],
+        ("level", "n", "width", "data"),
+        [(tile.level, tile.n, tile.width, tile.data) for tile in tiles],
     )
-    scope.insert(CheckpointRow, [checkpoint])
+    scope.insert_tuples(CheckpointRow, ("size", "note"), [(size, checkpoint)])
 
 
 def load_tail(scope: TenantScope, head: Head) -> Tail:

@@ -26,12 +26,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
+from consent_service.storage.driver import Driver, Row
 from consent_service.storage.hot_rows import (
-    COPY_TYPES,
     TENANT,
+    copy_text,
     copy_types,
+    increase_text,
     insert_text,
     key_width,
+    select_text,
     update_text,
     upsert_text,
 )
@@ -77,7 +80,7 @@ def own_rows(table: Table) -> ColumnElement[bool]:
 class TenantScope:
     """A transaction that sees one tenant's rows and no other's."""
 
-    __slots__ = ("_connection", "_own", "_stamp", "dialect", "tenant_id")
+    __slots__ = ("_connection", "_driver", "_own", "_stamp", "dialect", "tenant_id")
 
     def __init__(self, connection: Connection, tenant_id: int) -> None:
         self._connection = connection
@@ -85,6 +88,7 @@ class TenantScope:
         self._own = {_PARAMETER: tenant_id}
         self._stamp = {TENANT: tenant_id}
         self.dialect = connection.dialect.name
+        self._driver = Driver(connection)
 
     def run(self, statement: Executable, **params: object) -> CursorResult[*tuple[Any, ...]]:
         """Execute a scoped statement once."""
@@ -129,27 +133,41 @@ class TenantScope:
         if rows:
             self._connection.execute(_insert(model), [{**row, **self._stamp} for row in rows])
 
-    def upsert(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
-        """Insert rows as this tenant's, or replace those with the same primary key."""
-        if rows:
-            self._connection.execute(_upsert(model, self.dialect), [{**row, **self._stamp} for row in rows])
+    def select_tuples(
+        self,
+        model: type[SQLModel],
+        columns: tuple[str, ...],
+        *,
+        among: tuple[str, Sequence[object]] | None = None,
+        lock: bool = False,
+    ) -> list[Row]:
+        """Return `columns` of this tenant's rows as the driver gives them: for hot tables.
 
-    def insert_tuples(
-        self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
-    ) -> None:
+        With `among`, of the rows where the column of that name has one of these values. With `lock`, other
+        writers wait for them until the transaction ends.
+        """
+        table, own = table_of(model), self.tenant_id
+        if among is None:
+            return self._driver.rows(select_text(table, columns, None, self.dialect, lock=lock), (own,))
+        name, values = among
+        if self.dialect == "postgresql":
+            text = select_text(table, columns, (name, 1), self.dialect, lock=lock)
+            return self._driver.rows(text, (own, values))
+        text = select_text(table, columns, (name, len(values)), self.dialect, lock=lock)
+        return self._driver.rows(text, (own, *values))
+
+    def insert_tuples(self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[Row]) -> None:
         """Insert rows given as tuples of `columns`, handed to the driver as they are: for hot tables."""
-        if rows:
-            table, own = table_of(model), self.tenant_id
-            copied = {COPY_TYPES: copy_types(table, columns)} if self.dialect == "postgresql" else {}
-            self._connection.exec_driver_sql(
-                insert_text(table, columns, self.dialect),
-                [(own, *row) for row in rows],
-                execution_options=copied,
-            )
+        if not rows:
+            return
+        table, own = table_of(model), self.tenant_id
+        stamped = [(own, *row) for row in rows]
+        if self.dialect == "postgresql" and len(rows) > 1:
+            self._driver.copy(copy_text(table, columns), copy_types(table, columns), stamped)
+        else:
+            self._driver.run_each(insert_text(table, columns, self.dialect), stamped)
 
-    def upsert_tuples(
-        self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
-    ) -> None:
+    def upsert_tuples(self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[Row]) -> None:
         """Upsert rows given as tuples of `columns`, those of the primary key first: for hot tables."""
         if not rows:
             return
@@ -158,17 +176,15 @@ class TenantScope:
         if self.dialect == "postgresql":
             width = key_width(table)  # One statement may not touch a row twice: the last one counts.
             last = {row[:width]: row for row in rows}.values()
-            self._connection.exec_driver_sql(
-                statement, (own, *([*values] for values in zip(*last, strict=True)))
-            )
+            self._driver.run(statement, (own, *([*values] for values in zip(*last, strict=True))))
         else:
-            self._connection.exec_driver_sql(statement, [(own, *row) for row in rows])
+            self._driver.run_each(statement, [(own, *row) for row in rows])
 
     def update_tuples(
         self,
         model: type[SQLModel],
         columns: tuple[str, ...],
-        rows: Sequence[tuple[object, ...]],
+        rows: Sequence[Row],
         *,
         still: tuple[str, ...] = (),
     ) -> None:
@@ -179,7 +195,11 @@ class TenantScope:
         if rows:
             statement = update_text(table_of(model), columns, self.dialect, still)
             new, own = len(columns), self.tenant_id
-            self._connection.exec_driver_sql(statement, [(*row[:new], own, *row[new:]) for row in rows])
+            self._driver.run_each(statement, [(*row[:new], own, *row[new:]) for row in rows])
+
+    def increase(self, model: type[SQLModel], column: str, more: int, key: Row) -> None:
+        """Add to `column` of the row with this primary key (after the tenant's number)."""
+        self._driver.run(increase_text(table_of(model), column, self.dialect), (more, self.tenant_id, *key))
 
     def insert_missing(self, model: type[SQLModel], rows: Sequence[Params]) -> None:
         """Insert rows as this tenant's where there is none with the same primary key."""
@@ -194,25 +214,12 @@ class TenantScope:
 
 
 _INSERTS: dict[type[SQLModel], Insert] = {}
-_UPSERTS: dict[tuple[type[SQLModel], str], Insert] = {}
 
 
 def _insert(model: type[SQLModel]) -> Insert:
     if model not in _INSERTS:
         _INSERTS[model] = insert(table_of(model))
     return _INSERTS[model]
-
-
-def _upsert(model: type[SQLModel], dialect: str) -> Insert:
-    key = (model, dialect)
-    if key not in _UPSERTS:
-        table = table_of(model)
-        statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-        replaced = {
-            column.name: statement.excluded[column.name] for column in table.c if not column.primary_key
-        }
-        _UPSERTS[key] = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=replaced)
-    return _UPSERTS[key]
 
 
 def _require_scoped(statement: Executable) -> None:

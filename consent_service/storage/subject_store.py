@@ -18,15 +18,6 @@ from consent_service.storage.tables import SubjectRow
 _COLUMNS = ("id", "ref", "blind_index", "sealed_id", "state", "last_index", "last_commitment", "linked_to")
 _STORED = (*_COLUMNS, "look_at_ms")
 _subject = table_of(SubjectRow)
-_BY_BLIND_INDEX = scoped_select(SubjectRow, *_STORED).where(
-    _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
-)
-_STATES = scoped_select(SubjectRow, "blind_index", "ref", "state").where(
-    _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
-)
-_KNOWN = scoped_select(SubjectRow, "blind_index", "id", "state").where(
-    _subject.c.blind_index.in_(bindparam("blind_indexes", expanding=True))
-)
 _LOCK_ONE = (
     scoped_select(SubjectRow, "id", "state")
     .where(_subject.c.blind_index == bindparam("blind_index"))
@@ -185,13 +176,15 @@ def find_subjects(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[by
     """Return the known ones of these subjects by blind index."""
     if not blind_indexes:
         return {}
-    rows = scope.run(_BY_BLIND_INDEX, blind_indexes=list(blind_indexes))
-    return {row.blind_index: _stored(row) for row in rows}
+    rows = scope.select_tuples(SubjectRow, _STORED, among=("blind_index", blind_indexes))
+    return {subject.blind_index: subject for subject in map(_stored, rows)}
 
 
 def find_states(scope: TenantScope, blind_indexes: Sequence[bytes]) -> dict[bytes, tuple[SubjectRef, str]]:
     """Return ref and encoded state of the known ones of these subjects by blind index."""
-    rows = scope.run(_STATES, blind_indexes=list(blind_indexes))
+    rows = scope.select_tuples(
+        SubjectRow, ("blind_index", "ref", "state"), among=("blind_index", blind_indexes)
+    )
     return {blind_index: (SubjectRef(ref), state) for blind_index, ref, state in rows}
 
 
@@ -199,7 +192,9 @@ def find_known(
     scope: TenantScope, blind_indexes: Sequence[bytes], *, only: Collection[str] | None = None
 ) -> dict[bytes, tuple[int, SubjectState]]:
     """Return row number and state of the known ones of these subjects; of the purposes in `only` if given."""
-    rows = scope.run(_KNOWN, blind_indexes=list(blind_indexes))
+    rows = scope.select_tuples(
+        SubjectRow, ("blind_index", "id", "state"), among=("blind_index", blind_indexes)
+    )
     return {index: (number, decode_state(state, only)) for index, number, state in rows}
 
 
@@ -225,17 +220,18 @@ def stream_projection(scope: TenantScope, first: int, beyond: int) -> Generator[
         yield ProjectedSubject._make(row)
 
 
-def _stored(row: Any) -> StoredSubject:  # a Core row
+def _stored(row: Sequence[Any]) -> StoredSubject:  # a row of `_STORED`
+    number, ref, blind_index, sealed_id, state, last_index, last_commitment, linked_to, look_at_ms = row
     return StoredSubject(
-        id=row.id,
-        ref=SubjectRef(row.ref),
-        blind_index=row.blind_index,
-        sealed_id=row.sealed_id,
-        state=decode_state(row.state),
-        last_index=row.last_index,
-        last_commitment=row.last_commitment,
-        linked_to=row.linked_to,
-        look_at_ms=row.look_at_ms,
+        id=number,
+        ref=SubjectRef(ref),
+        blind_index=blind_index,
+        sealed_id=sealed_id,
+        state=decode_state(state),
+        last_index=last_index,
+        last_commitment=last_commitment,
+        linked_to=linked_to,
+        look_at_ms=look_at_ms,
     )
 
 

@@ -47,7 +47,6 @@ _VALUE_COLUMNS = (
     "sealed",
 )
 _OF_SUBJECTS: BindParameter[Any] = bindparam("subjects", expanding=True)
-_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id.in_(_OF_SUBJECTS))
 _OWN_GRANTS = scoped_select(KeyGrantRow, *GRANT_COLUMNS).where(_grant.c.subject_id == bindparam("subject"))
 _PURPOSE_GRANTS = scoped_select(KeyGrantRow, "subject_id", "category", "key_version", "wrapped").where(
     _grant.c.subject_id.in_(_OF_SUBJECTS), _grant.c.purpose == bindparam("purpose")
@@ -92,18 +91,12 @@ _ERASE = tuple(
     (row.__tablename__, scoped_delete(row).where(table_of(row).c.subject_id.in_(_OF_SUBJECTS)))
     for row in (KeyGrantRow, ProfileValueRow, SubjectKeyRow, UseDayRow)
 )
-_KEY_VERSIONS = scoped_select(TenantKeyRow, "purpose", "version")
 _TENANT_KEYS = scoped_select(TenantKeyRow, "purpose", "version", "wrapped", "public").order_by(
     _tenant_key.c.purpose, _tenant_key.c.version
 )
 _OF_KEY = (_tenant_key.c.purpose == bindparam("kind"), _tenant_key.c.version == bindparam("at"))
 _HOLD_TENANT_KEY = (
     scoped_select(TenantKeyRow, "version").where(*_OF_KEY).with_for_update(read=True, key_share=True)
-)
-_COUNT_WRAPS = (
-    scoped_update(TenantKeyRow)
-    .where(_tenant_key.c.purpose == bindparam("kind"), _tenant_key.c.version == bindparam("at"))
-    .values(wraps=_tenant_key.c.wraps + bindparam("more"))
 )
 
 
@@ -161,7 +154,7 @@ class UseDay:
 
 def key_versions(scope: TenantScope) -> frozenset[tuple[str, int]]:
     """Return which keys the tenant has: kind and version."""
-    return frozenset((purpose, version) for purpose, version in scope.run(_KEY_VERSIONS))
+    return frozenset(scope.select_tuples(TenantKeyRow, ("purpose", "version")))
 
 
 def tenant_keys(scope: TenantScope) -> list[WrappedKey]:
@@ -194,7 +187,7 @@ def hold_tenant_key(scope: TenantScope, purpose: str, version: int) -> bool:
 def count_wraps(scope: TenantScope, purpose: str, version: int, wraps: int) -> None:
     """Add to the number of wraps that a version of a tenant key has made."""
     if wraps:
-        scope.run(_COUNT_WRAPS, kind=purpose, at=version, more=wraps)
+        scope.increase(TenantKeyRow, "wraps", wraps, (purpose, version))
 
 
 def find_grants(scope: TenantScope, subject_ids: Iterable[int]) -> list[KeyGrant]:
@@ -202,7 +195,8 @@ def find_grants(scope: TenantScope, subject_ids: Iterable[int]) -> list[KeyGrant
     subjects = list(subject_ids)
     if not subjects:
         return []
-    return grants_of(scope.run(_GRANTS, subjects=subjects))
+    found = scope.select_tuples(KeyGrantRow, GRANT_COLUMNS, among=("subject_id", subjects))
+    return [KeyGrant._make(row) for row in found]
 
 
 def own_grants(scope: TenantScope, subject_id: int) -> list[KeyGrant]:
@@ -339,8 +333,10 @@ def find_days(scope: TenantScope, subject_ids: Iterable[int], days: Iterable[int
 
 def store_uses(scope: TenantScope, days: Sequence[UseDay]) -> None:
     """Store days of uses, in place of what was there."""
-    scope.upsert(
-        UseDayRow, [{"subject_id": day.subject_id, "day": day.day, "sealed": day.sealed} for day in days]
+    scope.upsert_tuples(
+        UseDayRow,
+        ("subject_id", "day", "sealed"),
+        [(day.subject_id, day.day, day.sealed) for day in days],
     )
 
 
