@@ -20,6 +20,8 @@ WORDS: Mapping[str, str] = {
     "http_decisions.*.decision_to_orm_commit_16_connections": "a decision, 16 connections, to one ORM commit "
     "per request",
     "http_decisions.*.batch_of_500_to_single_per_decision": "a batch of 500 to single decisions",
+    "http_decisions.*.import_job.*": "a batch of 500 to single decisions by one import job: one connection, "
+    "one request after the other",
     "http_decisions.*.two_workers_to_one": "two workers to one",
     "ledger_scale.*_large_to_small": "time at 1,000,000 entries to that at 10,000",
     "ledger_scale.verify_to_bare_hashing": "`consent ledger verify` to hashing the leaves",

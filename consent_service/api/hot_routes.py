@@ -22,15 +22,15 @@ from consent_service.api.schemas import (
 )
 from consent_service.domain.gate import Reason
 from consent_service.domain.purpose import PurposeKey
-from consent_service.domain.subject import SubjectRef
 from consent_service.errors import InvalidInput
 from consent_service.ledger.record import format_time
 from consent_service.observability import DECISIONS, VERDICTS
 from consent_service.operations.check_gate import GateQuestion
-from consent_service.operations.credentials import SUBJECT_ROLE
+from consent_service.operations.credentials import SUBJECT_ROLE, Caller
 from consent_service.operations.manage_tenants import Role
 from consent_service.operations.record_decision import DecisionAnswer, IdempotencyKey, RecordDecision
 from consent_service.operations.service import ConsentService
+from consent_service.operations.tenant import Subject
 
 Endpoint = Callable[[ConsentService, Request], Awaitable[Response]]
 _MAX_KEY = 255
@@ -58,21 +58,20 @@ class JsonBytes(Response):
             self.raw_headers.append((b"idempotent-replayed", b"true"))
 
 
-def idempotency_of(
-    key: str | None, ref: SubjectRef, body: bytes, *, own: bool = False
-) -> IdempotencyKey | None:
+def idempotency_of(key: str | None, caller: Caller, subject: Subject, body: bytes) -> IdempotencyKey | None:
     """Return the digests of an idempotency key and its request; raise `InvalidInput` for one of no use.
 
-    A backend's keys are one namespace; a subject's are her `own`, so that nobody can use up another's. She is
+    A backend's keys are one namespace; a subject's are her own, so that nobody can use up another's. She is
     named by her reference, which outlives a rotation of keys between a request and its repetition.
     """
     if key is None:
         return None
     if not 0 < len(key) <= _MAX_KEY or not key.isascii() or not key.isprintable():
         raise InvalidInput(f"An idempotency key has 1 to {_MAX_KEY} printable ASCII characters.")
+    ref = caller.tenant.ref(subject).encode()
     return IdempotencyKey(
-        key_digest=hashlib.sha256((ref.encode() if own else b"") + key.encode()).digest(),
-        request_digest=hashlib.sha256(ref.encode() + body).digest(),
+        key_digest=hashlib.sha256((b"" if caller.subject is None else ref) + key.encode()).digest(),
+        request_digest=hashlib.sha256(ref + body).digest(),
     )
 
 
@@ -110,12 +109,7 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
             subject=subject,
             decision=decision,
             limits=service.settings.decision_limits,
-            idempotency=idempotency_of(
-                _key_sent(request),
-                caller.tenant.ref(subject),
-                body,
-                own=caller.subject is not None,
-            ),
+            idempotency=idempotency_of(_key_sent(request), caller, subject, body),
         ),
     )
     if not isinstance(answer, DecisionAnswer):

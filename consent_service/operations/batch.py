@@ -103,7 +103,7 @@ class Batch:
         """Read what the requests will ask for: one query for the subjects, one for earlier answers."""
         # Named anew: another process may have replaced the blind-index key since they were named.
         self._named = {
-            subject.blind_index: self.tenant.named(subject.external_id)
+            subject.blind_index: self.tenant.named_now(subject)
             for request in requests
             for subject in request.subjects
         }

@@ -22,6 +22,7 @@ from consent_service.storage.vault_store import (
     find_grants,
     insert_grants,
     look_at_categories,
+    renew_grants,
     store_grants,
 )
 from consent_service.vault.keyring import TenantKeyring
@@ -40,6 +41,7 @@ class KeyMoves:
         self._secrets: dict[tuple[int, CategoryKey], bytes] = {}
         self._known: set[int] = set()
         self._changed: dict[tuple[int, PurposeKey, CategoryKey], KeyGrant] = {}
+        self._renewed: dict[tuple[int, PurposeKey], tuple[int, int]] = {}
         self._gone: set[tuple[int, PurposeKey, CategoryKey]] = set()
         self._lost: set[tuple[int, CategoryKey]] = set()
         self._shared: set[tuple[int, CategoryKey]] = set()
@@ -71,24 +73,38 @@ class KeyMoves:
             held = self._held[subject_id]
             shorter = held[purpose, category]._replace(valid_until_ms=to_ms(consent.valid_until))
             held[purpose, category] = self._changed[subject_id, purpose, category] = shorter
+            self._renewed.pop((subject_id, purpose), None)
 
     def _grant(self, subject_id: int, purpose: Purpose, consent: Consent) -> None:
-        key, keyring, subject = purpose.key, self._keyring, str(subject_id)
+        key = purpose.key
         self._drop(subject_id, key, keep=purpose.categories)
         until_ms = to_ms(consent.valid_until)
         version = consent.purpose_version
         held = self._held.setdefault(subject_id, {})
         for category in purpose.categories:
             known = held.get((key, category))
-            if known is not None and keyring.is_current(known.wrapped):  # A renewal: the wrap stays.
-                wrapped, key_version = known.wrapped, known.key_version
-            else:
-                secret = self._secret(subject_id, category)
-                wrapped = keyring.wrap_for_purpose(secret, subject=subject, category=category, purpose=key)
-                key_version = keyring.version
-                self._wraps += 1
-            grant = KeyGrant(subject_id, key, category, version, until_ms, key_version, wrapped)
+            if known is not None and self._keyring.is_current(known.wrapped):  # A renewal: the wrap stays.
+                renewed = known._replace(purpose_version=version, valid_until_ms=until_ms)
+                held[key, category] = renewed
+                self._renewed[subject_id, key] = (version, until_ms)
+                continue
+            grant = KeyGrant(
+                subject_id,
+                key,
+                category,
+                version,
+                until_ms,
+                self._keyring.version,
+                self._wrapped(subject_id, key, category),
+            )
             held[key, category] = self._changed[subject_id, key, category] = grant
+
+    def _wrapped(self, subject_id: int, purpose: PurposeKey, category: CategoryKey) -> bytes:
+        self._wraps += 1
+        secret = self._secret(subject_id, category)
+        return self._keyring.wrap_for_purpose(
+            secret, subject=str(subject_id), category=category, purpose=purpose
+        )
 
     def _deny(self, subject_id: int, purpose: PurposeKey) -> None:
         if self._drop(subject_id, purpose, keep=()):
@@ -105,6 +121,7 @@ class KeyMoves:
             del held[place]
             self._changed.pop((subject_id, *place), None)
             self._gone.add((subject_id, *place))
+        self._renewed.pop((subject_id, purpose), None)
         left = {category for _, category in held}
         for _, category in dropped:
             if category in left:
@@ -150,8 +167,9 @@ class KeyMoves:
         known, changed = self._known, self._changed.values()
         insert_grants(self._scope, [grant for grant in changed if grant[0] not in known])
         store_grants(self._scope, [grant for grant in changed if grant[0] in known])
+        renew_grants(self._scope, self._renewed)
         known.update([grant[0] for grant in changed])
-        for moved in (self._gone, self._lost, self._shared, self._underived, self._changed):
+        for moved in (self._gone, self._lost, self._shared, self._underived, self._changed, self._renewed):
             moved.clear()
 
     def count(self) -> None:

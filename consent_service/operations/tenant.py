@@ -37,11 +37,13 @@ class Subject:
     """A subject as a request names her: the external id never leaves memory except sealed.
 
     While the blind-index key is being replaced, her row may still stand under one of the `older` indexes.
+    `versions` are those of the tenant's keys by which she was named.
     """
 
     blind_index: bytes
     external_id: ExternalId = field(repr=False)
     older: tuple[bytes, ...] = ()
+    versions: frozenset[tuple[str, int]] = field(default=frozenset(), repr=False, compare=False)
 
     @property
     def indexes(self) -> tuple[bytes, ...]:
@@ -83,7 +85,11 @@ class Tenant:
     def named(self, external_id: ExternalId) -> Subject:
         """Return the subject of an external id that was accepted before, under the keys of now."""
         newest, *older = [blind_index(key, external_id) for key in self.index_keys]
-        return Subject(newest, external_id, tuple(older))
+        return Subject(newest, external_id, tuple(older), self.versions)
+
+    def named_now(self, subject: Subject) -> Subject:
+        """Return the subject under the keys of now, whichever named her."""
+        return subject if subject.versions == self.versions else self.named(subject.external_id)
 
     def ref(self, subject: Subject) -> SubjectRef:
         """Return the opaque reference of a subject: no rotation changes it (ADR 0034)."""

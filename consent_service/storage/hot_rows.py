@@ -25,7 +25,8 @@ def select_text(
     text = f"SELECT {', '.join(_quoted(name) for name in columns)} FROM {table.name} WHERE {TENANT} = "  # noqa: S608 - names of our own tables
     if dialect == "postgresql":
         some = f" AND {_quoted(among[0])} = ANY(%b::{_type(table.c[among[0]])}[])" if among else ""
-        return f"{text}%b{some}{' FOR UPDATE' if lock else ''}"
+        locked = f"{f' ORDER BY {_quoted(among[0])}' if among else ''} FOR NO KEY UPDATE" if lock else ""
+        return f"{text}%b{some}{locked}"
     some = f" AND {_quoted(among[0])} IN ({', '.join('?' * among[1])})" if among else ""
     return f"{text}?{some}"  # A writer of SQLite's keeps all others out as it is.
 
@@ -63,16 +64,25 @@ def upsert_text(table: Table, columns: tuple[str, ...], dialect: str) -> str:
 
 
 @cache
-def update_text(table: Table, columns: tuple[str, ...], dialect: str, still: tuple[str, ...] = ()) -> str:
-    """Return the statement that sets `columns` of the row whose tenant and primary key follow them.
-
-    The values of the columns `still` come last: where a row has others by now, it stays as it is.
-    """
+def update_text(table: Table, columns: tuple[str, ...], found_by: tuple[str, ...], dialect: str) -> str:
+    """Return the statement that sets `columns` of the tenant's rows that have values of `found_by`."""
     mark = "%b" if dialect == "postgresql" else "?"
     changes = ", ".join(f"{_quoted(name)} = {mark}" for name in columns)
-    found_by = (*(column.name for column in table.primary_key), *still)
-    keys = " AND ".join(f"{_quoted(name)} = {mark}" for name in found_by)
+    keys = " AND ".join(f"{_quoted(name)} = {mark}" for name in (TENANT, *found_by))
     return f"UPDATE {table.name} SET {changes} WHERE {keys}"  # noqa: S608 - names of our own tables
+
+
+@cache
+def update_many_text(table: Table, columns: tuple[str, ...], found_by: tuple[str, ...]) -> str:
+    """Return what does that on PostgreSQL from an array of each of `columns`, then of `found_by`."""
+    arrays = ", ".join(f"%b::{_type(table.c[name])}[]" for name in (*columns, *found_by))
+    names = ", ".join([*(_quoted(f"new_{name}") for name in columns), *map(_quoted, found_by)])
+    changes = ", ".join(f"{_quoted(name)} = changed.{_quoted(f'new_{name}')}" for name in columns)
+    keys = " AND ".join(f"{table.name}.{_quoted(name)} = changed.{_quoted(name)}" for name in found_by)
+    return (
+        f"UPDATE {table.name} SET {changes} FROM unnest({arrays}) AS changed ({names})"  # noqa: S608 - names of our own tables
+        f" WHERE {table.name}.{TENANT} = %b AND {keys}"
+    )
 
 
 @cache

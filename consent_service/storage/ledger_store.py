@@ -150,7 +150,7 @@ def _one_head(rows: Sequence[Row]) -> Head:
 def move_head(scope: TenantScope, head: Head) -> None:
     """Replace the head; the caller holds its lock."""
     moved = (head.size, head.frontier, head.checkpoint, head.notice_index, head.next_subject_id)
-    scope.update_tuples(HeadRow, _HEAD_COLUMNS, [moved])
+    scope.update_tuples(HeadRow, _HEAD_COLUMNS, [moved], found_by=())
 
 
 def create_head(scope: TenantScope, checkpoint: bytes) -> None:

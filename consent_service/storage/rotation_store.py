@@ -103,7 +103,8 @@ def rewrap_grants(scope: TenantScope, rewrapped: Sequence[tuple[KeyGrant, bytes]
         (version, wrapped, grant.subject_id, grant.purpose, grant.category, grant.key_version)
         for grant, wrapped in rewrapped
     ]
-    scope.update_tuples(KeyGrantRow, _REWRAPPED, rows, still=("key_version",))
+    found_by = ("subject_id", "purpose", "category", "key_version")
+    scope.update_tuples(KeyGrantRow, _REWRAPPED, rows, found_by=found_by, in_order=True)
 
 
 def old_subject_keys(scope: TenantScope, first: int, last: int, version: int) -> list[SubjectKey]:
@@ -117,7 +118,8 @@ def rewrap_subject_keys(
 ) -> None:
     """Store subjects' own keys under tenant key `version`, except those that changed or went meanwhile."""
     rows = [(version, wrapped, key.subject_id, key.key_version) for key, wrapped in rewrapped]
-    scope.update_tuples(SubjectKeyRow, _REWRAPPED, rows, still=("key_version",))
+    found_by = ("subject_id", "key_version")
+    scope.update_tuples(SubjectKeyRow, _REWRAPPED, rows, found_by=found_by, in_order=True)
 
 
 def wraps_before(scope: TenantScope, version: int) -> bool:

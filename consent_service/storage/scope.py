@@ -35,6 +35,7 @@ from consent_service.storage.hot_rows import (
     insert_text,
     key_width,
     select_text,
+    update_many_text,
     update_text,
     upsert_text,
 )
@@ -144,7 +145,7 @@ class TenantScope:
         """Return `columns` of this tenant's rows as the driver gives them: for hot tables.
 
         With `among`, of the rows where the column of that name has one of these values. With `lock`, other
-        writers wait for them until the transaction ends.
+        writers wait for them until the transaction ends: for one after the other, in that column's order.
         """
         table, own = table_of(model), self.tenant_id
         if among is None:
@@ -186,15 +187,22 @@ class TenantScope:
         columns: tuple[str, ...],
         rows: Sequence[Row],
         *,
-        still: tuple[str, ...] = (),
+        found_by: tuple[str, ...],
+        in_order: bool = False,
     ) -> None:
-        """Set `columns` of rows given as tuples: the new values, then what follows the tenant in the key.
+        """Set `columns` of rows given as tuples: the new values, then those of `found_by` that say whose.
 
-        With `still`, the values that these columns must have come last, or the row stays as it is.
+        No two may say the same. In which order PostgreSQL locks the rows is its own choice, except with
+        `in_order`: for those that others may be about to lock.
         """
-        if rows:
-            statement = update_text(table_of(model), columns, self.dialect, still)
-            new, own = len(columns), self.tenant_id
+        if not rows:
+            return
+        table, new, own = table_of(model), len(columns), self.tenant_id
+        if self.dialect == "postgresql" and len(rows) > 1 and not in_order:
+            arrays = [[*values] for values in zip(*rows, strict=True)]
+            self._driver.run(update_many_text(table, columns, found_by), (*arrays, own))
+        else:
+            statement = update_text(table, columns, found_by, self.dialect)
             self._driver.run_each(statement, [(*row[:new], own, *row[new:]) for row in rows])
 
     def increase(self, model: type[SQLModel], column: str, more: int, key: Row) -> None:

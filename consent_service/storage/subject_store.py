@@ -23,12 +23,6 @@ _LOCK_ONE = (
     .where(_subject.c.blind_index == bindparam("blind_index"))
     .with_for_update(key_share=True)
 )
-_LOCK = (
-    scoped_select(SubjectRow, "id")
-    .where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
-    .order_by(_subject.c.id)
-    .with_for_update(key_share=True)
-)
 _RANGE = (
     scoped_select(SubjectRow, *_COLUMNS)
     .where(_subject.c.id >= bindparam("first"), _subject.c.id < bindparam("beyond"))
@@ -208,10 +202,10 @@ def lock_subject(scope: TenantScope, blind_indexes: Sequence[bytes]) -> tuple[in
 
 
 def lock_subjects(scope: TenantScope, subject_ids: Iterable[int]) -> None:
-    """Keep everybody else from these subjects' keys and values; the caller holds the head's lock."""
+    """Keep everybody else from these subjects' rows, keys and values; the caller holds the head's lock."""
     subjects = list(subject_ids)
     if subjects:
-        scope.run(_LOCK, subjects=subjects)
+        scope.select_tuples(SubjectRow, ("id",), among=("id", subjects), lock=True)
 
 
 def stream_projection(scope: TenantScope, first: int, beyond: int) -> Generator[ProjectedSubject]:
@@ -259,6 +253,8 @@ def insert_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> No
 
 def move_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None:
     """Store where these subjects' chains and states have moved on to."""
+    if len(subjects) > 1:
+        lock_subjects(scope, [subject.id for subject in subjects])
     scope.update_tuples(
         SubjectRow,
         ("state", "last_index", "last_commitment", "look_at_ms"),
@@ -270,8 +266,9 @@ def move_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None
                 subject.next_look_ms,
                 subject.id,
             )
-            for subject in sorted(subjects, key=lambda subject: subject.id)  # as others lock them
+            for subject in subjects
         ],
+        found_by=("id",),
     )
 
 

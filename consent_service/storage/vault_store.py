@@ -1,6 +1,6 @@
 """Key grants, sealed values, subject keys and uses: bytes in, bytes out, nothing here can open them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -222,6 +222,16 @@ def insert_grants(scope: TenantScope, grants: Sequence[KeyGrant]) -> None:
 def store_grants(scope: TenantScope, grants: Sequence[KeyGrant]) -> None:
     """Store key grants, in place of those of the same purpose and category."""
     scope.upsert_tuples(KeyGrantRow, GRANT_COLUMNS, grants)
+
+
+def renew_grants(scope: TenantScope, renewed: Mapping[tuple[int, PurposeKey], tuple[int, int]]) -> None:
+    """Store version and validity's end (ms) of purposes that were granted again: the wraps stay."""
+    scope.update_tuples(
+        KeyGrantRow,
+        ("purpose_version", "valid_until_ms"),
+        [(version, until_ms, *place) for place, (version, until_ms) in renewed.items()],
+        found_by=("subject_id", "purpose"),
+    )
 
 
 def delete_grants(scope: TenantScope, gone: Iterable[tuple[int, PurposeKey, CategoryKey]]) -> None:

@@ -46,6 +46,7 @@ GOALS: dict[str, Goal] = {
     "http_decisions.*.gate_to_noop": Goal(0.6),
     "http_decisions.*.decision_to_orm_commit_16_connections": Goal(3),
     "http_decisions.*.batch_of_500_to_single_per_decision": Goal(10),
+    "http_decisions.*.import_job.*": Goal(10),
     "http_decisions.*.two_workers_to_one": Goal(1),
     "ledger_scale.*_large_to_small": _at_most(1.3),
     "ledger_scale.verify_to_bare_hashing": Goal(0.25),

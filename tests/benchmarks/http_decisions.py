@@ -16,6 +16,8 @@ _FEW = 16
 _BATCH = "/v1/decisions/batch"
 _BATCHES = 4
 """Connections that send batches: while one is committed the next is read."""
+_IMPORTER = 1
+"""One import job, which waits for each answer: it may send decisions alone or 500 at a time."""
 _GATE = '{"purposes": ["recommendations"]}'
 
 
@@ -48,6 +50,12 @@ def _on(
                 "decision_few": _load(ours, ours.port, "/v1/decisions", ours.decision(), connections=_FEW),
                 "orm_few": _load(ours, port, "/bare/orm", ours.decision(), connections=_FEW),
                 "batch": _load(ours, ours.port, _BATCH, ours.decision(), connections=_BATCHES, lines=500),
+                "importer_single": _load(
+                    ours, ours.port, "/v1/decisions", ours.decision(), connections=_IMPORTER
+                ),
+                "importer_batch": _load(
+                    ours, ours.port, _BATCH, ours.decision(), connections=_IMPORTER, lines=500
+                ),
             }
         )
     with served(folder / "two", two_url, workers=2) as two:
@@ -60,6 +68,7 @@ def _on(
         "gate_to_noop": ratio(rates, "gate", "noop"),
         "decision_to_orm_commit_16_connections": ratio(rates, "decision_few", "orm_few"),
         "batch_of_500_to_single_per_decision": ratio(rates, "batch", "decision"),
+        "import_job": {"batch_of_500_to_single": ratio(rates, "importer_batch", "importer_single")},
         "two_workers_to_one": ratio(rates, "decision_two_workers", "decision"),
         "rates_per_second": {name: median(values) for name, values in rates.items()},
     }
@@ -67,17 +76,20 @@ def _on(
 
 def _load(ours: Served, port: int, path: str, body: str, **shape: int) -> Callable[[], float]:
     rounds = itertools.count()
+    connections = shape.get("connections", _CONNECTIONS)
 
     def measure() -> float:
         load = Load(
             port=port,
             path=path,
             body=body,
-            connections=shape.get("connections", _CONNECTIONS),
+            connections=connections,
             seconds=SECONDS,
             headers=ours.headers,
             # Nobody is new twice; the gate is asked about those who decided first.
-            prefix="/v1/decisions-0-" if "subjects" in shape else f"{path}-{next(rounds)}-",
+            prefix=f"/v1/decisions-{_CONNECTIONS}-0-"
+            if "subjects" in shape
+            else f"{path}-{connections}-{next(rounds)}-",
             subjects=shape.get("subjects", 10**9),
             lines=shape.get("lines", 0),
         )

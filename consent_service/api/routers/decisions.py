@@ -94,7 +94,7 @@ def _prepare(
                     subject=subject,
                     decision=parsed.to_decision(now=now, actor="backend", gpc=gpc),
                     limits=limits,
-                    idempotency=idempotency_of(parsed.idempotency_key, caller.tenant.ref(subject), line),
+                    idempotency=idempotency_of(parsed.idempotency_key, caller, subject, line),
                 )
             )
         except ValidationError as error:
