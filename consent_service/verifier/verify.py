@@ -1051,13 +1051,9 @@ class Verification:
                 digest = hashlib.sha256(data).hexdigest()
                 if name != f"notices/{digest}.json":
                     raise Fault("notices", name, "the words are not those that its name is the digest of")
-                try:
-                    self.notices[digest] = json.loads(data)
-                    same = canonical(self.notices[digest]) == data
-                except (ValueError, RecursionError):
-                    same = False
-                if not same:
-                    raise Fault("notices", name, "is not canonical JSON: readers could see different words")
+                if not _is_canonical(data):
+                    raise Fault("notices", name, AMBIGUOUS)
+                self.notices[digest] = json.loads(data)
                 self.counts["notices"] += 1
 
     # Steps (4) to (7): a whole range of the log.
@@ -1573,6 +1569,16 @@ def canonical(document: object) -> bytes:
     ).encode()
 
 
+AMBIGUOUS = "is not canonical JSON: readers could see different words"
+
+
+def _is_canonical(data: bytes) -> bool:
+    try:
+        return canonical(json.loads(data)) == data
+    except (ValueError, RecursionError):
+        return False
+
+
 def _soon_after(moment: str) -> str:
     """Return when an entry was recorded at the latest that is in a pack made then: clocks differ."""
     if not re.fullmatch(_TIME, moment, re.ASCII):
@@ -1730,6 +1736,8 @@ def _verified_evidence(evidence: dict[str, Any], vkey: str | None, policy: Polic
     words = hashlib.sha256(evidence["notice"].encode()).hexdigest()
     if match is None or match["notice"] != words:  # (4)
         raise Fault("notices", "notice", "the words are not those that the decision was made under")
+    if not _is_canonical(evidence["notice"].encode()):
+        raise Fault("notices", "notice", AMBIGUOUS)
     return {
         "verified": True,
         "origin": origin,

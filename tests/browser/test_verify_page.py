@@ -32,6 +32,7 @@ from tests.browser.own_platform_rules import violations
 from tests.browser.serving import served
 from tests.builders import a_decision
 from tests.installation import Installation
+from tests.receipts.make import a_receipt
 from tests.servers import unused_port
 from tests.size import size
 
@@ -318,6 +319,9 @@ def test_a_receipt_of_every_form_verifies_and_a_changed_one_does_not(
         value = evidence[member]
         spoilt = {**evidence, member: value[:-9] + value[-8:] if isinstance(value, str) else 99}
         assert ask(json.dumps({"evidence": spoilt}).encode(), name="receipt")[0] == "fault", member
+    for begins in (b'{"title":{"en":"Other words"},', b'{"A":NaN,'):
+        ambiguous = json.dumps({"evidence": a_receipt(begins=begins).evidence.document()}).encode()
+        assert ask(ambiguous, name="receipt")[1]["check"] == "notices"
 
 
 @pytest.fixture

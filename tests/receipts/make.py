@@ -35,10 +35,11 @@ def a_receipt(
     language: str = "en",
     preferences_url: str = "https://shop.example/choices",
     storage_country: str | None = "FR",
+    begins: bytes = b"{",
 ) -> Receipt:
-    """Return the receipt of a decision at index 5 of a log of 9 entries."""
+    """Return the receipt of a decision at index 5 of a log of 9 entries, whose notice `begins` so."""
     notice = notice or a_notice()
-    words = canonical_json(notice.document())
+    words = begins + canonical_json(notice.document())[1:]
     decision = Decision(
         notice=NoticeDigest(sha256(words).hexdigest()),
         choices={PurposeKey(key): Choice(choice) for key, choice in choices.items()},

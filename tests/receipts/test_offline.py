@@ -83,6 +83,14 @@ def test_evidence_with_one_thing_changed_is_a_fault_and_never_a_crash(
         verify_receipt(json.dumps(spoil(document)), vkey=SIGNER.vkey)
 
 
+@pytest.mark.parametrize("begins", [b'{"title":{"en":"Other words"},', b'{"A":NaN,', b"{ "])
+def test_words_that_two_readers_read_differently_prove_nothing(begins: bytes) -> None:
+    receipt = a_receipt(begins=begins)
+
+    with pytest.raises(Fault, match="canonical"):
+        verify_receipt(json.dumps(receipt.evidence.document()), vkey=SIGNER.vkey)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "[" * 100_000, "{}", "hi\n", '<a id="consent-evidence">{</script>']
 )

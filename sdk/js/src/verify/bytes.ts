@@ -124,6 +124,17 @@ export function canonical(document: Json): string {
   return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(document[name]!)}`).join(",")}}`;
 }
 
+export const AMBIGUOUS = "is not canonical JSON: readers could see different words";
+
+export function isCanonical(data: Bytes): boolean {
+  try {
+    return canonical(json(text(data))) === text(data);
+  } catch (error) {
+    if (error instanceof Refused) return false;
+    throw error;
+  }
+}
+
 /** Return a member of a document; refuse a document without it. */
 export function member(document: Json, name: string): Json {
   if (document === null || typeof document !== "object" || Array.isArray(document)) throw new TypeError("not an object");

@@ -1,5 +1,5 @@
 /** A receipt: one decision with its evidence, in whatever form it was taken home. */
-import { type Bytes, type Json, type Members, Fault, Refused, binary, canonical, decoded, hash, hex, json, text, unbinary, unhex, utf8 } from "./bytes.ts";
+import { AMBIGUOUS, type Bytes, type Json, type Members, Fault, Refused, binary, canonical, decoded, hash, hex, isCanonical, json, text, unbinary, unhex, utf8 } from "./bytes.ts";
 import type { Source } from "./container.ts";
 import { openCheckpoint, openNote } from "./note.ts";
 import { commitment, leafPattern, parseRecord } from "./record.ts";
@@ -45,6 +45,7 @@ export async function verifyReceipt(source: Source, vkey: string | null = null):
   const record = await check("commitments", () => committed(evidence));
   const words = hex(hash(utf8(evidence.notice)));
   if (record["notice"] !== words) throw new Fault("notices", words, "the words are not those that the decision was made under");
+  if (!isCanonical(utf8(evidence.notice))) throw new Fault("notices", words, AMBIGUOUS);
   const outcomes = [...record["consents"]!.matchAll(/"([^"]+)":\{"status":"([a-z]+)","valid_until":"([^"]+)"\}/g)];
   return {
     origin: evidence.origin,
