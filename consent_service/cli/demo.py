@@ -27,7 +27,8 @@ def demo(
         bool, typer.Option("--check", help="End after the last figure; exit code 1 if one is inconsistent.")
     ] = False,
     port: Annotated[
-        int | None, typer.Option(help="TCP port; 8000 by default, any free one with --check.")
+        int | None,
+        typer.Option(min=0, max=65535, help="TCP port; 8000 by default, any free one with --check."),
     ] = None,
     households: Annotated[
         int | None, typer.Option(help="Only the first so many of the 2,469 households.")

@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from consent_service.errors import ConsentToolkitError, InvalidInput, InvalidNotice
+from consent_service.errors import ConfigurationError, ConsentToolkitError, InvalidInput, InvalidNotice
 
 if TYPE_CHECKING:
     from consent_service.operations.deployment import Deployment
@@ -55,13 +55,21 @@ def answer(document: Mapping[str, Any], *, as_json: bool, text: str) -> None:
 
 
 def settings_with(database_url: str | None = None, **changes: object) -> "Settings":
-    """Return the settings with what the command line changes about them."""
-    from consent_service.settings import Settings  # noqa: PLC0415  # most of a command's start
+    """Return the settings with what the command line changes about them; raise `ConfigurationError`."""
+    from pydantic import ValidationError  # noqa: PLC0415  # most of a command's start
+
+    from consent_service.settings import Settings  # noqa: PLC0415  # as above
 
     given = {key: value for key, value in changes.items() if value is not None}
     if database_url is not None:
         given["database_url"] = database_url
-    return Settings(**given)  # type: ignore[arg-type]  # pydantic validates what the options hold
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic validates what the options hold
+    except ValidationError as error:  # What was given may be a secret: it is not said.
+        wrong = [
+            f"CONSENT_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()
+        ]
+        raise ConfigurationError("; ".join(wrong)) from None
 
 
 @contextmanager
@@ -116,7 +124,7 @@ def moment_of(text: str | None) -> datetime | None:
 
 
 def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn an error of ours into one clear line on standard error and exit code 2."""
+    """Turn an error of ours, or of the system's files, into one line on standard error and exit code 2."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -128,6 +136,9 @@ def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(FAILED) from None
         except ConsentToolkitError as error:
             complaints.print(f"{type(error).__name__}: {error}", highlight=False, markup=False)
+            raise typer.Exit(UNUSABLE) from None
+        except OSError as error:  # A folder that is not there, a file that nobody may write, a full disk.
+            complaints.print(str(error), highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(UNUSABLE) from None
 
     return wrapped

@@ -8,6 +8,7 @@ import typer
 import uvicorn
 
 from consent_service.cli.output import (
+    UNUSABLE,
     AsJson,
     DatabaseUrl,
     answer,
@@ -31,7 +32,7 @@ _START_SECONDS = 60  # uvicorn takes a worker that is still importing for a dead
 def serve(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the port.")] = 1,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -45,21 +46,24 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="consent-metrics-") as shared:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        uvicorn.run(
-            "consent_service.api.app:create_app",
-            factory=True,
-            http="consent_service.api.connection:Connection",
-            host=host,
-            port=port,
-            workers=workers,
-            ws="none",  # There is none here, and an attempt would be logged with its path.
-            access_log=False,
-            log_config=None,  # Its lines go through ours.
-            log_level=settings.log_level,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            timeout_worker_healthcheck=_START_SECONDS,
-        )
+        try:
+            uvicorn.run(
+                "consent_service.api.app:create_app",
+                factory=True,
+                http="consent_service.api.connection:Connection",
+                host=host,
+                port=port,
+                workers=workers,
+                ws="none",  # There is none here, and an attempt would be logged with its path.
+                access_log=False,
+                log_config=None,  # Its lines go through ours.
+                log_level=settings.log_level,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_worker_healthcheck=_START_SECONDS,
+            )
+        except SystemExit as ended:  # uvicorn has codes of its own, for a port that is taken, say.
+            raise typer.Exit(UNUSABLE if ended.code else 0) from None
 
 
 def _first_start(deployment: Deployment, settings: Settings) -> None:

@@ -11,16 +11,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from consent_service.errors import DatabaseUnavailable, TransactionUndone
+from consent_service.errors import ConfigurationError, DatabaseUnavailable, TransactionUndone
 from consent_service.storage.file_lock import FileLock
 
 _DEFAULT_LOCK_SECONDS = 10.0
@@ -33,6 +33,15 @@ _INTERNAL = "XX"
 _DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 
 
+def _url(text: str) -> URL:
+    with suppress(ArgumentError):
+        parsed = make_url(text)
+        if parsed.get_backend_name() in {"sqlite", "postgresql", "postgres"}:
+            return parsed
+    # The text may hold a password: it is not said.
+    raise ConfigurationError("A database URL begins with sqlite:/// or postgresql://.")
+
+
 class Database:
     """One database: `reading()` and `writing()` transactions as Core connections.
 
@@ -40,7 +49,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, lock_seconds: float = _DEFAULT_LOCK_SECONDS) -> None:
-        parsed = make_url(url)
+        parsed = _url(url)
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.dialect = parsed.get_backend_name()
