@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from consent_service.errors import KeyFileMissing, SealBroken, WrongKey
+from consent_service.errors import KeyFileMissing, KeystoreUnavailable, SealBroken, WrongKey
 from consent_service.vault.seal import SECRET_SIZE, SealingKey, open_sealed, seal, sealed_key_id
 
 LASTING = "lasting"
@@ -188,11 +188,18 @@ def _read(path: Path) -> dict[str, _Keys]:
         raise KeyFileMissing(
             f"There is no key file at {path}: restore it, or start on an empty database."
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if mode & _OTHERS:
-            raise WrongKey(f"{path} can be read by others (mode {mode & 0o777:04o}): run chmod 600 on it.")
-        data = file.read()
+    except OSError as error:
+        raise KeystoreUnavailable(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if mode & _OTHERS:
+                raise WrongKey(
+                    f"{path} can be read by others (mode {mode & 0o777:04o}): run chmod 600 on it."
+                )
+            data = file.read()
+    except OSError as error:
+        raise KeystoreUnavailable(f"{path} cannot be read: {error.strerror}.") from None
     try:
         return _decode(data)
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
@@ -214,18 +221,19 @@ def _write(path: Path, sections: Mapping[str, _Keys]) -> None:
     was destroyed since.
     """
     temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
     try:
+        temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
             file.write(_encode(sections))
             file.flush()
             os.fsync(descriptor)
         temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(path)
+        _flush_folder(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise KeystoreUnavailable(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def _flush_folder(path: Path) -> None:
@@ -242,7 +250,10 @@ def _flush_folder(path: Path) -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the folder's advisory lock, so that two rotations of one file do not lose a key."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeystoreUnavailable(f"The folder of {path} cannot be opened: {error.strerror}.") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -9,6 +9,7 @@ sensitive and not extractable.
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar, cast
 from urllib.parse import parse_qs, unquote
 
@@ -50,6 +51,8 @@ _NOT_OPENED = (
 )
 
 _Answer = TypeVar("_Answer")
+_library = threading.Lock()
+"""One call at a time in this process: to set the library up anew ends the sessions of every keystore."""
 
 
 class _RootKey(EncryptMixin, DecryptMixin, pkcs11.SecretKey):
@@ -59,14 +62,20 @@ class _RootKey(EncryptMixin, DecryptMixin, pkcs11.SecretKey):
 class Pkcs11Keystore:
     """AES-256-GCM root keys under one label of one token; one session, one call at a time.
 
-    The session is opened again when the token lost it.
+    When the token was away, a session is opened anew, and the library set up anew where that is not enough.
     """
 
-    def __init__(self, open_session: Callable[[], pkcs11.Session], *, label: str) -> None:
+    _set_ups = 0
+    """How often that was done in this process: a session from before is no session any more."""
+
+    def __init__(
+        self, open_session: Callable[[], pkcs11.Session], set_up_anew: Callable[[], None], *, label: str
+    ) -> None:
         self._open_session = open_session
+        self._set_up_anew = set_up_anew
         self._session: pkcs11.Session | None = None
+        self._session_of = 0
         self._label = label
-        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, module: str, *, token: str, pin: str, label: str, create: bool) -> "Pkcs11Keystore":
@@ -82,7 +91,7 @@ class Pkcs11Keystore:
             except UserAlreadyLoggedIn:  # by another session of this process: the log-in is the process's
                 return slot.open(rw=True)
 
-        store = cls(open_session, label=label)
+        store = cls(open_session, lambda: pkcs11.lib(module).reinitialize(), label=label)
         try:
             if not store._call(store._root_keys):
                 if not create:
@@ -122,7 +131,7 @@ class Pkcs11Keystore:
         nonce = wrapped[_HEADER_SIZE - _NONCE_SIZE : _HEADER_SIZE]
 
         def decrypt(session: pkcs11.Session) -> bytes:
-            root = self._root_keys(session).get(version)
+            root = self._held_keys(session).get(version)
             if root is None:
                 raise WrongKey(f"The token lacks version {version} of {self._label}: restore it.")
             try:
@@ -157,7 +166,7 @@ class Pkcs11Keystore:
         """Destroy every root key older than `version` in the token."""
 
         def destroy(session: pkcs11.Session) -> None:
-            for number, root in self._root_keys(session).items():
+            for number, root in self._held_keys(session).items():
                 if number < int(version):
                     root.destroy()
 
@@ -165,9 +174,10 @@ class Pkcs11Keystore:
 
     def close(self) -> None:
         """Close the session."""
-        with self._lock:
+        with _library:
             if self._session is not None:
-                self._session.close()
+                with suppress(PKCS11Error):  # Ended with the library's earlier set-up.
+                    self._session.close()
             self._session = None
 
     def signing_key(self, name: str, *, create: bool) -> bytes:
@@ -207,11 +217,16 @@ class Pkcs11Keystore:
         return {int.from_bytes(key.id, "big"): key for key in found}
 
     def _newest(self, session: pkcs11.Session) -> tuple[int, _RootKey]:
-        keys = self._root_keys(session)
-        if not keys:
-            raise WrongKey(f"The token has no key {self._label} any more: restore it.")
+        keys = self._held_keys(session)
         version = max(keys)
         return version, keys[version]
+
+    def _held_keys(self, session: pkcs11.Session) -> dict[int, _RootKey]:
+        """Return the root keys; raise `NoSuchKey` for none: so a token that is away looks to its sessions."""
+        keys = self._root_keys(session)
+        if not keys:
+            raise NoSuchKey
+        return keys
 
     def _generate(self, session: pkcs11.Session, version: int) -> None:
         session.generate_key(
@@ -224,25 +239,39 @@ class Pkcs11Keystore:
         )
 
     def _call(self, work: Callable[[pkcs11.Session], _Answer]) -> _Answer:
-        with self._lock:
-            if self._session is not None:
+        with _library:
+            if self._session is not None and self._session_of == Pkcs11Keystore._set_ups:
                 try:
                     return work(self._session)
                 except PKCS11Error:
                     self._session = None  # lost with the token's power or connection: once more on a new one
+            fact: ConsentToolkitError
             try:
-                self._session = self._open_session()
-                return work(self._session)
+                return self._on_new_session(work)
             except PinIncorrect:
-                raise ConfigurationError(
-                    "The token refuses the PIN: check CONSENT_KEYSTORE_SECRET."
-                ) from None
+                fact = ConfigurationError("The token refuses the PIN: check CONSENT_KEYSTORE_SECRET.")
             except NoSuchToken:
-                raise KeystoreUnavailable("No token of that label is connected.") from None
+                fact = KeystoreUnavailable("No token of that label is connected.")
+            except NoSuchKey:
+                fact = WrongKey(f"The token has no key {self._label} any more: restore it.")
             except (PKCS11Error, RuntimeError) as error:
-                raise KeystoreUnavailable(
-                    f"The PKCS#11 token does not answer ({type(error).__name__})."
-                ) from None
+                fact = KeystoreUnavailable(f"The PKCS#11 token does not answer ({type(error).__name__}).")
+            raise fact  # Without the library's error: what that holds must not outlive the library's set-up.
+
+    def _on_new_session(self, work: Callable[[pkcs11.Session], _Answer]) -> _Answer:
+        try:
+            return work(self._renewed())
+        except PinIncorrect:  # A second wrong one might lock the token.
+            raise
+        except PKCS11Error:
+            self._session = None
+        Pkcs11Keystore._set_ups += 1  # Sessions end even where the library does not come up again.
+        self._set_up_anew()  # It remembers a token as it first saw it.
+        return work(self._renewed())
+
+    def _renewed(self) -> pkcs11.Session:
+        self._session, self._session_of = self._open_session(), Pkcs11Keystore._set_ups
+        return self._session
 
 
 def open_location(location: str, *, secret: str, create: bool) -> Pkcs11Keystore:

@@ -286,6 +286,8 @@ def _follow_root(
         version = max(versions, default=FIRST_VERSION) + 1
         announced = WrappedKey(purpose=ROOT, version=version, wrapped=b"")  # It never leaves its keystore.
         committer.submit_blocking(tenant, AnnounceKey(key=announced, rewrapped=rewrapped))
+        with deployment.reading(tenant) as scope:
+            deployment.refreshed(scope, tenant)
         progress(done, len(tenants))
 
 

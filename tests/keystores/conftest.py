@@ -2,9 +2,12 @@
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -76,6 +79,46 @@ class MotoServer(ServerProcess):
             return httpx2.get(f"{self.url}/moto-api/", timeout=5.0, verify=PLAIN).is_success
         except httpx2.TransportError:
             return False
+
+
+class Line:
+    """A TCP line to a port of this machine, which a test may cut and mend."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.port = unused_port()
+        self._ends: list[socket.socket] = []
+        self.mend()
+
+    def mend(self) -> None:
+        """Let whoever calls through."""
+        server = socket.create_server(("127.0.0.1", self.port))
+        self._ends.append(server)
+        threading.Thread(target=self._accept, args=(server,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Break every connection, and take no other."""
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._ends.clear()
+
+    def _accept(self, server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = server.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._ends += [near, far]
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _carry(near: socket.socket, far: socket.socket) -> None:
+        with suppress(OSError):
+            while data := near.recv(65_536):
+                far.sendall(data)
+            far.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 """What fails, fails closed and leaves everything as it was: keystores down, wrong keys."""
 
+import os
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,11 +13,12 @@ from pydantic import SecretStr
 from consent_service.errors import KeyFileMissing, KeystoreUnavailable, WrongKey
 from consent_service.ledger.note import NoteVerifier
 from consent_service.operations.read_ledger import read_checkpoint
-from consent_service.operations.rotate_keys import end_epochs, rotate_signing_key
-from tests.keystores.conftest import TOKEN, OpenBaoServer
+from consent_service.operations.rotate_keys import end_epochs, rotate_root, rotate_signing_key
+from tests.keystores.conftest import PIN, TOKEN, Line, OpenBaoServer, aws_credentials, moto, softhsm
 from tests.shop import Shop
 
 SIZE = {"household": {"size": 2}}
+__all__ = ["aws_credentials", "moto", "softhsm"]  # fixtures that belong to the keystores' own tests
 
 
 @pytest.fixture
@@ -71,6 +75,108 @@ def test_while_the_keystore_is_down_reads_go_on_and_rotation_and_start_wait(
     shop.service.close()
     with pytest.raises(KeystoreUnavailable):
         a_shop(migrated_url, tmp_path / "home", bao)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """A keystore, how it fails, how it comes back, and what is said meanwhile."""
+
+    settings: dict[str, object]
+    fail: Callable[[], object]
+    mend: Callable[[], object]
+    says: tuple[type[Exception], str]
+
+
+@pytest.fixture(params=["file away", "file unreadable", "file open to others", "pkcs11", "aws-kms"])
+def failing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Failing]:
+    """Each kind of keystore but OpenBao, which has its test above: a test runs with every one of them."""
+    if request.param.startswith("file"):
+        yield failing_file(request.param, tmp_path / "home" / "root.key")
+    elif request.param == "pkcs11":
+        library = request.getfixturevalue("softhsm")
+        tokens = Path(os.environ["SOFTHSM2_CONF"]).parent / "tokens"
+        name = f"consent-{secrets.token_hex(4)}"
+        yield Failing(
+            settings={
+                "keystore": f"pkcs11:token=shop;object={name}?module-path={library}",
+                "keystore_secret": SecretStr(PIN),
+            },
+            fail=lambda: tokens.rename(tokens.with_name("away")),
+            mend=lambda: tokens.with_name("away").rename(tokens),
+            says=(KeystoreUnavailable, "PKCS#11 token does not answer"),
+        )
+    else:
+        request.getfixturevalue("aws_credentials")
+        line = Line(request.getfixturevalue("moto").port)
+        where = f"aws-kms:eu-west-3/consent-{secrets.token_hex(4)}?endpoint=http://127.0.0.1:{line.port}"
+        yield Failing(
+            settings={"keystore": where},
+            fail=line.cut,
+            mend=line.mend,
+            says=(KeystoreUnavailable, "AWS KMS does not answer"),
+        )
+        line.cut()
+
+
+def failing_file(how: str, keys: Path) -> Failing:
+    away = keys.with_name("away")
+    if how == "file open to others":
+        return Failing(
+            settings={},
+            fail=lambda: keys.chmod(0o640),
+            mend=lambda: keys.chmod(0o600),
+            says=(WrongKey, "run chmod 600"),
+        )
+
+    def mend() -> None:
+        keys.unlink(missing_ok=True)
+        away.rename(keys)
+
+    def unreadable() -> None:  # also for root, whom no mode keeps out
+        keys.rename(away)
+        keys.symlink_to(keys)
+
+    if how == "file away":
+        return Failing(
+            settings={},
+            fail=lambda: keys.rename(away),
+            mend=mend,
+            says=(KeyFileMissing, "There is no key file at"),
+        )
+    return Failing(settings={}, fail=unreadable, mend=mend, says=(KeystoreUnavailable, "cannot be read"))
+
+
+def test_while_a_keystore_fails_reads_go_on_and_afterwards_everything_does(
+    migrated_url: str, tmp_path: Path, failing: Failing
+) -> None:
+    error, words = failing.says
+    shop = Shop(migrated_url, tmp_path / "home", **failing.settings)
+    shop.grant("ana", "coupons")
+    shop.write("ana", SIZE)
+    deployment, committer = shop.service.deployment, shop.service.committer
+
+    for name in ("ben", "cleo"):  # Twice, for what comes back may fail again.
+        failing.fail()
+
+        assert shop.read("ana", "coupons") == SIZE
+        shop.grant(name, "coupons")
+        assert shop.write(name, SIZE) == ["household.size"]
+        for refused in (
+            lambda: end_epochs(deployment, committer, [shop.tenant]),
+            lambda: rotate_root(deployment, committer),
+            lambda: Shop(migrated_url, tmp_path / "home", **failing.settings),
+        ):
+            with pytest.raises(error, match=words):
+                refused()
+        failing.mend()
+        end_epochs(deployment, committer, [shop.tenant])
+        rotate_root(deployment, committer)
+        assert shop.read(name, "coupons") == shop.read("ana", "coupons") == SIZE
+
+    shop.check_ledger()
+    shop.reopen()
+    assert shop.read("ana", "coupons") == SIZE
+    shop.close()
 
 
 def test_a_signing_key_in_the_keystore_signs_and_rotates(
