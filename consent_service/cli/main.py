@@ -5,12 +5,13 @@ checking a pack or a notice needs none of it.
 """
 
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
+
+from consent_service.cli.imports import load
 
 _PLACES = {
     "receipt": "receipt:receipt",
@@ -58,7 +59,7 @@ class _Parts(Mapping[str, TyperGroup | TyperCommand]):
 
 def _imported(name: str) -> TyperGroup | TyperCommand:
     module, _, attribute = _PLACES[name].partition(":")
-    part = getattr(import_module(f"consent_service.cli.{module}"), attribute)
+    part = getattr(load(f"consent_service.cli.{module}"), attribute)
     if isinstance(part, typer.Typer):
         part.info.name = name
         group = get_group(part)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from consent_service.cli.imports import load
 from consent_service.cli.output import (
     UNUSABLE,
     AsJson,
@@ -24,6 +25,7 @@ from consent_service.settings import Settings
 from consent_service.storage.engine import Database
 from consent_service.storage.schema import migrate
 
+_APPLICATION = "consent_service.api.app"
 _GRACE_SECONDS = 30
 _START_SECONDS = 60  # uvicorn takes a worker that is still importing for a dead one after five.
 
@@ -46,9 +48,11 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="consent-metrics-") as shared:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        else:
+            load(_APPLICATION)  # Sooner than uvicorn would; each of several workers imports its own.
         try:
             uvicorn.run(
-                "consent_service.api.app:create_app",
+                f"{_APPLICATION}:create_app",
                 factory=True,
                 http="consent_service.api.connection:Connection",
                 host=host,

@@ -1,6 +1,7 @@
 """A database that does not let us in or through: 503 with Retry-After, nothing stored, then it goes on."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,8 +19,11 @@ from consent_service.storage.ledger_store import lock_head
 from tests.disks import Disk, SmallDisk
 from tests.servers import wait_until
 from tests.service_api import ServiceApi, assert_problem
+from tests.size import size
 
 PATIENCE_S = 0.3
+USUAL_PATIENCE_S = 10.0
+HELD_S = size(2 * PATIENCE_S, 30)
 
 
 @pytest.fixture
@@ -115,6 +119,29 @@ Trouble = Callable[[ServiceApi], AbstractContextManager[None]]
 @pytest.mark.parametrize("trouble", [lock_held, other_process_writing, pool_full])
 def test_who_cannot_get_through_is_told_to_come_back(api: ServiceApi, trouble: Trouble) -> None:
     assert_refused_and_then_recorded(api, trouble)
+
+
+def test_while_a_lock_is_held_everybody_is_told_to_come_back_and_the_gate_answers(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    patience = size(PATIENCE_S, USUAL_PATIENCE_S)
+    with ServiceApi(home=tmp_path / "home", database_url=migrated_url, lock_seconds=patience) as api:
+        first = api.decide("ana", {"coupons": "granted"}).json()["index"]
+
+        refused: list[httpx2.Response] = []
+        with lock_held(api):
+            until = time.monotonic() + HELD_S
+            while time.monotonic() < until:
+                refused.append(api.decide("ana", {"coupons": "denied"}))
+                assert api.reasons("ana", "coupons") == ["granted"]
+
+        assert len(refused) > 1
+        for answer in refused:
+            assert_problem(answer, 503, "unavailable")
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert api.decide("ana", {"coupons": "denied"}).json()["index"] == first + 1
+        assert api.reasons("ana", "coupons") == ["withdrawn"]
+        api.sizes()
 
 
 @pytest.mark.parametrize("trouble", [read_only, storm_of_connections])
