@@ -10,7 +10,7 @@ from consent_service.domain.uses import added, by_purpose_and_category
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_personal_data import HeldValue, PersonalData
 from consent_service.web.layout import contact_address, pages, purpose_facts
-from consent_service.web.preferences import status_word, use_views
+from consent_service.web.preferences import in_order, status_word, use_views
 from consent_service.web.words import best_language, direction, names_of, words
 
 
@@ -99,8 +99,8 @@ def _history(data: PersonalData, notice: Notice, language: str) -> list[EntryVie
     for entry in reversed(data.history):
         shown = notice if entry.notice is None else entry.notice.notice
         outcomes = [
-            (_purpose(shown, key, language), status_word(outcome.status, spoken))
-            for key, outcome in entry.record.consents.items()
+            (_purpose(shown, key, language), status_word(entry.record.consents[key].status, spoken))
+            for key in in_order(entry.record.consents, shown)
         ]
         digest = "" if entry.notice is None else entry.notice.digest
         views.append(

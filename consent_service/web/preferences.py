@@ -1,6 +1,6 @@
 """The preference page: everything about one subject's choices, as values for its template."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -142,8 +142,7 @@ class PreferencePage:
         notice = published.notice
         shown_in = record.decision.language if isinstance(record, DecisionRecord) else spoken.language
         language = best_language(shown_in, notice.languages)
-        order = list(notice.purposes)
-        keys = sorted(record.consents, key=lambda key: order.index(key) if key in order else len(order))
+        keys = in_order(record.consents, notice)
         outcomes = [
             (
                 _name(key, notice, self.published.notice, language),
@@ -190,6 +189,12 @@ def use_views(
         )
         for (purpose, category), count in latest
     ]
+
+
+def in_order(keys: Iterable[PurposeKey], notice: Notice) -> list[PurposeKey]:
+    """Return purposes in the order in which a notice shows them, those it does not have at the end."""
+    order = list(notice.purposes)
+    return sorted(keys, key=lambda key: order.index(key) if key in order else len(order))
 
 
 def status_word(status: Status, spoken: Words) -> str:

@@ -120,6 +120,20 @@ def test_everything_is_there_as_a_page(client: TestClient) -> None:
         assert shown in page.text
 
 
+def test_the_page_lists_what_was_decided_in_the_order_of_the_notice(client: TestClient) -> None:
+    a_customer(client)
+
+    page = client.get("/v1/personal-data", headers={**ANA, "Accept": "text/html"}).text
+
+    history = page[page.index('class="history"') : page.index('id="purposes"')]
+    names = re.findall("<li>([^:<]+): ", history)
+    notice = a_notice()
+    assert names == [
+        purpose.name["en"] for purpose in notice.purposes.values() if purpose.name["en"] in names
+    ]
+    assert len(names) > 1
+
+
 def test_the_page_speaks_french_where_that_is_asked(client: TestClient) -> None:
     a_customer(client)
 
