@@ -1,7 +1,7 @@
 """From headers to callers and subjects: authentication, roles, and whom a request is about."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -176,11 +176,19 @@ def checks_itself(*roles: str) -> Callable[[_Endpoint], _Endpoint]:
     return mark
 
 
-def caller_with(*roles: str) -> Callable[[Request], Caller]:
-    """Return a dependency that answers the caller, who must have one of `roles`."""
+async def _service(request: Request) -> ConsentService:
+    return service_of(request)
 
-    def dependency(request: Request) -> Caller:
-        return require_role(authenticate(service_of(request), request.headers), *roles)
+
+def caller_with(*roles: str) -> Callable[[Request], Awaitable[Caller]]:
+    """Return a dependency that answers the caller, who must have one of `roles`.
+
+    It waits for another thread only where the database has to be asked: FastAPI takes one for each that is
+    no coroutine.
+    """
+
+    async def dependency(request: Request) -> Caller:
+        return require_role(await authenticated(service_of(request), request.headers), *roles)
 
     _ACCESS[dependency] = Access(roles=roles)
     return dependency
@@ -213,7 +221,7 @@ def cached_for_ever(request: Request) -> dict[str, str]:
     }
 
 
-Service = Annotated[ConsentService, Depends(service_of)]
+Service = Annotated[ConsentService, Depends(_service)]
 Admin = Annotated[Caller, Depends(caller_with(Role.ADMIN))]
 Backend = Annotated[Caller, Depends(caller_with(Role.BACKEND))]
 BackendOrSubject = Annotated[Caller, Depends(caller_with(Role.BACKEND, SUBJECT_ROLE))]
