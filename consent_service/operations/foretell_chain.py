@@ -33,6 +33,8 @@ from consent_service.operations.record_decision import outcomes_of
 from consent_service.storage.subject_store import ProjectedSubject, encode_state, from_ms, to_ms
 
 _MOST_LEARNED = 4096
+_LEARNED_AT_ONCE, _WORTH_LEARNING = 128, 64
+"""To learn a case takes as long as following some records the slow way: one for every 64 records pays."""
 _COMMITMENT = slice(6, 50)
 _UNFORETOLD = (ValueError, KeyError, OverflowError, EvidenceError, UnknownNotice, UnknownPurpose)
 _Facts: TypeAlias = tuple[tuple[bool, bool], ...]
@@ -148,16 +150,18 @@ class Foreteller:
         self.leaf_ending = leaf_ending
         self._book = book
         self.nobody = _Shape()
-        self._learned = 0
+        self._learned = self._asked = 0
         self._known: dict[Frame, _Known] = {}
         self._shapes: dict[tuple[_Standing, ...], _Shape] = {}
         self._calendars: dict[Duration, Calendar] = {}
         self._places: dict[int, Places] = {}
 
     def _make_room(self) -> None:
+        if self._learned > _LEARNED_AT_ONCE + self._asked // _WORTH_LEARNING:
+            raise ValueError("not worth learning")
         self._learned += 1
         if self._learned > _MOST_LEARNED:  # What is still in use is learned again.
-            self.nobody, self._learned = _Shape(), 0
+            self.nobody, self._learned, self._asked = _Shape(), 0, 0
             for memory in (self._known, self._shapes, self._calendars, self._places):
                 memory.clear()
 
@@ -167,6 +171,7 @@ class Foreteller:
         The first of a frame is read as the slow way reads it. Records of one length mostly have the same
         places, and in other places no known frame stands.
         """
+        self._asked += 1
         places = self._places.get(len(text))
         if places is not None:
             frame, decided, recorded = take_apart(text, places)
@@ -180,13 +185,13 @@ class Foreteller:
         return known, frame, decided, recorded
 
     def _learn_frame(self, frame: Frame, body: bytes) -> _Known:
+        self._make_room()
         record = decode_record(body)
         if not isinstance(record, DecisionRecord):
             raise InvalidEntry("A record is of another kind than a decision.")
         notice = self._book.find(record.decision.notice).notice
         if not notice.purposes.keys() >= record.decision.choices.keys():
             raise UnknownPurpose("A decision names a purpose that its notice does not have.")
-        self._make_room()
         return self._known.setdefault(frame, _Known(decision=record.decision, notice=notice))
 
     def learn(self, before: _Shape, stamps: tuple[_Stamp, ...], known: _Known, own: _Stamp) -> _Step:

@@ -1,8 +1,9 @@
 """Steps (6) and (7) of `verify_ledger`: each subject's chain, derived statuses and projection."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from consent_service.domain.consent import NOBODY, DecisionEntry, SubjectState, apply, link
 from consent_service.domain.subject import SubjectRef
@@ -31,6 +32,10 @@ from consent_service.storage.subject_store import (
     stream_projection,
 )
 from consent_service.vault.blind_index import blind_index, subject_ref
+
+_Linked: TypeAlias = tuple[int, bytes, bytes]
+"""Index, leaf and record of an entry in a chain."""
+_MOST_HELD = 256
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,20 +128,23 @@ class _ChainVerifier:
         current: int | None = None
         row: ProjectedSubject | None = None
         chain: ForetoldChain | None = None
+        held: list[_Linked] = []
         for subject_id, index, stored, body in entries:
             if current != subject_id:
-                self._finish(row, chain)
+                self._finish(row, chain, held)
                 while waiting is not None and waiting.id < subject_id:
                     self._without_record(waiting)
                     waiting = next(rows, None)
-                current, row = subject_id, None
+                current, row, held = subject_id, None, []
                 if waiting is not None and waiting.id == subject_id:
                     row, waiting = waiting, next(rows, None)
                 row = self._sound_row(row, index)
                 chain = None if row is None else ForetoldChain(self._foreteller, row.ref)
+            if len(held) <= _MOST_HELD:
+                held.append((index, stored, body))
             if chain is not None and not chain.follow(index, stored, body):
                 chain = None
-        self._finish(row, chain)
+        self._finish(row, chain, held)
         for left in (waiting, *rows) if waiting is not None else ():
             self._without_record(left)
 
@@ -151,19 +159,29 @@ class _ChainVerifier:
             return None
         return row
 
-    def _finish(self, row: ProjectedSubject | None, chain: ForetoldChain | None) -> None:
-        """End a chain; one that was not foretold to its end is read again, and followed entry by entry."""
+    def _finish(
+        self, row: ProjectedSubject | None, chain: ForetoldChain | None, held: Sequence[_Linked]
+    ) -> None:
+        """End a chain; one that was not foretold to its end is followed again from its beginning.
+
+        A long one, of which only the beginning was `held`, is read again.
+        """
         if row is None or (chain is not None and chain.ends_as(row)):
             return
-        followed = _Chain(self._scope, self._book, self._kind_of, self._reader, row)
-        entries = stream_chains(self._scope, row.id, row.id + 1)
-        with closing(entries):
-            try:
-                for _, index, stored, body in entries:
-                    self.found.links += followed.follow(index, stored, body)
-                followed.finish()
-            except LedgerCorrupt as error:
-                self.found.note(error)
+        if len(held) <= _MOST_HELD:
+            self._follow(row, held)
+            return
+        with closing(stream_chains(self._scope, row.id, row.id + 1)) as entries:
+            self._follow(row, (entry[1:] for entry in entries))
+
+    def _follow(self, row: ProjectedSubject, entries: Iterable[_Linked]) -> None:
+        chain = _Chain(self._scope, self._book, self._kind_of, self._reader, row)
+        try:
+            for index, stored, body in entries:
+                self.found.links += chain.follow(index, stored, body)
+            chain.finish()
+        except LedgerCorrupt as error:
+            self.found.note(error)
 
     def _without_record(self, row: ProjectedSubject) -> None:
         self._count(row)

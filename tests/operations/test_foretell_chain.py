@@ -239,6 +239,18 @@ def test_a_link_is_left_to_the_slow_way() -> None:
     assert not chain.follow(3, leaf(ORIGIN, Kind.LINK, bytes(32)), link.encode())
 
 
+def test_cases_are_learned_only_as_long_as_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consent_service.operations.foretell_chain._LEARNED_AT_ONCE", 1)
+    foreteller = Foreteller(BOOK, ENDING)
+    grant, denial = told([a_grant()]), told([a_grant("denied")])
+
+    assert follows(foreteller, grant.entries, grant.row)
+    assert not follows(foreteller, denial.entries, denial.row)
+    for _ in range(200):
+        assert follows(foreteller, grant.entries, grant.row)
+    assert follows(foreteller, denial.entries, denial.row)
+
+
 def test_the_memory_is_begun_anew_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consent_service.operations.foretell_chain._MOST_LEARNED", 3)
     foreteller = Foreteller(BOOK, ENDING)

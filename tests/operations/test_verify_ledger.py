@@ -48,6 +48,16 @@ def test_a_ledger_nobody_touched_verifies(filled: Installation) -> None:
     assert verified.checkpoints == 7
 
 
+def test_a_chain_too_long_to_be_held_is_read_again(
+    filled: Installation, spoil: Tampering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consent_service.operations.verify_chains._MOST_HELD", 2)
+
+    assert filled.verify().size == SIZE
+    spoil.run(f"UPDATE subject SET state = '{{}}' WHERE {ONE}")
+    assert named_index(filled) == 505
+
+
 def test_an_empty_ledger_verifies(unchecked_installation: Installation) -> None:
     assert unchecked_installation.verify().size == 0
 
