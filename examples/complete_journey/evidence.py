@@ -63,7 +63,7 @@ def prove_entry(url: str, handed: HandedOut, index: int) -> Checkpoint:
     headers = {"Authorization": f"Bearer {handed.auditor_key}"}
     note = httpx2.get(f"{url}/v1/ledger/checkpoint", headers=headers, timeout=TIMEOUT_SECONDS).content
     checkpoint = open_checkpoint(note, key=handed.verifier_key)  # (1)
-    with ConsentClient(url, api_key=handed.auditor_key, timeout=TIMEOUT_SECONDS) as auditor:
+    with ConsentClient(url, api_key=handed.auditor_key, timeout=TIMEOUT_SECONDS, stream="off") as auditor:
         proof = auditor.inclusion_proof(index, size=checkpoint.size)
     proof.verify(root=checkpoint.root)  # (2)
     return checkpoint
