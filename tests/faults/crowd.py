@@ -31,7 +31,7 @@ class Seen:
     """What a crowd saw.
 
     `unanswered` are requests that were sent and got no whole answer; `overtaken` says how many others at most
-    were acknowledged while one waited that was acknowledged too, and `overtaken_one` which one that was.
+    were sent later and acknowledged sooner than one that was acknowledged, and `overtaken_one` which one.
     """
 
     acknowledged: list[Acknowledged] = field(default_factory=list)
@@ -65,6 +65,8 @@ class Crowd:
         self._name = name
         self._each = each
         self._stop = threading.Event()
+        self._sent = 0
+        self._acknowledged: list[int] = []  # which request, in the order of the acknowledgements
         self._finished: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.seen = Seen()
@@ -122,7 +124,9 @@ class Crowd:
     ) -> bool:
         """Send one decision, the `sent`-th, note the answer; return whether the connection stays open."""
         choice = CHOICES[sent % 2]
-        started, before = time.perf_counter(), len(self.seen.acknowledged)
+        started, before = time.perf_counter(), len(self._acknowledged)
+        self._sent += 1
+        number = self._sent
         try:
             writer.write(self._request(subject, choice))
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -134,7 +138,8 @@ class Crowd:
         self.seen.seconds.append(time.perf_counter() - started)
         status = int(head[9:12])
         if status == 201:
-            overtaken = len(self.seen.acknowledged) - before
+            overtaken = sum(other > number for other in self._acknowledged[before:])
+            self._acknowledged.append(number)
             if overtaken > self.seen.overtaken:
                 self.seen.overtaken = overtaken
                 waited = self.seen.seconds[-1]
