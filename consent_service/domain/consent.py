@@ -84,7 +84,8 @@ def apply(state: SubjectState, entry: DecisionEntry) -> SubjectState:
     """Return the state after `entry`: granted becomes given or renewed, denied refused or withdrawn.
 
     A grant that was decided before a denial already on record does not reopen anything: it arrived late
-    (an offline queue, a second device), and the denial stands. A denial always stands.
+    (an offline queue, a second device), and the denial stands. Nor does a grant under an earlier version of a
+    purpose replace one under a later version: she said yes to the newer words too. A denial always stands.
     """
     consents = dict(state.consents)
     for key, choice in entry.decision.choices.items():
@@ -94,7 +95,7 @@ def apply(state: SubjectState, entry: DecisionEntry) -> SubjectState:
 
 def _standing(earlier: Consent | None, choice: Choice, purpose: Purpose, entry: DecisionEntry) -> Consent:
     decision = entry.decision
-    if earlier is not None and choice is Choice.GRANTED and _overtaken(decision, earlier):
+    if earlier is not None and choice is Choice.GRANTED and _overtaken(decision, purpose, earlier):
         return earlier
     # A queue may deliver late, but a validity never starts before the act nor after it was recorded.
     starts = min(decision.decided_at, entry.recorded_at)
@@ -116,8 +117,10 @@ def _standing(earlier: Consent | None, choice: Choice, purpose: Purpose, entry: 
     )
 
 
-def _overtaken(grant: Decision, earlier: Consent) -> bool:
-    return not earlier.granting and grant.decided_at < min(earlier.decided_at, earlier.since)
+def _overtaken(grant: Decision, purpose: Purpose, earlier: Consent) -> bool:
+    if earlier.granting:
+        return purpose.version < earlier.purpose_version
+    return grant.decided_at < min(earlier.decided_at, earlier.since)
 
 
 def link(known: SubjectState, anonymous: SubjectState, *, index: int, recorded_at: datetime) -> SubjectState:

@@ -55,7 +55,7 @@ class KeyMoves:
             self._held.setdefault(grant.subject_id, {})[grant.purpose, grant.category] = grant
 
     def follow(self, subject_id: int, state: SubjectState, purposes: Mapping[PurposeKey, Purpose]) -> None:
-        """Bring the key grants of these purposes, as the deciding notice has them, in line with `state`."""
+        """Bring the key grants of purposes that a decision moved, as its notice has them, in line."""
         for key, purpose in purposes.items():
             consent = state.consents[key]
             if consent.granting:

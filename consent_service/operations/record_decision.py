@@ -83,7 +83,8 @@ class RecordDecision:
         index = batch.append(Kind.DECISION, record.encode(), subject)
         if published.superseded_at is not None:
             subject.look_at_ms = 0  # The sweep by the newer notice may have passed already.
-        purposes = {key: published.notice.purposes[key] for key in self.decision.choices}
+        moved = [key for key in self.decision.choices if subject.state.consents[key].index == index]
+        purposes = {key: published.notice.purposes[key] for key in moved}
         batch.keys.follow(subject.id, subject.state, purposes)
         answer = DecisionAnswer(index=index, text=_text(index, batch.now, outcomes))
         if self.idempotency is not None:

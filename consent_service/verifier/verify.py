@@ -705,11 +705,14 @@ class Plan:
         self.rows = rows
         self.purposes = tuple(row[0] for row in rows)
         self.validities = frozenset(row[3] for row in rows)
-        self._followed: dict[tuple[Plan | None, tuple[str, ...]], tuple[str, ...]] = {}
+        self._followed: dict[tuple[Plan | None, tuple[str, ...]], tuple[str, ...] | None] = {}
         self._forms: dict[tuple[str, ...], str] = {}
 
-    def statuses_after(self, earlier: "Plan | None", statuses: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the statuses that this leaves, where `earlier` left those, none ran out and none is late."""
+    def statuses_after(self, earlier: "Plan | None", statuses: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return the statuses that this leaves, where `earlier` left those, none ran out and none is late.
+
+        `None` where a grant of a later version stays as it is.
+        """
         key = earlier, statuses
         if len(self._followed) > MOST_PLANS:
             self._followed.clear()
@@ -720,7 +723,8 @@ class Plan:
                 for row, status in zip(earlier.rows if earlier else (), statuses, strict=True)
             }
             standings = decide(self, known, ("2000-01-01T00:00:00.000Z",) * 2)[0]
-            self._followed[key] = tuple(standings[purpose][0] for purpose in self.purposes)
+            replaced = all(standings[row[0]][1] == row[2] for row in self.rows)
+            self._followed[key] = tuple([standings[row[0]][0] for row in self.rows]) if replaced else None
         return self._followed[key]
 
     def spelled(self, statuses: tuple[str, ...], start: str) -> str:
@@ -746,7 +750,8 @@ Packed = tuple[Plan, tuple[str, ...], str, str] | str | None
 def decided_again(plan: Plan, packed: Packed, times: tuple[str, str]) -> tuple[Packed, str] | None:
     """Return what `decide` would leave after one decision about the same purposes, and its spelling.
 
-    `None` where that takes a closer look: a choice that ran out meanwhile, or a decision that arrived late.
+    `None` where that takes a closer look: a choice that ran out meanwhile, a decision that arrived late or is
+    about an earlier version of a purpose than stands.
     """
     earlier: Plan | None = None
     statuses: tuple[str, ...] = ()
@@ -758,6 +763,8 @@ def decided_again(plan: Plan, packed: Packed, times: tuple[str, str]) -> tuple[P
         if times[0] < began or times[1] >= min(after(began, each) for each in earlier.validities):
             return None
     following = plan.statuses_after(earlier, statuses)
+    if following is None:
+        return None
     return (plan, following, *times), plan.spelled(following, min(times))
 
 
@@ -767,7 +774,8 @@ def decide(
     """Return all standings after a decision, and how its record has to spell the outcomes.
 
     Granted becomes given or renewed, denied refused or withdrawn, by what it meets. A grant decided before a
-    denial on record arrived late, and changes nothing. `times` is when it was decided and recorded; RFC 3339
+    denial on record arrived late, and changes nothing, nor does one of an earlier version than was granted.
+    `times` is when it was decided and recorded; RFC 3339
     texts of one form compare like moments.
     """
     decided, recorded = times
@@ -782,10 +790,13 @@ def decide(
             status = "withdrawn"
         else:
             status = "refused"
-        if earlier is not None and choice == "granted" and not granting and decided < min(earlier[2:4]):
+        standing = status, version, recorded, decided, after(start, validity)
+        if (
+            earlier is not None
+            and choice == "granted"
+            and (version < earlier[1] if granting else decided < min(earlier[2:4]))
+        ):
             standing = earlier
-        else:
-            standing = status, version, recorded, decided, after(start, validity)
         standings[purpose] = standing
         texts.append(f'"{purpose}":{{"status":"{standing[0]}","valid_until":"{standing[4]}"}}')
     return standings, ",".join(texts)

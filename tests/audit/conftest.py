@@ -16,13 +16,16 @@ KNOWN, VISITOR, ERASED = "customer-5", "visitor", "customer-7"
 
 
 def fill(installation: Installation) -> None:
-    """Append, over three days: a notice, decisions, a new notice, a link, an erasure, withdrawals."""
-    installation.publish()
+    """Append, over three days: two notices, decisions, one of them late, a link, an erasure, withdrawals."""
+    first = installation.publish()
     for number in range(40):
         choice: ChoiceName = "granted" if number % 3 else "denied"
         installation.decide(f"customer-{number % 20}", {"coupons": choice, "recommendations": "granted"})
     installation.clock.advance(days=1)
     installation.publish(a_notice({"purposes/coupons/version": 2, "purposes/coupons/validity": "PT36H"}))
+    installation.decide("customer-6", {"coupons": "granted", "recommendations": "granted"})
+    late = installation.request("customer-6", {"coupons": "granted"}, notice=first.digest)
+    installation.decide_all([late])
     installation.decide(VISITOR, {"coupons": "denied", "ai_assistance": "granted"})
     installation.link(VISITOR, KNOWN)
     erasure = EraseSubject(subject=installation.tenant.subject(ERASED))

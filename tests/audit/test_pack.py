@@ -67,8 +67,8 @@ def test_a_period_begins_and_ends_at_signed_checkpoints(installation: Installati
     result = verify_pack(period, vkey=installation.tenant.signer.vkey)
 
     indexes = [entry["index"] for entry in entries_of(members_of(period))]
-    assert indexes == list(range(41, 45))
-    assert (result["from"], result["size"]) == (41, 45)
+    assert indexes == list(range(41, 47))
+    assert (result["from"], result["size"]) == (41, 47)
     assert "begins at entry 41" in result["remarks"][0]
 
 
@@ -248,7 +248,7 @@ def test_the_verifier_in_the_pack_verifies_it_alone(
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.startswith("Verified: consent.local/default, entries 0 to 56")
+    assert run.stdout.startswith("Verified: consent.local/default, entries 0 to 58")
 
 
 def test_a_verifier_in_the_pack_that_always_agrees_is_pointed_out(

@@ -42,6 +42,20 @@ def test_key_grants_follow_what_was_decided_and_linked_in_one_commit(shop: Shop,
             assert stored(shop, name) == projected(shop, name)
 
 
+def test_a_grant_under_the_old_words_takes_nothing_from_one_under_the_new(shop: Shop) -> None:
+    late = shop.decision("ana", {"coupons": "granted"})
+    newer = {"purposes/coupons/version": 2, "purposes/coupons/categories": ["household", "browsing"]}
+    shop.publish(a_notice(newer))
+    shop.grant("ana", "coupons")
+    shop.write("ana", {"browsing": {"latest": "tea"}})
+    held = stored(shop, "ana")
+
+    shop.service.committer.submit_blocking(shop.tenant, late)
+
+    assert stored(shop, "ana") == held
+    assert shop.read("ana", "coupons") == {"browsing": {"latest": "tea"}}
+
+
 def choices(dice: random.Random) -> dict[str, str]:
     """Grants for the most part, so that many are renewals."""
     chosen = dice.sample(sorted(PURPOSES), dice.randint(1, len(PURPOSES)))

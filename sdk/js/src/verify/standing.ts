@@ -62,7 +62,7 @@ export function after(moment: string, duration: string): string {
 /** Return all standings after a decision, and how its record has to spell the outcomes.
  *
  * Granted becomes given or renewed, denied refused or withdrawn, by what it meets. A grant decided before a denial on
- * record arrived late, and changes nothing. */
+ * record arrived late, and changes nothing, nor does one of an earlier version than was granted. */
 export function decide(plan: Plan, known: Standings, decided: string, recorded: string): [Standings, string] {
   const start = earlier(decided, recorded);
   const standings = new Map(known);
@@ -72,8 +72,8 @@ export function decide(plan: Plan, known: Standings, decided: string, recorded: 
     let status = "refused";
     if (choice === "granted") status = granting(before) ? "renewed" : "given";
     else if (before && granting(before) && before.version === version && recorded < before.until) status = "withdrawn";
-    const late = before && choice === "granted" && !granting(before) && decided < earlier(before.recorded, before.decided);
-    const standing = late ? before : { status, version, recorded, decided, until: after(start, validity) };
+    const kept = before && choice === "granted" && (granting(before) ? version < before.version : decided < earlier(before.recorded, before.decided));
+    const standing = kept ? before : { status, version, recorded, decided, until: after(start, validity) };
     standings.set(purpose, standing);
     texts.push(spelled(purpose, standing));
   }
