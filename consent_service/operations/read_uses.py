@@ -21,6 +21,8 @@ _SENTENCES = {
 }
 _ONCE = {"en": "once", "fr": "utilisé une fois"}
 _TIMES = {"en": "{n} times", "fr": "utilisé {n} fois"}
+SPOKEN = tuple(_SENTENCES)
+"""The languages of the sentences."""
 
 
 RECENT_DAYS = 30

@@ -213,6 +213,10 @@ def test_every_read_and_every_reported_use_is_shown_to_the_subject(client: TestC
     }
     assert len(uses.json()["sentences"]) == 2
     assert uses.json()["sentences"][0].startswith("What you bought here: used 3 times for Coupons")
+    for language, header in (("fr-CH", "en"), ("", "fr-FR,en;q=0.5")):
+        headers = {**ANA, "Accept-Language": header}
+        told = client.get("/v1/uses", params={"language": language}, headers=headers).json()["sentences"]
+        assert told[0].startswith("Ce que vous avez acheté ici")
 
 
 def test_a_thousand_uses_of_long_names_are_taken_at_once(client: TestClient) -> None:

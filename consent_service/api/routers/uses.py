@@ -11,8 +11,9 @@ from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import PurposeName, Word
 from consent_service.domain.uses import date_of
 from consent_service.ledger.record import format_time
-from consent_service.operations.read_uses import DayOfUses, read_uses
+from consent_service.operations.read_uses import SPOKEN, DayOfUses, read_uses
 from consent_service.operations.report_uses import ReportedUse, report_uses
+from consent_service.web.words import best_language
 
 router = APIRouter(tags=["uses"])
 MAX_USES = 1000
@@ -69,11 +70,13 @@ def get_uses(
     request: Request,
     service: Service,
     caller: BackendOrSubject,
-    language: Annotated[str, Query(max_length=35, description="Language of the sentences.")] = "en",
+    language: Annotated[str, Query(max_length=256, description="Languages wanted, best first.")] = "",
 ) -> Response:
     """Return the uses by day, purpose, feature and category, and in plain words."""
     subject = subject_of(request.headers, caller)
-    days, told = read_uses(service.deployment, service.uses, caller.tenant, subject, language=language)
+    wanted = f"{language},{request.headers.get('accept-language', '')}"
+    spoken = best_language(wanted, SPOKEN)
+    days, told = read_uses(service.deployment, service.uses, caller.tenant, subject, language=spoken)
     return JsonBytes({"uses": [item for day in days for item in use_items(day)], "sentences": told})
 
 
