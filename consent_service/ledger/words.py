@@ -1,4 +1,4 @@
-"""Our own words on receipts and in packs: one reviewed JSON file per language, in the folder `languages`."""
+"""Our own words on receipts, in packs and about uses: a reviewed JSON file per language, in `languages`."""
 
 import json
 from functools import cache
@@ -36,6 +36,6 @@ def spoken(language: str) -> str:
 
 @cache
 def words_of(language: str) -> dict[str, dict[str, str]]:
-    """Return our words in one of our languages, by section: `receipt` and `pack`."""
+    """Return our words in one of our languages, by section: `receipt`, `pack` and `uses`."""
     sections: dict[str, dict[str, str]] = json.loads((_FOLDER / f"{language}.json").read_text("utf-8"))
     return sections

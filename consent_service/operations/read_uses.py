@@ -7,6 +7,7 @@ from datetime import timedelta
 from consent_service.domain.notice import Notice
 from consent_service.domain.purpose import CategoryKey, PurposeKey, Texts
 from consent_service.domain.uses import Day, UseCount, UseKind, added, by_purpose_and_category, day_of
+from consent_service.ledger.words import primary, spoken, words_of
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.look_up import look_up
 from consent_service.operations.record_uses import UsesRecorder, open_day
@@ -14,16 +15,6 @@ from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import find_known
 from consent_service.storage.vault_store import find_subject_keys, find_uses
-
-_SENTENCES = {
-    "en": "{category}: used {times} for {purpose}, last on {date}.",
-    "fr": "{category} : {times} pour {purpose}, dernière fois le {date}.",
-}
-_ONCE = {"en": "once", "fr": "utilisé une fois"}
-_TIMES = {"en": "{n} times", "fr": "utilisé {n} fois"}
-SPOKEN = tuple(_SENTENCES)
-"""The languages of the sentences."""
-
 
 RECENT_DAYS = 30
 """How far back the preference page looks."""
@@ -78,9 +69,9 @@ def uses_of(scope: TenantScope, tenant: Tenant, subject_id: int) -> list[DayOfUs
 def sentences(days: list[DayOfUses], notice: Notice | None, language: str) -> list[str]:
     """Return one sentence for each category and purpose, the latest use first, in a language of ours.
 
-    Names come from the current notice in the asked language; what it does not have any more is named by key.
+    Names come from the current notice in that language; what it does not have any more is named by key.
     """
-    spoken = language if language in _SENTENCES else "en"
+    forms = words_of(spoken(language))["uses"]
     total = by_purpose_and_category(added(*(day.uses for day in days)).items())
     told = []
     for (purpose, category), count in sorted(total.items(), key=lambda item: item[1].last, reverse=True):
@@ -89,10 +80,10 @@ def sentences(days: list[DayOfUses], notice: Notice | None, language: str) -> li
             None if notice is None or purpose not in notice.purposes else notice.purposes[purpose].name,
         )
         told.append(
-            _SENTENCES[spoken].format(
+            forms["once" if count.times == 1 else "times"].format(
                 category=_name(names[0], language, category),
                 purpose=_name(names[1], language, purpose),
-                times=_ONCE[spoken] if count.times == 1 else _TIMES[spoken].format(n=count.times),
+                n=count.times,
                 date=count.last.date().isoformat(),
             )
         )
@@ -102,4 +93,5 @@ def sentences(days: list[DayOfUses], notice: Notice | None, language: str) -> li
 def _name(texts: Texts | None, language: str, key: str) -> str:
     if not texts:
         return key
-    return texts.get(language) or next(iter(texts.values()))
+    same = (text for tag, text in texts.items() if primary(tag) == primary(language))
+    return texts.get(language) or next(same, next(iter(texts.values())))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.uses import Feature, UseCount, UseKind, added, date_of, day_of
 from consent_service.errors import SealBroken, UnknownPurpose
+from consent_service.ledger.words import spoken_languages
 from consent_service.observability import USES
 from consent_service.operations.read_uses import DayOfUses, read_uses
 from consent_service.operations.record_uses import UsesRecorder
@@ -115,6 +116,18 @@ def test_days_are_kept_apart(shop: Shop) -> None:
     assert [date_of(day.day).isoformat() for day in told[0]] == ["2026-11-21", "2026-11-22"]
     assert told[1][0].startswith("Ce que vous avez acheté ici : utilisé une fois pour Coupons choisis")
     assert len(told[1]) == 2
+
+
+def test_sentences_come_in_every_language_of_the_interface(shop: Shop) -> None:
+    shop.grant("ana", "coupons")
+    use(shop, "ana", times=3)
+
+    told = {language: seen(shop, "ana", language=language)[1][0] for language in spoken_languages()}
+
+    assert len(set(told.values())) == len(told) == 30
+    assert all("3" in sentence and "2026-11-21" in sentence for sentence in told.values())
+    assert "Coupons choisis pour vous" in told["fr"]
+    assert told["de"].endswith("3-mal für Coupons chosen for you verwendet, zuletzt am 2026-11-21.")
 
 
 def test_a_use_says_nothing_in_the_database(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""What a machine can review of the words on receipts, in packs and on /verify, in every language."""
+"""What a machine can review of the words on receipts, in packs, on /verify and about uses, by language."""
 
 import json
 import re
@@ -19,7 +19,7 @@ SCRIPTS: Final = {
     "he": "HEBREW",
     "ja": "(HIRAGANA|KATAKANA|CJK)",
 }
-NAMES: Final = re.compile(r"[\w.]*/[\w/]*|\w*\.\w+|Ed25519|JavaScript\w*|\bbyte\b")
+NAMES: Final = re.compile(r"\{\w+\}|[\w.]*/[\w/]*|\w*\.\w+|Ed25519|JavaScript\w*|\bbyte\b")
 """Names of files and folders, and what is called the same everywhere."""
 FILES: Final = ("verify.py", "/verify", "entries/", "table/", "notices/", "erasures.ndjson", ".zip", ".pdf")
 each = pytest.mark.parametrize("language", languages())
@@ -67,6 +67,14 @@ def test_texts_are_neat_and_name_the_same_files(language: str) -> None:
         assert [name for name in FILES if name in text] == [name for name in FILES if name in english[key]], (
             key
         )
+
+
+@each
+def test_the_same_is_filled_in_in_every_language(language: str) -> None:
+    english = said("en")
+
+    for key, text in said(language).items():
+        assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", english[key])), key
 
 
 def test_no_character_turns_the_line_where_none_has_to() -> None:

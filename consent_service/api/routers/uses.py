@@ -11,7 +11,8 @@ from consent_service.api.hot_routes import JsonBytes
 from consent_service.api.schemas import PurposeName, Word
 from consent_service.domain.uses import date_of
 from consent_service.ledger.record import format_time
-from consent_service.operations.read_uses import SPOKEN, DayOfUses, read_uses
+from consent_service.ledger.words import FALLBACK, spoken_languages
+from consent_service.operations.read_uses import DayOfUses, read_uses
 from consent_service.operations.report_uses import ReportedUse, report_uses
 from consent_service.web.words import best_language
 
@@ -74,8 +75,8 @@ def get_uses(
 ) -> Response:
     """Return the uses by day, purpose, feature and category, and in plain words."""
     subject = subject_of(request.headers, caller)
-    wanted = f"{language},{request.headers.get('accept-language', '')}"
-    spoken = best_language(wanted, SPOKEN)
+    wanted = f"{language},{request.headers.get('accept-language', '')},{FALLBACK}"
+    spoken = best_language(wanted, spoken_languages())
     days, told = read_uses(service.deployment, service.uses, caller.tenant, subject, language=spoken)
     return JsonBytes({"uses": [item for day in days for item in use_items(day)], "sentences": told})
 
