@@ -46,6 +46,7 @@ def follow(
 ) -> None:
     """Watch a ledger: signature, consistency, freshness, rate, witnesses. A fault ends it with an alarm.
 
+    With --looks the exit code is 1 also where the last look did not reach the log: nothing was checked.
     A log that is not public is read with the auditor's key in CONSENT_API_KEY.
     """
     monitor = LogMonitor(lambda path: _get(url.rstrip("/") + path), key, state=state)
@@ -54,13 +55,13 @@ def follow(
     except (ValueError, OSError) as error:
         raise InvalidInput(f"--policy names no witnesses: {printable(error)}.") from None
     limits = _Limits(max_age=max_age, max_rate=max_rate)
-    waiting, done = threading.Event(), 0
+    waiting, done, reached = threading.Event(), 0, True
     try:
         while looks is None or done < looks:
             if done:
                 waiting.wait(every)
             done += 1
-            _look(monitor, limits, asked, as_json=as_json)
+            reached = _look(monitor, limits, asked, as_json=as_json)
     except LogMisbehaved as fault:
         document = {"fault": printable(fault), "log": key.partition("+")[0], "proof": None}
         if fault.proof is not None:
@@ -70,6 +71,8 @@ def follow(
         if webhook is not None:
             _post(webhook, document)
         raise typer.Exit(FAILED) from None
+    if not reached:
+        raise typer.Exit(FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,8 @@ class _Limits:
     max_rate: float | None
 
 
-def _look(monitor: LogMonitor, limits: _Limits, policy: Policy | None, *, as_json: bool) -> None:
+def _look(monitor: LogMonitor, limits: _Limits, policy: Policy | None, *, as_json: bool) -> bool:
+    """Say what is seen; return whether the log could be reached."""
     before, now = monitor.seen, time.time()
     cosigned = None
     try:
@@ -89,7 +93,8 @@ def _look(monitor: LogMonitor, limits: _Limits, policy: Policy | None, *, as_jso
             cosigned = monitor.look_witnessed(policy, now, max_age=limits.max_age).checkpoint.size
     except OSError as error:
         complaints.print(f"The log could not be reached: {printable(error)}", highlight=False, markup=False)
-        return
+        monitor.require_fresh(now, limits.max_age)
+        return False
     grown = seen.checkpoint.size - (before.checkpoint.size if before else seen.checkpoint.size)
     seconds = max(1e-9, seen.first_seen - before.first_seen) if before and grown else 1.0
     document = {
@@ -101,6 +106,7 @@ def _look(monitor: LogMonitor, limits: _Limits, policy: Policy | None, *, as_jso
     witnessed = "" if cosigned is None else f", witnessed up to {cosigned}"
     text = f"{document['size']} entries, {grown} new, consistent{witnessed}"
     answer(document, as_json=as_json, text=text)
+    return True
 
 
 def _get(url: str) -> bytes:

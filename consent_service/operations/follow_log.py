@@ -81,7 +81,7 @@ class LogMonitor:
         Raises `LogMisbehaved` where it is unsigned, does not continue the last one, did not move for more
         than `max_age` seconds, or grew by more than `max_rate` entries a second since. Two checkpoints that
         contradict each other come with it as a portable proof. An OSError says only that the log could not
-        be reached.
+        be reached: `require_fresh` says whether that has lasted too long.
         """
         try:
             old = self.seen = self._remembered()
@@ -94,9 +94,13 @@ class LogMonitor:
         if new.checkpoint.size > old.checkpoint.size:
             self._require_rate(old, new, max_rate)
             return self._remember(new)
-        if max_age is not None and moment - old.first_seen > max_age:
-            raise LogMisbehaved(f"The log has not moved for {round(moment - old.first_seen)} seconds.")
+        self.require_fresh(moment, max_age)
         return old
+
+    def require_fresh(self, moment: float, max_age: float | None) -> None:
+        """Raise `LogMisbehaved` where the last new checkpoint was seen more than `max_age` seconds ago."""
+        if max_age is not None and self.seen is not None and moment - self.seen.first_seen > max_age:
+            raise LogMisbehaved(f"The log has not moved for {round(moment - self.seen.first_seen)} seconds.")
 
     def look_witnessed(self, policy: Policy, moment: float, *, max_age: float | None = None) -> Seen:
         """Return the latest checkpoint that a quorum of witnesses cosigned; call `look` before.

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -235,11 +236,14 @@ def test_the_command_follows_a_real_service(tmp_path: Path) -> None:
             other[4] = Log(1).signer.vkey
             foreign = runner.invoke(cli, other)
         down = runner.invoke(cli, question)
+        os.utime(tmp_path / "seen", (1.0, 1.0))
+        silent = runner.invoke(cli, [*question, *state, "--max-age", "86400"])
 
-    assert [first.exit_code, second.exit_code, foreign.exit_code, down.exit_code] == [0, 0, 1, 0]
+    assert [first.exit_code, second.exit_code, foreign.exit_code, down.exit_code] == [0, 0, 1, 1]
     assert json.loads(second.stdout)["new"] == 1
     assert "not one of this log" in json.loads(foreign.stdout)["fault"]
     assert down.stdout == ""
+    assert (silent.exit_code, "has not moved" in json.loads(silent.stdout)["fault"]) == (1, True)
 
 
 def test_a_log_is_followed_to_its_new_key_also_after_a_restart(tmp_path: Path) -> None:
