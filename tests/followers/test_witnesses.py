@@ -340,8 +340,8 @@ def test_a_service_and_a_witness_on_two_machines(tmp_path: Path) -> None:
         installation.publish()
         vkey = installation.tenant.signer.vkey
     runner, port = CliRunner(), unused_port()
-    options = ["--home", str(tmp_path / "w"), "--name", "witness.example/w1", "--log", vkey]
-    witness_key = runner.invoke(cli, ["witness", "key", *options]).stdout.strip()
+    own = ["--home", str(tmp_path / "w"), "--name", "witness.example/w1"]
+    witness_key = runner.invoke(cli, ["witness", "key", *own]).stdout.strip()
     policy = tmp_path / "witnesses"
     policy.write_text(
         f"# a works council\nwitness council {witness_key} http://127.0.0.1:{port}/\nquorum council\n"
@@ -351,7 +351,7 @@ def test_a_service_and_a_witness_on_two_machines(tmp_path: Path) -> None:
         "CONSENT_COSIGN_SECONDS": "0.05",
         "CONSENT_HOME": str(home),
     }
-    serve = [_CONSENT, "witness", "serve", *options, "--port", str(port)]
+    serve = [_CONSENT, "witness", "serve", *own, "--log", vkey, "--port", str(port)]
     status = ["ledger", "witnesses", "--json", "--database-url", url]
     with ServerProcess(serve, folder=tmp_path, log=tmp_path / "witness.log", forked=True) as witness:
         witness.wait_until(lambda: "running on" in witness.output(), what="the witness", timeout=60)

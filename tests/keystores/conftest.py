@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import httpx2
@@ -138,8 +139,14 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
 @pytest.fixture(scope="session")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of SoftHSM's library, set up for one folder of tokens that lasts as long as the process."""
+    return _softhsm_in(tmp_path_factory.getbasetemp() / "softhsm")
+
+
+@cache
+def _softhsm_in(folder: Path) -> str:
+    """Set it up once, also where several files have the fixture: the library keeps its first folder."""
     program = installed_program("softhsm2-util", debian_package="softhsm2")
-    folder = tmp_path_factory.mktemp("softhsm")
+    folder.mkdir()
     (folder / "tokens").mkdir()
     configuration = folder / "softhsm2.conf"
     configuration.write_text(f"directories.tokendir = {folder / 'tokens'}\nobjectstore.backend = file\n")
