@@ -79,6 +79,7 @@ def test_every_entry_is_kept_as_the_stream_sends_it(shop: Shop, server: NatsServ
     with a_relay(shop.settings):
         wait_until(lambda: server.last() == 3, what="what was there before")
         shop.grant("ben", "coupons")
+        wait_until(lambda: server.last() == 4, what="the grant, while it stands")
         shop.deny("ben", "coupons")
         kept = kept_of(shop, server)
 
