@@ -10,7 +10,7 @@ from consent_service.ledger.words import FALLBACK, direction, primary, spoken, w
 
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}"
-    "dt{font-weight:600}dd{margin:0 0 .5rem;overflow-wrap:anywhere}pre{white-space:pre-wrap}"
+    "dt{font-weight:600}dd{margin:0 0 .5rem}dd,pre{overflow-wrap:anywhere}pre{white-space:pre-wrap}"
 )
 
 
