@@ -2,10 +2,12 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from consent_service.cli.imports import load
 from consent_service.cli.output import (
@@ -28,6 +30,7 @@ from consent_service.storage.schema import migrate
 _APPLICATION = "consent_service.api.app"
 _GRACE_SECONDS = 30
 _START_SECONDS = 60  # uvicorn takes a worker that is still importing for a dead one after five.
+_DOORS = 16
 
 
 @reporting_errors
@@ -51,23 +54,40 @@ def serve(
         else:
             load(_APPLICATION)  # Sooner than uvicorn would; each of several workers imports its own.
         try:
-            uvicorn.run(
-                f"{_APPLICATION}:create_app",
-                factory=True,
-                http="consent_service.api.connection:Connection",
-                host=host,
-                port=port,
-                workers=workers,
-                ws="none",  # There is none here, and an attempt would be logged with its path.
-                access_log=False,
-                log_config=None,  # Its lines go through ours.
-                log_level=settings.log_level,
-                server_header=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-                timeout_worker_healthcheck=_START_SECONDS,
+            _run(
+                uvicorn.Config(
+                    f"{_APPLICATION}:create_app",
+                    factory=True,
+                    http="consent_service.api.connection:Connection",
+                    host=host,
+                    port=port,
+                    workers=workers,
+                    ws="none",  # There is none here, and an attempt would be logged with its path.
+                    access_log=False,
+                    log_config=None,  # Its lines go through ours.
+                    log_level=settings.log_level,
+                    server_header=False,
+                    timeout_graceful_shutdown=_GRACE_SECONDS,
+                    timeout_worker_healthcheck=_START_SECONDS,
+                )
             )
         except SystemExit as ended:  # uvicorn has codes of its own, for a port that is taken, say.
             raise typer.Exit(UNUSABLE if ended.code else 0) from None
+
+
+def _run(config: uvicorn.Config) -> None:
+    """Serve until a signal. The port is listened on through several descriptors.
+
+    libuv takes one new connection from each in a turn of its loop. Under load a turn is long, and whoever
+    came last would wait seconds behind those whose connections are open.
+    """
+    bound = config.bind_socket()
+    doors = [bound, *(bound.dup() for _ in range(_DOORS // config.workers - 1))]
+    if config.workers > 1:
+        Multiprocess(config, sockets=doors).run()
+    else:
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended in good order.
+            uvicorn.Server(config).run(sockets=doors)
 
 
 def _first_start(deployment: Deployment, settings: Settings) -> None:
