@@ -184,10 +184,19 @@ def test_an_unknown_purpose_raises_in_strict_mode(stand_in: StandIn) -> None:
         client.check("c", "recomendations")
 
 
-@pytest.mark.parametrize("subject", [None, "", 42, "\ud800"])
+@pytest.mark.parametrize("subject", [None, "", 42, "\ud800", "x" * 257])
 def test_nobody_was_never_asked(client: Both, stand_in: StandIn, subject: object) -> None:
     assert client.check(subject, "coupons").reason is Reason.NEVER_ASKED  # type: ignore[attr-defined]
     assert client.consents(subject).reason is Reason.NEVER_ASKED  # type: ignore[attr-defined]
+    assert stand_in.requests == []
+
+
+def test_an_overlong_subject_is_not_written_about(client: Both, stand_in: StandIn) -> None:
+    with pytest.raises(InvalidSubject, match="256"):
+        client.decide("x" * 257, notice="ab" * 32, choices={"coupons": "granted"}, language="en")
+    with pytest.raises(InvalidSubject):
+        client.subject_token("x" * 257)
+
     assert stand_in.requests == []
 
 

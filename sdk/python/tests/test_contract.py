@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -20,8 +21,10 @@ from consent_sdk import (
     UnknownPurpose,
 )
 from consent_sdk.checkpoint import open_checkpoint
+from consent_sdk.protocol import LONGEST_SUBJECT
 from live_service import wait_for
 
+from consent_service.operations.tenant import MAX_EXTERNAL_ID
 from tests.forked import CONSENT, run
 from tests.servers import PLAIN, ConsentServer, unused_port
 
@@ -125,6 +128,30 @@ def test_verdicts_are_those_of_the_service(shop: Shop) -> None:
     assert reasons[0] == reasons[1] == reasons[2]
     assert verdicts[0][:2] == verdicts[1][:2]
     assert [verdict.until for verdict in verdicts[0]] == [verdict.until for verdict in verdicts[2]]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "😀"])
+def test_a_subject_may_be_as_long_as_the_service_takes_it(shop: Shop, letter: str) -> None:
+    longest = letter * LONGEST_SUBJECT
+    with shop.client() as client, shop.client(preload=True) as preloaded:
+        shop.decide(client, longest, {"coupons": "granted"})
+
+        wait_for(lambda: preloaded.allows(longest, "coupons"))
+        assert client.allows(longest, "coupons")
+        refused = ask_about(shop, longest + letter)
+        assert not client.check(longest + letter, "coupons")
+
+    assert LONGEST_SUBJECT == MAX_EXTERNAL_ID
+    assert refused.status_code == 400
+    assert "256" in refused.text
+
+
+def ask_about(shop: Shop, subject: str) -> httpx2.Response:
+    """Ask the service itself, whatever the SDK thinks of the subject."""
+    return httpx2.get(
+        f"{shop.server.url}/v1/consents",
+        headers={"Authorization": f"Bearer {shop.key}", "Consent-Subject": quote(subject, safe="")},
+    )
 
 
 def test_history_and_consents_are_read(shop: Shop) -> None:

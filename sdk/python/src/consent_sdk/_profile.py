@@ -81,7 +81,6 @@ class SubjectToken(Frozen):
 Use = tuple[str, str, str]
 """Subject, purpose and feature of a use."""
 _LONGEST_FEATURE = 32
-_LONGEST_SUBJECT = 256
 _FEATURE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
@@ -94,7 +93,7 @@ def use_of(subject: str, purpose: str, feature: str) -> Use | None:
 
     `Shop.for you` becomes `shop.for_you`: a feature is a word of up to 32 of the characters `a-z0-9_.-`.
     """
-    if not is_purpose(purpose) or len(subject) > _LONGEST_SUBJECT or not subject.isprintable():
+    if not is_purpose(purpose) or not subject.isprintable():
         return None
     word = "".join(each if each in _FEATURE_CHARACTERS else "_" for each in feature.lower()).lstrip("_.-")
     return subject, purpose, word[:_LONGEST_FEATURE] or "feature"

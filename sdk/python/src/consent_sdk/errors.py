@@ -38,10 +38,10 @@ class UnknownPurpose(MisuseError):
 
 
 class InvalidSubject(MisuseError, ValueError):
-    """A subject is a string of 1 to 1,024 characters that UTF-8 can encode."""
+    """A subject is a string of 1 to 256 characters that UTF-8 can encode."""
 
     def __init__(self) -> None:
-        super().__init__("A subject must be a str of 1 to 1,024 characters that UTF-8 can encode.")
+        super().__init__("A subject must be a str of 1 to 256 characters that UTF-8 can encode.")
 
 
 class NotRecorded(ConsentError):

@@ -28,7 +28,9 @@ CREATED = 201
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Status codes after which the same request may be sent again."""
 
-LONGEST_SUBJECT = 1024
+LONGEST_SUBJECT = 256
+"""Characters that a subject has at most, as the service counts them: it refuses a longer one."""
+
 _LONGEST_PURPOSE = 64
 _PURPOSE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 # Visible ASCII that is neither % nor a separator that a proxy might split or join a header at.
@@ -89,7 +91,7 @@ class Answer(Frozen):
 def encode_subject(subject: object) -> str:
     """Return the subject as a header value: percent-encoded UTF-8 (RFC 3986, section 2.1) where needed.
 
-    Raises `InvalidSubject` for anything but a `str` of 1 to 1,024 characters that UTF-8 can encode.
+    Raises `InvalidSubject` for anything but a `str` of 1 to 256 characters that UTF-8 can encode.
     """
     if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
         raise InvalidSubject
