@@ -59,3 +59,9 @@ def test_every_page_of_the_docs_is_in_their_index() -> None:
     pages = (page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md"))
 
     assert [page for page in pages if page != "index.md" and f"({page})" not in index] == []
+
+
+def test_the_decisions_stand_in_the_order_of_their_numbers() -> None:
+    numbers = re.findall(r"^\| \[(\d{4})\]", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE)
+
+    assert numbers == sorted(set(numbers))
