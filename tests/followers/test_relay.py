@@ -57,7 +57,7 @@ def small_shop(sqlite_url: str, tmp_path: Path, server: NatsServer) -> Iterator[
 
 
 def hello(server: NatsServer, nonce: bytes = b"nonce", prefix: str = INBOX) -> Msg:
-    return server.ask(lambda connection: connection.request(HELLO, nonce, timeout=2), inbox_prefix=prefix)
+    return server.ask(lambda connection: connection.request(HELLO, nonce, timeout=10), inbox_prefix=prefix)
 
 
 def answered(server: NatsServer) -> dict[str, object]:

@@ -49,7 +49,7 @@ class Both:
 
 @pytest.fixture(params=["sync", "async"])
 def client(request: pytest.FixtureRequest, stand_in: StandIn) -> Both:
-    return Both(request.param, stand_in.url, timeout=0.5, stream="off")
+    return Both(request.param, stand_in.url, timeout=2.0, stream="off")
 
 
 def body_of(request: bytes) -> dict[str, object]:
