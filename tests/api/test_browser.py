@@ -7,13 +7,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from consent_service.api.app import create_app
 from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant, require_tenant
-from consent_service.operations.publish_notice import PublishNotice
-from consent_service.operations.service import ConsentService
-from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.settings import Settings
-from tests.builders import a_notice
+from tests.small_api import client_of, key_of, service_of
 
 SHOP = "https://shop.example"
 
@@ -21,16 +17,10 @@ SHOP = "https://shop.example"
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     """A browser on the shop's page; `client.headers["Authorization"]` has the publishable key."""
-    app = create_app(Settings(home=tmp_path / "home"))
-    with TestClient(app) as client:
-        service: ConsentService = app.state.service
-        tenant = require_tenant(service.deployment, "default")
-        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
-        key = create_api_key(service.deployment, tenant, Role.BROWSER, origins=[SHOP]).key
-        client.headers |= {"Authorization": f"Bearer {key}", "Origin": SHOP}
-        client.params = client.params.set("key", key)
+    with client_of(Settings(home=tmp_path / "home"), Role.BROWSER, origins=[SHOP]) as client:
+        client.headers["Origin"] = SHOP
+        client.params = client.params.set("key", key_of(client))
         yield client
-        verify_ledger(service.deployment, tenant)
 
 
 def decide(client: TestClient, token: str, choice: str, **headers: str) -> int:
@@ -95,7 +85,7 @@ def test_another_origin_gets_neither_banner_nor_subject(client: TestClient) -> N
 
 
 def test_a_secret_key_in_an_address_is_refused(client: TestClient, tmp_path: Path) -> None:
-    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # Starlette types it as a callable
+    service = service_of(client)
     tenant = require_tenant(service.deployment, "default")
     secret = create_api_key(service.deployment, tenant, Role.BACKEND).key
 
@@ -212,7 +202,7 @@ def test_whoever_may_have_pinned_the_script_or_is_nobody_gets_the_published_one(
 
 
 def test_an_origin_of_two_tenants_gets_the_published_script(client: TestClient) -> None:
-    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # Starlette's, not any ASGI application
+    service = service_of(client)
     other = create_tenant(service.deployment, "other")
     create_api_key(service.deployment, other, Role.BROWSER, origins=[SHOP])
 

@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from consent_service.api.app import create_app
 from consent_service.errors import Unauthenticated
 from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant, require_tenant
-from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.service import ConsentService
 from consent_service.operations.watch_tickets import issue_ticket, open_ticket
 from consent_service.settings import Settings
-from tests.builders import a_notice
+from tests.small_api import client_of, service_of
 
 ONE, ALL = "/ofrep/v1/evaluate/flags/coupons", "/ofrep/v1/evaluate/flags"
 ANA = {"context": {"targetingKey": "ana"}}
@@ -25,21 +22,8 @@ ANA = {"context": {"targetingKey": "ana"}}
 
 @pytest.fixture
 def client(migrated_url: str, tmp_path: Path) -> Iterator[TestClient]:
-    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(migrated_url)))
-    with TestClient(app) as client:
-        service = service_of(client)
-        tenant = require_tenant(service.deployment, "default")
-        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
-        key = create_api_key(service.deployment, tenant, Role.BACKEND).key
-        client.headers["Authorization"] = f"Bearer {key}"
+    with client_of(Settings(home=tmp_path / "home", database_url=SecretStr(migrated_url))) as client:
         yield client
-
-
-def service_of(client: TestClient) -> ConsentService:
-    app = client.app
-    assert isinstance(app, FastAPI)
-    service: ConsentService = app.state.service
-    return service
 
 
 def decide(client: TestClient, subject: str, **choices: str) -> None:

@@ -10,15 +10,14 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from consent_service.api.app import create_app
 from consent_service.domain.duration import Duration
-from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.manage_tenants import require_tenant
 from consent_service.operations.publish_notice import PublishNotice
-from consent_service.operations.service import ConsentService
 from consent_service.settings import Settings
 from consent_service.web.words import words
 from tests.browser.notices import in_languages
 from tests.builders import a_notice
+from tests.small_api import client_of, service_of
 
 ANA = {"Consent-Subject": "ana@shop.example"}
 HOSTILE = "<script>alert(1)</script>"
@@ -26,13 +25,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 @pytest.fixture
 def client(migrated_url: str, tmp_path: Path) -> Iterator[TestClient]:
-    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(migrated_url)))
-    with TestClient(app) as client:
-        service: ConsentService = app.state.service
-        tenant = require_tenant(service.deployment, "default")
-        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
-        key = create_api_key(service.deployment, tenant, Role.BACKEND).key
-        client.headers["Authorization"] = f"Bearer {key}"
+    with client_of(Settings(home=tmp_path / "home", database_url=SecretStr(migrated_url))) as client:
         yield client
 
 
@@ -146,7 +139,7 @@ def test_the_page_speaks_french_where_that_is_asked(client: TestClient) -> None:
 
 def test_a_page_in_arabic_has_no_english_of_ours(client: TestClient) -> None:
     a_customer(client)
-    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # the ASGI application's
+    service = service_of(client)
     tenant = require_tenant(service.deployment, "default")
     service.committer.submit_blocking(tenant, PublishNotice(notice=in_languages(("ar",))))
 
@@ -181,7 +174,7 @@ def test_after_an_erasure_nothing_is_held(client: TestClient) -> None:
 
 def test_what_is_closed_but_not_yet_deleted_is_shown_as_such(client: TestClient) -> None:
     a_customer(client)
-    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # the ASGI application's
+    service = service_of(client)
     tenant = require_tenant(service.deployment, "default")
     service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice({"purposes/coupons/version": 2})))
 

@@ -9,15 +9,13 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from consent_service.api.app import create_app
 from consent_service.api.routers.browser import anonymous_id
-from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
+from consent_service.operations.manage_tenants import Role, require_tenant
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.report_uses import ReportedUse, report_uses
-from consent_service.operations.service import ConsentService
-from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.settings import Settings
 from tests.builders import a_notice
+from tests.small_api import client_of, key_of, service_of
 
 SHOP = "https://shop.example"
 
@@ -25,15 +23,10 @@ SHOP = "https://shop.example"
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     """A visitor's browser; its addresses carry the shop's publishable key."""
-    app = create_app(Settings(home=tmp_path / "home"))
-    with TestClient(app) as client:
-        service: ConsentService = app.state.service
-        tenant = require_tenant(service.deployment, "default")
-        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
-        key = create_api_key(service.deployment, tenant, Role.BROWSER, origins=[SHOP]).key
-        client.params = client.params.set("key", key)
+    with client_of(Settings(home=tmp_path / "home"), Role.BROWSER, origins=[SHOP]) as client:
+        client.params = client.params.set("key", key_of(client))
+        del client.headers["Authorization"]
         yield client
-        verify_ledger(service.deployment, tenant)
 
 
 def send(client: TestClient, **fields: object) -> Response:
@@ -87,7 +80,7 @@ def test_a_reason_is_counted_and_not_kept_with_her(client: TestClient) -> None:
 
 def test_history_shows_the_words_of_that_day(client: TestClient) -> None:
     send(client, method="accept_all")
-    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # Starlette types it as a callable
+    service = service_of(client)
     tenant = require_tenant(service.deployment, "default")
     changed = a_notice({"purposes/coupons/description": {"en": "New words.", "fr": "Nouveaux mots."}})
     service.committer.submit_blocking(tenant, PublishNotice(notice=changed))
@@ -193,7 +186,7 @@ def test_uses_of_the_last_month_are_shown(client: TestClient) -> None:
     handle = client.post("/v1/subject/anonymous", json={}, headers=browser).json()
     client.post("/preferences/enter", data={"token": handle["token"]}, headers={"Origin": SHOP})
     send(client, method="accept_all")
-    service: ConsentService = client.app.state.service  # type: ignore[attr-defined]  # Starlette types it as a callable
+    service = service_of(client)
     tenant = require_tenant(service.deployment, "default")
     subject = tenant.subject(anonymous_id(handle["handle"]))
     use = ReportedUse(subject=subject, purpose="coupons", feature="home", categories=None, times=3)

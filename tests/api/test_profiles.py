@@ -8,13 +8,13 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from consent_service.api.app import create_app
 from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.service import ConsentService
 from consent_service.settings import Settings
 from tests.builders import a_notice
 from tests.servers import ConsentServer
+from tests.small_api import client_of
 
 ANA = {"Consent-Subject": "ana"}
 CANARY = "canary-7f3a"
@@ -22,13 +22,7 @@ CANARY = "canary-7f3a"
 
 @pytest.fixture
 def client(sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
-    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(sqlite_url)))
-    with TestClient(app) as client:
-        service: ConsentService = app.state.service
-        tenant = require_tenant(service.deployment, "default")
-        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
-        key = create_api_key(service.deployment, tenant, Role.BACKEND).key
-        client.headers["Authorization"] = f"Bearer {key}"
+    with client_of(Settings(home=tmp_path / "home", database_url=SecretStr(sqlite_url))) as client:
         yield client
 
 

@@ -7,26 +7,14 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from consent_service.api.app import create_app
-from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
-from consent_service.operations.publish_notice import PublishNotice
-from consent_service.operations.service import ConsentService
-from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.settings import Settings
-from tests.builders import a_notice
+from tests.small_api import client_of
 
 
 @pytest.fixture
 def client(migrated_url: str, tmp_path: Path) -> Iterator[TestClient]:
-    app = create_app(Settings(home=tmp_path / "home", database_url=SecretStr(migrated_url)))
-    with TestClient(app) as client:
-        service: ConsentService = app.state.service
-        tenant = require_tenant(service.deployment, "default")
-        service.committer.submit_blocking(tenant, PublishNotice(notice=a_notice()))
-        key = create_api_key(service.deployment, tenant, Role.BACKEND).key
-        client.headers["Authorization"] = f"Bearer {key}"
+    with client_of(Settings(home=tmp_path / "home", database_url=SecretStr(migrated_url))) as client:
         yield client
-        verify_ledger(service.deployment, tenant)
 
 
 def test_a_granted_purpose_opens_its_gate_and_no_other(client: TestClient) -> None:
