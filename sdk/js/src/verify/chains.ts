@@ -1,16 +1,8 @@
 /** (7) and (8) The chains of subjects' entries: nothing is missing from them, and every status follows. */
-import { type Bytes, Fault, type Json, Refused } from "./bytes.ts";
-import { type Kind, type Record_, parseChoices } from "./record.ts";
+import { Fault, type Json, Refused } from "./bytes.ts";
+import type { Entry } from "./entries.ts";
+import { type Record_, parseChoices } from "./record.ts";
 import { type Plan, type Standings, decide, linked, planOf, spelledAll } from "./standing.ts";
-
-export interface Entry {
-  index: number;
-  leaf: Bytes;
-  committed: string;
-  kind: Kind;
-  record: Record_ | null;
-  proof: string | undefined;
-}
 
 interface Chain {
   last: string;

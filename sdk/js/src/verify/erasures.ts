@@ -1,6 +1,6 @@
 /** (11) Erasures: each has a certificate, and as many records are missing before it as were destroyed by then. */
 import { type Bytes, type Json, Fault, decoded, json, member, refuse, text, utf8 } from "./bytes.ts";
-import type { Entry } from "./chains.ts";
+import type { Entry } from "./entries.ts";
 import type { Pack } from "./container.ts";
 import { type Manifest, reason } from "./manifest.ts";
 import { openNote } from "./note.ts";

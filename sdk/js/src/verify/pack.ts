@@ -1,11 +1,11 @@
 /** One run over one pack: what verify.py does, step by step, in a browser or in Node.js. */
-import { AMBIGUOUS, type Bytes, type Json, Fault, Refused, base64, binary, crc32, decoded, hasher, hex, isCanonical, json, member, same, text, unbinary, unhex, utf8 } from "./bytes.ts";
-import { Chains, type Entry } from "./chains.ts";
+import { AMBIGUOUS, type Bytes, type Json, Fault, Refused, base64, crc32, decoded, hasher, hex, isCanonical, json, member, same, text, utf8 } from "./bytes.ts";
+import { Chains } from "./chains.ts";
 import { MEGABYTE, Pack, type Source } from "./container.ts";
+import { type Entry, EntryReader } from "./entries.ts";
 import { Erasures, openCertificate } from "./erasures.ts";
 import { KeyHistory } from "./keys.ts";
 import { MANIFEST, type Manifest, SIGNATURE, checkMembers, madeBy, readManifest, reason } from "./manifest.ts";
-import { type Kind, type Record_, commitment, leafPattern, parseRecord } from "./record.ts";
 import { millis } from "./standing.ts";
 import { Tree, leafHash, verifyConsistency, verifyInclusion } from "./tree.ts";
 import { VIEW_HEADER, viewRows } from "./view.ts";
@@ -15,7 +15,6 @@ import { Witnesses } from "./witnesses.ts";
 const SUBJECTS_AT_ONCE = 100_000;
 const CLOCK_TOLERANCE = 300_000;
 const LANGUAGE = /^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$/;
-const ASCII = /^[\x00-\x7f]*$/;
 const COUNTED = ["members", "checkpoints", "notices", "entries", "records", "erased", "erasures", "statuses", "subjects"] as const;
 
 export type Progress = (done: number, total: number) => void;
@@ -33,8 +32,7 @@ export class Verification {
   private current = "null";
   private readonly spoken = new Set<string>();
   private readonly madeBy: string;
-  private readonly line: RegExp;
-  private readonly decoder = new TextDecoder();
+  private readonly reader: EntryReader;
   private done = 0;
 
   private constructor(
@@ -48,11 +46,7 @@ export class Verification {
     this.madeBy = madeBy(manifest.made_at);
     this.chains = new Chains(manifest.from, this.notices);
     this.erasures = new Erasures(pack, manifest);
-    const leaf = leafPattern(manifest.origin);
-    this.line = new RegExp(
-      String.raw`^\{"index":(0|[1-9]\d{0,17}),"leaf":(${leaf}),` +
-        String.raw`(?:"erased":true|"opening":"([0-9a-f]{64})","record":(\{[^\n]*\}))(?:,"proof":\[([^\]]*)\])?\}$`,
-    );
+    this.reader = new EntryReader(manifest.origin);
   }
 
   static async of(source: Source, pinned: string | null, progress: Progress, witnesses: readonly string[] = []): Promise<Verification> {
@@ -183,7 +177,7 @@ export class Verification {
       for await (const lines of this.pack.lines(name)) {
         let rows = "";
         for (const line of lines) {
-          const entry = this.entry(line, name);
+          const entry = this.reader.read(line, name);
           if (views) {
             this.count(entry);
             if (entry.kind === "erasure") await this.erasures.follow(entry, this.counts.erased);
@@ -195,35 +189,6 @@ export class Verification {
       }
       if (views) await this.checkView(name.replace("entries/", "table/").replace(".ndjson", ".csv"), hex(table.digest()));
     }
-  }
-
-  /** Take steps (4) and (5) for one line; the record is null where it was erased. */
-  private entry(line: Bytes, name: string): Entry {
-    let characters = this.decoder.decode(line);
-    const plain = ASCII.test(characters);
-    if (!plain) characters = binary(line);
-    const found = this.line.exec(characters);
-    if (!found) throw new Fault("entries", name, "a line that is no entry of this log");
-    const [, number, leafText, committed, kindText, opening, recordText, proof] = found as unknown as string[] & { 5: string | undefined };
-    const [index, kind] = [Number(number), kindText as Kind];
-    const start = 17 + number!.length;
-    const leaf = line.subarray(start, start + leafText!.length);
-    if (opening === undefined && kind !== "decision" && kind !== "link") {
-      throw new Fault("entries", name, "a record of this kind is public, and never erased", index);
-    }
-    if (opening === undefined) return { index, leaf, committed: committed!, kind, record: null, proof };
-    const at = start + leafText!.length + 87;
-    if (commitment(unhex(opening), line.subarray(at, at + recordText!.length)) !== committed) {
-      throw new Fault("commitments", name, "the leaf does not commit to this record and opening", index);
-    }
-    let record: Record_ | null = null;
-    try {
-      record = parseRecord(kind, plain ? recordText! : text(unbinary(recordText!)));
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-    }
-    if (!record) throw new Fault("entries", name, "the record is not one in canonical form", index);
-    return { index, leaf, committed: committed!, kind, record, proof };
   }
 
   private count({ index, kind, record }: Entry): void {
@@ -351,7 +316,7 @@ export class Verification {
     for (const notice of this.notices.keys()) this.chains.published.add(notice);
     for await (const lines of this.pack.lines("entries/000000.ndjson")) {
       for (const line of lines) {
-        const entry = this.entry(line, "entries/000000.ndjson");
+        const entry = this.reader.read(line, "entries/000000.ndjson");
         const { index, kind, record, leaf, proof } = entry;
         if (index <= last || !record || (kind !== "decision" && kind !== "link")) {
           throw new Fault("entries", "entries", "out of order, or without a record of hers", index);
