@@ -93,7 +93,9 @@ def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version as installed  # noqa: PLC0415  # only this answer needs it
 
-        typer.echo(installed("consent-service"))
+        from consent_service.cli.output import say  # noqa: PLC0415  # as above
+
+        say(installed("consent-service"))
         raise typer.Exit
 
 

@@ -1,15 +1,18 @@
 """How the command line answers: JSON for programs, plain lines for people, exit codes 0, 1 and 2.
 
-0 is done, 1 is a negative answer (a ledger that does not verify), 2 is a command that could not be run.
+0 is done, 1 is a negative answer (a ledger that does not verify), 2 is a command that could not be run, 141
+one whose reader went away, as `head` does: what a shell shows for a program that SIGPIPE ended.
 """
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -31,10 +34,27 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-FAILED, UNUSABLE = 1, 2
+FAILED, UNUSABLE, UNREAD = 1, 2, 128 + 13
 
-screen = Console()
-complaints = Console(stderr=True)
+
+def _end_unread() -> NoReturn:
+    """End the command, quietly, because nobody reads what it says."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):  # What waits in their buffers goes there at the end.
+        os.dup2(nowhere, stream.fileno())
+    raise SystemExit(UNREAD)
+
+
+class _Screen(Console):
+    """What a terminal, a file or another program reads."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """End the command; rich would take the exit code that means no."""
+        _end_unread()
+
+
+screen = _Screen()
+complaints = _Screen(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 TenantName = Annotated[str | None, typer.Option("--tenant", help="Tenant; CONSENT_TENANT by default.")]
@@ -46,10 +66,18 @@ DatabaseUrl = Annotated[
 ]
 
 
+def say(text: str | bytes, *, nl: bool = True) -> None:
+    """Print something as it is."""
+    try:
+        typer.echo(text, nl=nl)
+    except BrokenPipeError:
+        _end_unread()
+
+
 def answer(document: Mapping[str, Any], *, as_json: bool, text: str) -> None:
     """Print the JSON document, or the text for people."""
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        say(json.dumps(document, ensure_ascii=False))
     else:
         screen.print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli.output import DatabaseUrl, TenantName, opened_for, reporting_errors
+from consent_service.cli.output import DatabaseUrl, TenantName, opened_for, reporting_errors, say
 from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
 from consent_service.ledger.receipt_forms.qr import qr_text
 from consent_service.operations.read_receipt import PDF_MEDIA_TYPE, read_receipt, write_receipt
@@ -52,6 +52,6 @@ def receipt(
     if out is not None:
         out.write_bytes(body)
         return
-    typer.echo(body, nl=False)
+    say(body, nl=False)
     if form is Form.TEXT and qr:
-        typer.echo("\n" + qr_text(made.preferences_url), nl=False)
+        say("\n" + qr_text(made.preferences_url), nl=False)

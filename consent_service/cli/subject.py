@@ -8,7 +8,15 @@ import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from consent_service.cli.output import AsJson, DatabaseUrl, TenantName, answer, opened_for, reporting_errors
+from consent_service.cli.output import (
+    AsJson,
+    DatabaseUrl,
+    TenantName,
+    answer,
+    opened_for,
+    reporting_errors,
+    say,
+)
 from consent_service.errors import ConfigurationError, InvalidInput
 from consent_service.operations.committer import Committer
 from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
@@ -88,4 +96,4 @@ def open_proof(
     if not isinstance(private, X25519PrivateKey):
         raise ConfigurationError(f"{key} is not an X25519 key.")
     with opened_for(tenant, database_url) as (deployment, owner):
-        typer.echo(json.dumps(read_proof(deployment, owner, index, private), ensure_ascii=False, indent=2))
+        say(json.dumps(read_proof(deployment, owner, index, private), ensure_ascii=False, indent=2))

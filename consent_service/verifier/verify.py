@@ -34,6 +34,7 @@ import calendar
 import hashlib
 import json
 import marshal
+import os
 import re
 import struct
 import subprocess
@@ -63,6 +64,7 @@ READ_BESIDE = 20_000  # entries from which on a second process is worth its star
 SUBJECTS_AT_ONCE = 300_000  # chains held in memory in one pass; a larger pack is read several times
 ROWS_AT_ONCE = 256  # entries whose rows are hashed together
 CLOCK_TOLERANCE_S = 300
+UNREAD = 128 + 13  # exit code of a program that SIGPIPE ended, as a shell shows it
 
 Checkpoint = tuple[str, int, bytes]
 # What is known of one purpose of one subject: status, purpose version, recorded, decided, valid until.
@@ -1896,5 +1898,16 @@ def _tell_pack(path: Path, options: Mapping[str, list[str]]) -> int:
     return 0
 
 
+def _end(arguments: list[str]) -> int:
+    """Return the exit code of the whole program."""
+    try:
+        code = main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # Who read it went away, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_end(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""A command whose reader goes away, as `head` does, ends like a program of Unix: quietly, as by SIGPIPE."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from consent_service.verifier import verify
+
+_CONSENT = str(Path(sys.executable).with_name("consent"))
+_VERIFIER = [sys.executable, "-I", str(verify.__file__)]
+
+
+def _unread(command: list[str], home: Path) -> tuple[int, str]:
+    """Run a command into a pipe that nobody reads; return its exit code and what it complained of."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "CONSENT_HOME": str(home)}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    return done.returncode, done.stderr.strip()  # A progress bar ends with a line feed.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["ledger", "verify"], ["ledger", "verify", "--json"], ["--version"]],
+    ids=" ".join,
+)
+def test_a_command_that_nobody_reads_ends_quietly(tmp_path: Path, arguments: list[str]) -> None:
+    create = [_CONSENT, "tenant", "create", "default"]
+    home = {**os.environ, "CONSENT_HOME": str(tmp_path)}
+    subprocess.run(create, env=home, capture_output=True, timeout=120, check=True)
+
+    assert _unread([_CONSENT, *arguments], tmp_path) == (141, "")
+
+
+@pytest.mark.parametrize("contents", [None, "no receipt"], ids=["its manual", "a receipt"])
+def test_a_verifier_that_nobody_reads_ends_quietly(tmp_path: Path, contents: str | None) -> None:
+    file = tmp_path / "receipt.txt"
+    file.write_text(contents or "")
+
+    ended = _unread([*_VERIFIER, *([str(file)] if contents else [])], tmp_path)
+
+    assert ended == (141, "")
+
+
+def test_a_verifier_behind_a_pipe_to_head_shows_one_line_and_no_traceback(tmp_path: Path) -> None:
+    shell = '"$0" -I "$1" | head -n 1; echo "${PIPESTATUS[0]}"'
+    command = ["bash", "-c", shell, sys.executable, str(verify.__file__)]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+
+    assert done.stdout.splitlines()[0].startswith("Verify an audit pack")
+    assert done.stdout.splitlines()[1] in {"2", "141"}  # Whether head was gone before the manual was written.
+    assert done.stderr == ""
