@@ -1,12 +1,14 @@
 """Real server processes for the tests: started, waited for, ended. One that ends early shows its log."""
 
+import itertools
 import os
 import signal
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,12 +37,25 @@ def wait_until(condition: Callable[[], bool], *, what: str, timeout: float = 30.
         time.sleep(_INTERVAL_S)
 
 
+def _ports_of_this_process() -> Iterator[int]:
+    """Ports below those of outgoing connections; each process of a test run has its own."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(12_000 + own, 32_000, processes)
+    start = os.getpid() * 97 % len(ports)  # Two test runs at a time begin at different places.
+    return itertools.cycle((*ports[start:], *ports[:start]))
+
+
+_PORTS = _ports_of_this_process()
+
+
 def unused_port() -> int:
-    """A TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback address that nobody listens on and no other test is given."""
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ServerProcess:
