@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from consent_service.web.honesty.bench import choices, layer_one, layer_two, press
@@ -139,6 +140,44 @@ def test_text_of_twice_the_size_hides_no_answer(bench: ShopBench) -> None:
         assert layer.evaluate("(element) => element.scrollWidth <= element.clientWidth")
         if layer_two(page).is_hidden():
             press(page, "open")
+
+
+@pytest.mark.parametrize("width", [320, 360, 390, 1280])
+def test_the_three_answers_are_alike_and_none_stands_apart(bench: ShopBench, width: int) -> None:
+    bench.shop.open_tenant(in_languages(("pl",)))
+    page = bench.visit(bench.shop.page(lang="pl"), viewport={"width": width, "height": 640})
+    answers = layer_one(page).locator("[value]")
+    expect(answers).to_have_count(3)
+
+    boxes = [answers.nth(n).bounding_box() for n in range(3)]
+    broken = answers.evaluate_all("""(buttons) => buttons.flatMap((button) => {
+      const text = button.firstChild, range = new Range();
+      return [...text.data.matchAll(/\\S+/g)].filter(({ 0: word, index }) => {
+        range.setStart(text, index);
+        range.setEnd(text, index + word.length);
+        return range.getClientRects().length !== 1;
+      });
+    })""")
+    sizes = {(round(box["width"]), round(box["height"])) for box in boxes if box}
+    assert len(sizes) == 1
+    assert 1 in {len({box[side] for box in boxes if box}) for side in ("x", "y")}
+    assert broken == []
+
+
+def test_the_dialog_begins_at_its_heading_and_keeps_the_focus_on_the_list_of_languages(
+    bench: ShopBench,
+) -> None:
+    bench.shop.open_tenant(in_languages(("en", "fr")))
+    focused = "() => document.activeElement.shadowRoot.activeElement.localName"
+    page = bench.visit(bench.shop.page())
+
+    press(page, "open")
+    begins = page.evaluate(focused)
+    layer_two(page).get_by_role("combobox").select_option("fr")
+    expect(layer_two(page).get_by_role("button", name=words("fr")["refuse"])).to_be_visible()
+
+    assert begins == "h2"
+    assert page.evaluate(focused) == "select"
 
 
 def test_ten_thousand_characters_and_reversed_ones_leave_the_answers_alone(bench: ShopBench) -> None:

@@ -10,7 +10,6 @@ import { enqueue, send, signedIn, standing, subjectToken, use, waiting, type Rec
 const host = document.querySelector<HTMLElement>("consent-banner") || document.createElement("consent-banner");
 const root = host.shadowRoot || host.attachShadow({ mode: "open" });
 const sheet = new CSSStyleSheet();
-const running = new Set<HTMLScriptElement>();
 let said: Said = {};
 let tabs: BroadcastChannel | undefined;
 /** Nobody is asked what she may have answered on another device before the ledger was. */
@@ -49,16 +48,19 @@ const answer = (input: HTMLInputElement): boolean | undefined => {
   return item ? item.body.choices[input.name] == "granted" : live(input) == null ? undefined : open(input);
 };
 
+/** A script of the page that waits for a purpose; `ran` once it was put in. */
+type Gated = HTMLScriptElement & { ran?: boolean };
+
 /** Make page and view follow what counts now. */
 const apply = (): void => {
-  let stale = false;
-  for (const script of document.querySelectorAll<HTMLScriptElement>("script[data-purpose]")) {
-    if (!allows(script.dataset.purpose!)) stale ||= running.delete(script);
+  let stale: unknown;
+  for (const script of document.querySelectorAll<Gated>("script[data-purpose]")) {
+    if (!allows(script.dataset.purpose!)) stale ||= script.ran;
     else if (script.type == "text/plain") {
       // The same element is put in again: what the parser trusted stays trusted.
       script.type = script.dataset.type || "text/javascript";
       script.parentNode!.insertBefore(script, script.nextSibling);
-      running.add(script);
+      script.ran = true;
     }
   }
   const asked = inputs.filter((input) => answer(input) == null);
@@ -74,13 +76,14 @@ const apply = (): void => {
 
 const show = (): void => {
   const dates = new Intl.DateTimeFormat(host.lang, { dateStyle: "medium" });
-  for (const input of inputs) {
+  root.querySelectorAll("small").forEach((when, i) => {
+    const input = inputs[i]!;
     input.checked = !!answer(input);
     const start = live(input) == null ? 0 : said[input.name]![2] * 864e5;
-    input.closest("fieldset")!.querySelector("small")!.textContent = start
+    when.textContent = start
       ? `${dialog.dataset.since} ${dates.formatRange(start, start + (input.dataset.days as unknown as number) * 864e5)}`
       : "";
-  }
+  });
   if (!dialog.open) dialog.showModal();
 };
 
@@ -170,13 +173,15 @@ const follow = async (): Promise<void> => {
 
 /** Read again what is remembered: at the start, from the back-forward cache. */
 const recall = (): void => {
-  if (!signedIn() && navigator.cookieEnabled) said = readCookie();
+  const read = signedIn() || !navigator.cookieEnabled ? said : readCookie();
+  said = read || {};
   apply();
-  // The first look into storage waits for the browser's disk: not before the banner is seen.
-  setTimeout(() => {
-    if (waiting()[0]) send(heard);
-    else if (store().elsewhere! > Date.now()) follow().catch(() => {});
-  }, 99);
+  // Storage begins with the first choice, as the cookie does: who has none is spared a look, which waits for the browser's disk.
+  if (read)
+    setTimeout(() => {
+      if (waiting()[0]) send(heard);
+      else if (store().elsewhere! > Date.now()) follow().catch(() => {});
+    }, 99);
 };
 
 const press: Record<string, () => void> = {
@@ -217,7 +222,10 @@ const speak = async (languages?: string): Promise<void> => {
   }
   recall();
   new ResizeObserver(fit).observe(section);
-  if (was) show();
+  if (was) {
+    show();
+    $("select").focus();
+  }
 };
 
 type Prepared = Document & { prerendering?: boolean; onprerenderingchange?: (event: unknown) => void };
@@ -230,7 +238,7 @@ const start = async (): Promise<void> => {
   root.adoptedStyleSheets = [sheet];
   root.addEventListener("click", (event) => press[(event.target as Element).closest("button")?.value!]?.());
   const early = root.querySelector(":popover-open");
-  await speak(root.firstChild ? "" : settings.language || [document.documentElement.lang, ...navigator.languages].join());
+  await speak(root.firstChild ? "" : settings.language || document.documentElement.lang + "," + navigator.languages);
   if (held) setTimeout(release, 3e3);
   for (const button of root.querySelectorAll<HTMLButtonElement>("[popovertarget]")) button.popoverTargetElement = null;
   // What she pressed before this script was there.

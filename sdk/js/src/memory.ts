@@ -42,7 +42,11 @@ export const encode = (said: Said): string =>
     .map((entry) => entry.flat().join(":"))
     .join("~");
 
-export const readCookie = (): Said => decode(document.cookie.match(/\beu-consent=([^;]*)/)?.[1] || "");
+/** What the cookie says; nothing where there is none. */
+export const readCookie = (): Said | null => {
+  const found = document.cookie.match(/\beu-consent=([^;]*)/);
+  return found && decode(found[1]!);
+};
 
 /** Yes and no are remembered equally long: as the longest of the choices counts, 180 days at most. */
 export const writeCookie = (said: Said, days: number): void => {

@@ -29,7 +29,7 @@ _TAG = (
 )
 _NAME = (
     r"aria-hidden|aria-label|aria-labelledby|autofocus|class|data-[a-z]+|dir|hidden|id|lang|method|name|popover"
-    r"|popovertarget|popovertargetaction|role|selected|type|value"
+    r"|popovertarget|popovertargetaction|role|selected|tabindex|type|value"
 )
 _PLAIN = re.compile(
     rf'(?:[^<]|{_TAG}(?: (?:(?:{_NAME})(?:=(?:"[^"<]*"|[\w-]+))?|href="(?:https?:|mailto:|tel:)[^"<]*"))*>)*+'
