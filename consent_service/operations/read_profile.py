@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain, groupby, islice
+from operator import itemgetter
 
 from consent_service.domain.consent import NOBODY, SubjectState
 from consent_service.domain.gate import Catalogue, Verdict, evaluate_key
@@ -17,14 +19,23 @@ from consent_service.operations.tenant import Subject, Tenant
 from consent_service.operations.update_profile import source_name
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import find_known
-from consent_service.storage.vault_store import SealedValue, ValueRow, find_values, purpose_grants
+from consent_service.storage.vault_store import (
+    PurposeGrant,
+    SealedValue,
+    ValueRow,
+    find_values,
+    purpose_grants,
+)
 from consent_service.vault.keyring import TenantKeyring
 from consent_service.vault.places import ValuePlaces, value_place
-from consent_service.vault.seal import SealingKey, open_sealed
+from consent_service.vault.seal import SealingKey, open_each, open_sealed
 from consent_service.vault.values import decode_value, decode_values
 
 _SUBJECTS_AT_ONCE = 250
 """What two statements read: more would save nothing, and hold more rows in memory before they are opened."""
+
+_GRANTS_AT_ONCE = 64
+"""Categories whose opened values are read as JSON in one call: a call costs as much as two values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +119,9 @@ class _Sealed:
         self._purpose = purpose
         self._grants = purpose_grants(scope, subject_ids, purpose.key)
         self._values: dict[tuple[int, CategoryKey], list[ValueRow]] = defaultdict(list)
-        for value in find_values(scope, subject_ids, purpose.categories):
-            self._values[value[:2]].append(value)
+        rows = find_values(scope, subject_ids, purpose.categories)
+        for place, values in groupby(rows, itemgetter(0, 1)):  # Most often, though, they come together.
+            self._values[place] += values
 
     def foreign_to(self, keyring: TenantKeyring) -> bool:
         """Whether a key grant is of an epoch that this keyring does not have (yet)."""
@@ -117,32 +129,39 @@ class _Sealed:
 
     def opened(self, keyring: TenantKeyring, fields: frozenset[str] | None) -> Mapping[int, Attributes]:
         """Return the values of each subject by category and field, those of `fields`."""
-        purpose = self._purpose.key
         subjects: dict[int, dict[CategoryKey, dict[FieldKey, ProfileValue]]] = defaultdict(dict)
-        for subject_id, category, _, wrapped in self._grants:
-            values = self._values.get((subject_id, category))
-            if values is None:
-                continue
-            secret = keyring.unwrap_for_purpose(
-                wrapped, subject=str(subject_id), category=category, purpose=purpose
-            )
-            opened = open_values(keyring.tenant, SealingKey(secret), values)
-            if fields is not None:
-                opened = {field: value for field, value in opened.items() if wants(fields, category, field)}
-            if opened:
-                subjects[subject_id][category] = opened
+        for start in range(0, len(self._grants), _GRANTS_AT_ONCE):
+            grants = self._grants[start : start + _GRANTS_AT_ONCE]
+            texts = [self._texts(keyring, grant) for grant in grants]
+            values = iter(decode_values([*chain.from_iterable(texts)]))
+            for (subject_id, category, *_), own in zip(grants, texts, strict=True):
+                opened = dict(islice(values, len(own)))
+                if fields is not None:
+                    opened = {
+                        field: value for field, value in opened.items() if wants(fields, category, field)
+                    }
+                if opened:
+                    subjects[subject_id][category] = opened
         return subjects
 
-
-def open_values(tenant: str, key: SealingKey, values: Sequence[ValueRow]) -> dict[FieldKey, ProfileValue]:
-    """Return field and value of what one category key sealed, one at least; raise `SealBroken`."""
-    subject_id, category, *_ = values[0]
-    places = ValuePlaces(tenant, str(subject_id), category)
-    texts = [
-        open_sealed(key, sealed, places.of(tag, source if index is None else source_name(source, index)))
-        for _, _, tag, source, index, sealed in values
-    ]
-    return {FieldKey(field): value for field, value in decode_values(texts)}
+    def _texts(self, keyring: TenantKeyring, grant: PurposeGrant) -> list[bytes]:
+        """Return the opened values of the category whose key this grant holds."""
+        subject_id, category, _, wrapped = grant
+        values = self._values.get((subject_id, category))
+        if values is None:
+            return []
+        subject = str(subject_id)
+        secret = keyring.unwrap_for_purpose(
+            wrapped, subject=subject, category=category, purpose=self._purpose.key
+        )
+        key, places = SealingKey(secret), ValuePlaces(keyring.tenant, subject, category)
+        return open_each(
+            key,
+            [
+                (sealed, places.of(tag, source if index is None else source_name(source, index)))
+                for _, _, tag, source, index, sealed in values
+            ],
+        )
 
 
 def open_value(tenant: str, key: SealingKey, value: SealedValue) -> tuple[FieldKey, ProfileValue]:
@@ -154,5 +173,4 @@ def open_value(tenant: str, key: SealingKey, value: SealedValue) -> tuple[FieldK
         field_tag=value.field_tag,
         source=source_name(value.source, value.source_index),
     )
-    field, content = decode_value(open_sealed(key, value.sealed, place))
-    return FieldKey(field), content
+    return decode_value(open_sealed(key, value.sealed, place))

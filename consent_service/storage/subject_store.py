@@ -55,6 +55,7 @@ _HOLD = _LIVING.order_by(_subject.c.id).with_for_update(read=True, key_share=Tru
 _DELETE = scoped_delete(SubjectRow).where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
 _GPC, _BY_SIGNAL = 1, 2
 _INDEX = 5
+_STATUSES = {status.value: status for status in Status}
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _json_string = json.encoder.encode_basestring_ascii
@@ -116,7 +117,7 @@ def to_ms(moment: datetime) -> int:
 
 def from_ms(milliseconds: int) -> datetime:
     """Return the moment in UTC."""
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+    return _EPOCH + milliseconds * _MILLISECOND
 
 
 def encode_state(state: SubjectState) -> str:
@@ -138,10 +139,18 @@ def _encode_consent(key: PurposeKey, consent: Consent) -> str:
 
 def decode_state(text: str, only: Collection[str] | None = None) -> SubjectState:
     """Return the state that `encode_state` wrote; of the purposes in `only`, where those are enough."""
-    rows: Mapping[str, Any] = json.loads(text)
-    return SubjectState(
-        consents={PurposeKey(key): _consent(row) for key, row in rows.items() if only is None or key in only}
-    )
+    [state] = _decode_states([text], only)
+    return state
+
+
+def _decode_states(texts: Sequence[str], only: Collection[str] | None) -> list[SubjectState]:
+    decoded: list[Mapping[PurposeKey, Any]] = json.loads(f"[{','.join(texts)}]")  # One call for all of them.
+    return [
+        SubjectState(
+            consents={key: _consent(row) for key, row in rows.items() if only is None or key in only}
+        )
+        for rows in decoded
+    ]
 
 
 def decode_decided_at(text: str, index: int) -> SubjectState:
@@ -154,15 +163,15 @@ def decode_decided_at(text: str, index: int) -> SubjectState:
 
 def _consent(row: Sequence[Any]) -> Consent:  # as `encode_state` writes it
     status, version, since, decided, until, index, flags = row
-    return Consent(
-        status=Status(status),
-        purpose_version=version,
-        since=from_ms(since),
-        decided_at=from_ms(decided),
-        valid_until=from_ms(until),
-        index=index,
-        gpc=bool(flags & _GPC),
-        by_signal=bool(flags & _BY_SIGNAL),
+    return Consent(  # By position, and no call of the enumeration: hot (ADR 0080).
+        _STATUSES[status],
+        version,
+        from_ms(since),
+        from_ms(decided),
+        from_ms(until),
+        index,
+        bool(flags & _GPC),
+        bool(flags & _BY_SIGNAL),
     )
 
 
@@ -189,7 +198,8 @@ def find_known(
     rows = scope.select_tuples(
         SubjectRow, ("blind_index", "id", "state"), among=("blind_index", blind_indexes)
     )
-    return {index: (number, decode_state(state, only)) for index, number, state in rows}
+    states = _decode_states([state for _, _, state in rows], only)
+    return {index: (number, state) for (index, number, _), state in zip(rows, states, strict=True)}
 
 
 def lock_subject(scope: TenantScope, blind_indexes: Sequence[bytes]) -> tuple[int, SubjectState] | None:

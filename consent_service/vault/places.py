@@ -80,7 +80,7 @@ class ValuePlaces:
     `of` gives the same bytes as `value_place`.
     """
 
-    __slots__ = ("_head",)
+    __slots__ = ("_head", "_to_tag")
 
     def __init__(self, tenant: str, subject: str, category: CategoryKey) -> None:
         name = subject.encode()
@@ -90,11 +90,13 @@ class ValuePlaces:
             name,
             _shared(category),
         )
+        self._to_tag = self._head + _TAG_LENGTH
 
     def of(self, field_tag: bytes, source: str) -> bytes:
         """Return the place of one field's value."""
-        size = _TAG_LENGTH if len(field_tag) == FIELD_TAG_SIZE else len(field_tag).to_bytes(4, "big")
-        return b"%b%b%b%b" % (self._head, size, field_tag, _place(source) if source else _NOTHING)
+        if not source and len(field_tag) == FIELD_TAG_SIZE:
+            return self._to_tag + field_tag + _NOTHING
+        return self._head + _place(field_tag, source)
 
 
 def evidence_place(*, origin: str, index: int) -> bytes:

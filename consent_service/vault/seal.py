@@ -10,6 +10,7 @@ authenticated with the ciphertext. Nonces are random: the caller rotates a key l
 
 import hmac
 import os
+from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidKey, InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -85,15 +86,24 @@ def open_sealed(key: SealingKey, sealed: bytes, aad: bytes) -> bytes:
     (1) The length leaves room for every field. (2) The version is known and key id and commitment are this
     key's, compared in constant time. (3) Only then GCM decrypts and checks the tag.
     """
-    if len(sealed) < OVERHEAD:  # (1)
-        raise SealBroken("The sealed bytes are too short to be a seal.")
-    prefix = sealed[:_NONCE_AT]
-    if not hmac.compare_digest(prefix, key.header):  # (2)
-        raise SealBroken("The sealed bytes are of another version or under another key.")
-    try:
-        return key._cipher.decrypt(sealed[_NONCE_AT:_TEXT_AT], sealed[_TEXT_AT:], prefix + aad)  # (3)  # noqa: SLF001 - the key's own module
-    except InvalidTag:
-        raise SealBroken("The sealed bytes were changed, or belong to another place.") from None
+    [plaintext] = open_each(key, [(sealed, aad)])
+    return plaintext
+
+
+def open_each(key: SealingKey, seals: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+    """Do as `open_sealed` with several pairs of sealed bytes and AAD, in one loop: all or none."""
+    header, decrypt = key.header, key._cipher.decrypt  # noqa: SLF001 - the key's own module
+    plaintexts = []
+    for sealed, aad in seals:
+        if len(sealed) < OVERHEAD:  # (1)
+            raise SealBroken("The sealed bytes are too short to be a seal.")
+        if not hmac.compare_digest(sealed[:_NONCE_AT], header):  # (2)
+            raise SealBroken("The sealed bytes are of another version or under another key.")
+        try:
+            plaintexts.append(decrypt(sealed[_NONCE_AT:_TEXT_AT], sealed[_TEXT_AT:], header + aad))  # (3)
+        except InvalidTag:
+            raise SealBroken("The sealed bytes were changed, or belong to another place.") from None
+    return plaintexts
 
 
 def sealed_key_id(sealed: bytes) -> bytes:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 
-from consent_service.domain.profile import ProfileValue
+from consent_service.domain.profile import FieldKey, ProfileValue
 from consent_service.errors import InvalidProfile, SealBroken
 
 MAX_VALUE_SIZE = 64 * 1024
@@ -31,13 +31,13 @@ def encode_value(field: str, value: ProfileValue) -> bytes:
     return data + b" " * (-len(data) % _BLOCK)
 
 
-def decode_value(data: bytes) -> tuple[str, ProfileValue]:
+def decode_value(data: bytes) -> tuple[FieldKey, ProfileValue]:
     """Return field and value of what `encode_value` gave; raise `SealBroken` for anything else."""
     [decoded] = decode_values([data])
     return decoded
 
 
-def decode_values(texts: Sequence[bytes]) -> list[tuple[str, ProfileValue]]:
+def decode_values(texts: Sequence[bytes]) -> list[tuple[FieldKey, ProfileValue]]:
     """Do as `decode_value` with several at once, in one call of the decoder."""
     try:
         documents = json.loads((b"[%b]" % b",".join(texts)).decode())
