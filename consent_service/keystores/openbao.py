@@ -17,6 +17,8 @@ from consent_service.errors import ConfigurationError, ConsentToolkitError, Keys
 
 _WRAPPED = re.compile(rb"vault:v([1-9][0-9]{0,8}):[A-Za-z0-9+/]+={0,2}", re.ASCII)
 _TIMEOUT_S = 5.0
+_SIGNING_VERSION = "1"
+"""Of a signing key: the ledger announced this one, whatever OpenBao adds; a new key has a new name."""
 _SEALED_OR_BUSY = frozenset({412, 429, 472, 473, 500, 502, 503, 504})
 
 
@@ -104,11 +106,14 @@ class OpenBaoKeystore:
         if document["type"] != "ed25519":
             raise WrongKey(f"The OpenBao key {name} is not an Ed25519 key.")
         versions = cast("Mapping[str, Mapping[str, str]]", document["keys"])
-        return base64.b64decode(versions[str(document["latest_version"])]["public_key"])
+        if _SIGNING_VERSION not in versions:
+            raise WrongKey(f"The first version of the OpenBao key {name} was trimmed: restore it.")
+        return base64.b64decode(versions[_SIGNING_VERSION]["public_key"])
 
     def sign(self, name: str, message: bytes) -> bytes:
-        """Return the Ed25519 signature of `message` by the newest version of the key `name`."""
-        signature = str(self._post(f"sign/{name}", {"input": _text(message)})["signature"])
+        """Return the Ed25519 signature of `message` by the version of the key that `signing_key` gave."""
+        body = {"input": _text(message), "key_version": int(_SIGNING_VERSION)}
+        signature = str(self._post(f"sign/{name}", body)["signature"])
         return base64.b64decode(signature.rpartition(":")[2])
 
     def _find_or_make(self, *, create: bool) -> None:

@@ -9,9 +9,10 @@ from typing import cast
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consent_service.domain.subject import ExternalId, SubjectRef, TenantName
-from consent_service.errors import ConfigurationError, InvalidSubject, WrongKey
+from consent_service.errors import ConfigurationError, InvalidSubject, KeystoreUnavailable, WrongKey
 from consent_service.keystores.keystore import Keystore, SigningKeystore
 from consent_service.ledger.note import NoteSigner
+from consent_service.observability import logger
 from consent_service.storage.tenant_store import StoredTenant, WrappedKey
 from consent_service.vault.blind_index import blind_index, subject_ref
 from consent_service.vault.keyring import TenantKeyring
@@ -159,7 +160,19 @@ class Roots:
             return NoteSigner.from_private(origin, private)
         keystore, name = self._signing_keystore(), key.wrapped.removeprefix(_INSIDE).decode()
         public = keystore.signing_key(name, create=False)
-        return NoteSigner(origin, public, lambda message: keystore.sign(name, message))
+
+        def sign(message: bytes) -> bytes:
+            try:
+                return keystore.sign(name, message)
+            except (
+                ConfigurationError
+            ) as error:  # At start it ends the process; here others mend it meanwhile.
+                logger.error("signing key", error=type(error).__name__, detail=str(error))
+                raise KeystoreUnavailable(
+                    "The keystore does not sign this log's checkpoints; the service's log says why."
+                ) from None
+
+        return NoteSigner(origin, public, sign)
 
     def _signing_keystore(self) -> SigningKeystore:
         if not hasattr(self.lasting, "sign"):
