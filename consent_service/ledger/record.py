@@ -56,7 +56,12 @@ class Outcome(NamedTuple):
 
     def text(self) -> str:
         """Return the canonical JSON of it, as a record and an answer hold it."""
-        return f'{{"status":"{self.status!s}","valid_until":"{format_time(self.valid_until)}"}}'
+        return _outcome(self.status, self.valid_until)
+
+
+@lru_cache(maxsize=4096)  # A record and its answer say the same, and so do many decisions of one moment.
+def _outcome(status: Status, valid_until: datetime) -> str:
+    return f'{{"status":"{status!s}","valid_until":"{format_time(valid_until)}"}}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

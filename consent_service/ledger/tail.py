@@ -72,6 +72,9 @@ class Tail:
 
     def extend(self, leaves: Sequence[bytes]) -> None:
         """Take more leaves: as `append` for each, in less time."""
+        if len(leaves) == 1:
+            self.append(leaves[0])
+            return
         while leaves:
             index = self.size
             room = TILE_WIDTH - index % TILE_WIDTH

@@ -87,7 +87,7 @@ class Batch:
         self._head = head
         self._tail = tail
         self._next_subject_id = head.next_subject_id
-        self._written = head.size
+        self._written = self._size = head.size
         self._openings: dict[int, bytes] = {}
         self._named: dict[bytes, Subject] = {}
         self._subjects: dict[bytes, StoredSubject] = {}
@@ -121,7 +121,7 @@ class Batch:
     @property
     def size(self) -> int:
         """How many entries the log has, those of this batch included."""
-        return self._tail.size
+        return self._size
 
     def subject(self, subject: Subject) -> StoredSubject | None:
         """Return the subject as the entries so far left her, or `None` if she has none."""
@@ -148,7 +148,7 @@ class Batch:
         opening = os.urandom(OPENING_SIZE)
         committed = commitment(opening, record)
         entry = leaf(self.tenant.origin, kind, committed)
-        index = self._tail.append(entry)
+        index, self._size = self._size, self._size + 1
         if subject is not None:
             self._place(subject)
             subject.last_index, subject.last_commitment = index, committed
@@ -218,13 +218,13 @@ class Batch:
 
     def store(self) -> None:
         """Write everything and sign the checkpoint over it; the transaction's owner commits."""
-        if self._tail.size == self._head.size:
+        if self._size == self._head.size:
             return
-        size, root = self._tail.size, self._tail.frontier.root()
+        self._write()
+        size, root = self._size, self._tail.frontier.root()
         note = sign_checkpoint(
             Checkpoint(origin=self.tenant.origin, size=size, root=root), self.tenant.signer, *self.successors
         )
-        self._write()
         store_tree(self.scope, tiles=self._tail.take_changed(), size=size, checkpoint=note)
         move_head(
             self.scope,
@@ -243,9 +243,10 @@ class Batch:
         insert_subjects(self.scope, self._new)
         move_subjects(self.scope, list(self._moved.values()))
         append_rows(self.scope, entries=self._entries, records=self._records)
+        self._tail.extend([entry for _, entry in self._entries])
         self.keys.store()
         insert_notices(self.scope, self._notices)
         insert_answers(self.scope, self._new_answers, created_at_ms=to_ms(self.now))
         self._new, self._moved, self._new_answers, self._notices = [], {}, [], []
         self._entries, self._records = [], []
-        self._written = self._tail.size
+        self._written = self._size

@@ -76,11 +76,10 @@ class KeyMoves:
             self._renewed.pop((subject_id, purpose), None)
 
     def _grant(self, subject_id: int, purpose: Purpose, consent: Consent) -> None:
-        key = purpose.key
-        self._drop(subject_id, key, keep=purpose.categories)
-        until_ms = to_ms(consent.valid_until)
-        version = consent.purpose_version
+        key, version, until_ms = purpose.key, consent.purpose_version, to_ms(consent.valid_until)
         held = self._held.setdefault(subject_id, {})
+        if held:
+            self._drop(subject_id, key, keep=purpose.categories)
         for category in purpose.categories:
             known = held.get((key, category))
             if known is not None and self._keyring.is_current(known.wrapped):  # A renewal: the wrap stays.
@@ -132,11 +131,12 @@ class KeyMoves:
         return True
 
     def _secret(self, subject_id: int, category: CategoryKey) -> bytes:
-        known = self._secrets.get((subject_id, category))
-        if known is not None:
-            return known
-        secret = self._stored_secret(subject_id, category) or os.urandom(SECRET_SIZE)
-        self._secrets[subject_id, category] = secret
+        place = subject_id, category
+        secret = self._secrets.get(place)
+        if secret is None:
+            if subject_id in self._known:
+                secret = self._stored_secret(subject_id, category)
+            self._secrets[place] = secret = secret or os.urandom(SECRET_SIZE)
         return secret
 
     def _stored_secret(self, subject_id: int, category: CategoryKey) -> bytes | None:
@@ -144,8 +144,6 @@ class KeyMoves:
 
         Where every copy is damaged its values are beyond reach: they go, and the decision is recorded.
         """
-        if subject_id not in self._known:
-            return None
         held = [grant for (_, held), grant in self._held.get(subject_id, {}).items() if held == category]
         for grant in held:
             try:

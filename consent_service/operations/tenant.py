@@ -90,7 +90,9 @@ class Tenant:
 
     def named_now(self, subject: Subject) -> Subject:
         """Return the subject under the keys of now, whichever named her."""
-        return subject if subject.versions == self.versions else self.named(subject.external_id)
+        if subject.versions is self.versions or subject.versions == self.versions:
+            return subject
+        return self.named(subject.external_id)
 
     def ref(self, subject: Subject) -> SubjectRef:
         """Return the opaque reference of a subject: no rotation changes it (ADR 0034)."""

@@ -129,11 +129,10 @@ def encode_state(state: SubjectState) -> str:
 
 
 def _encode_consent(key: PurposeKey, consent: Consent) -> str:
-    since, decided, until = to_ms(consent.since), to_ms(consent.decided_at), to_ms(consent.valid_until)
-    flags = consent.gpc * _GPC | consent.by_signal * _BY_SIGNAL
+    status, version, since, decided, until, index, gpc, by_signal = consent
     return (
-        f'{_json_string(key)}:["{consent.status!s}",{consent.purpose_version},'
-        f"{since},{decided},{until},{consent.index},{flags}]"
+        f'{_json_string(key)}:["{status!s}",{version},{to_ms(since)},{to_ms(decided)},{to_ms(until)},'
+        f"{index},{gpc * _GPC | by_signal * _BY_SIGNAL}]"
     )
 
 

@@ -2,13 +2,13 @@
 
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.benchmarks.load import Load, apply_load
 from tests.benchmarks.measure import SECONDS, interleaved, median, ratio
-from tests.benchmarks.services import Served, bare, served
+from tests.benchmarks.services import Served, bare, count_rows, served
 from tests.postgres import PostgresServer
 
 _CONNECTIONS = 64
@@ -18,6 +18,7 @@ _BATCHES = 4
 """Connections that send batches: while one is committed the next is read."""
 _IMPORTER = 1
 """One import job, which waits for each answer: it may send decisions alone or 500 at a time."""
+_WARMED = {"decision", "commit", "orm_few"}
 _GATE = '{"purposes": ["recommendations"]}'
 
 
@@ -41,27 +42,27 @@ def _on(
     folder: Path, url: str | None = None, bare_url: str | None = None, two_url: str | None = None
 ) -> dict[str, object]:
     with served(folder, url) as ours, bare(folder, bare_url) as port:
-        rates = interleaved(
-            {
-                "decision": _load(ours, ours.port, "/v1/decisions", ours.decision()),
-                "commit": _load(ours, port, "/bare/commit", ours.decision()),
-                "noop": _load(ours, port, "/bare/noop", ours.decision()),
-                "gate": _load(ours, ours.port, "/v1/gate", _GATE, subjects=1000),
-                "decision_few": _load(ours, ours.port, "/v1/decisions", ours.decision(), connections=_FEW),
-                "orm_few": _load(ours, port, "/bare/orm", ours.decision(), connections=_FEW),
-                "batch": _load(ours, ours.port, _BATCH, ours.decision(), connections=_BATCHES, lines=500),
-                "importer_single": _load(
-                    ours, ours.port, "/v1/decisions", ours.decision(), connections=_IMPORTER
-                ),
-                "importer_batch": _load(
-                    ours, ours.port, _BATCH, ours.decision(), connections=_IMPORTER, lines=500
-                ),
-            }
-        )
+        loads = {
+            "decision": _load(ours, ours.port, "/v1/decisions", ours.decision()),
+            "commit": _load(ours, port, "/bare/commit", ours.decision()),
+            "noop": _load(ours, port, "/bare/noop", ours.decision()),
+            "gate": _load(ours, ours.port, "/v1/gate", _GATE, subjects=1000),
+            "decision_few": _load(ours, ours.port, "/v1/decisions", ours.decision(), connections=_FEW),
+            "orm_few": _load(ours, port, "/bare/orm", ours.decision(), connections=_FEW),
+            "batch": _load(ours, ours.port, _BATCH, ours.decision(), connections=_BATCHES, lines=500),
+            "importer_single": _load(
+                ours, ours.port, "/v1/decisions", ours.decision(), connections=_IMPORTER
+            ),
+            "importer_batch": _load(
+                ours, ours.port, _BATCH, ours.decision(), connections=_IMPORTER, lines=500
+            ),
+        }
+        _warm_up(loads, *filter(None, (url, bare_url)))
+        rates = interleaved(loads)
     with served(folder / "two", two_url, workers=2) as two:
-        rates["decision_two_workers"] = interleaved(
-            {"two": _load(two, two.port, "/v1/decisions", two.decision())}
-        )["two"]
+        loads = {"decision": _load(two, two.port, "/v1/decisions", two.decision())}
+        _warm_up(loads, *filter(None, (two_url,)))
+        rates["decision_two_workers"] = interleaved(loads)["decision"]
     return {
         "decision_to_bare_group_commit": ratio(rates, "decision", "commit"),
         "decision_to_noop": ratio(rates, "decision", "noop"),
@@ -72,6 +73,14 @@ def _on(
         "two_workers_to_one": ratio(rates, "decision_two_workers", "decision"),
         "rates_per_second": {name: median(values) for name, values in rates.items()},
     }
+
+
+def _warm_up(loads: Mapping[str, Callable[[], float]], *urls: str) -> None:
+    """Make rows and connections, so that a short round measures what a long one does."""
+    for name in _WARMED & loads.keys():
+        loads[name]()
+    for url in urls:
+        count_rows(url)
 
 
 def _load(ours: Served, port: int, path: str, body: str, **shape: int) -> Callable[[], float]:

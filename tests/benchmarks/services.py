@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx2
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from consent_service.operations.manage_tenants import Role, create_api_key, require_tenant
 from consent_service.operations.notice_book import PublishedNotice
@@ -17,6 +18,7 @@ from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.read_notice_file import load_notice_file
 from consent_service.operations.service import ConsentService
 from consent_service.settings import Settings
+from consent_service.storage.engine import Database
 from tests.servers import PLAIN, ServerProcess, unused_port
 
 _CONSENT = str(Path(sys.executable).parent / "consent")
@@ -82,6 +84,14 @@ def ready_to_decide(service: ConsentService) -> tuple[str, str]:
     published = service.committer.submit_blocking(tenant, PublishNotice(notice=notice))
     assert isinstance(published, PublishedNotice)
     return create_api_key(service.deployment, tenant, Role.BACKEND).key, published.digest
+
+
+def count_rows(url: str) -> None:
+    """Let PostgreSQL count its rows, as it does within a minute: till then it plans for empty tables."""
+    database = Database(url)
+    with database.writing() as connection:
+        connection.execute(text("ANALYZE"))
+    database.close()
 
 
 def wait_for(server: ServerProcess, port: int, path: str, *, timeout: float = 60.0) -> None:
