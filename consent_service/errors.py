@@ -120,7 +120,7 @@ class InvalidSubject(InvalidInput):
 
 
 class InvalidProfile(InvalidInput):
-    """A profile's attributes are malformed, too long, or of a category that no notice has."""
+    """A profile's attributes are malformed or too long, or wanted of a category that no notice has."""
 
 
 class NotCanonical(InvalidInput):

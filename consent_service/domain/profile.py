@@ -1,7 +1,7 @@
 """What a tenant knows of a subject: fields with JSON values, by category; and changes to it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NewType
 
 from consent_service.domain.purpose import CategoryKey
@@ -20,6 +20,8 @@ MAX_FIELDS = 500
 """Fields that one change may name."""
 
 _KEY = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII)
+_WANTED = re.compile(r"[a-z0-9_.-]{1,129}", re.ASCII)
+_MOST_NAMED = 10
 
 
 def parse_changes(
@@ -41,9 +43,35 @@ def parse_changes(
     return changes
 
 
-def parse_fields(text: str | None) -> frozenset[str] | None:
-    """Return the wanted `category.field` or `category` names of a comma-separated list; `None` wants all."""
-    return None if text is None else frozenset(part.strip() for part in text.split(",") if part.strip())
+def parse_fields(names: Iterable[str] | None) -> frozenset[str] | None:
+    """Return the wanted `category.field` or `category` names; `None` wants all.
+
+    Raises `InvalidProfile` for a name of another form, which it does not repeat: it may be anything.
+    """
+    if names is None:
+        return None
+    wanted = frozenset(names)
+    if not all(_WANTED.fullmatch(name) for name in wanted):
+        raise InvalidProfile(
+            "Each of `fields` is `category` or `category.field`: see the notice's categories."
+        )
+    return wanted
+
+
+def require_possible(fields: frozenset[str] | None, categories: Collection[CategoryKey]) -> None:
+    """Raise `InvalidProfile` naming the wanted fields that are of none of these categories.
+
+    Names may hold dots, so a field is known by what it begins with.
+    """
+    strange = sorted(
+        name
+        for name in fields or ()
+        if not any(name == category or name.startswith(f"{category}.") for category in categories)
+    )
+    if strange:
+        raise InvalidProfile(
+            f"No notice has the category of these fields: {', '.join(strange[:_MOST_NAMED])}."
+        )
 
 
 def wants(fields: frozenset[str] | None, category: CategoryKey, field: str) -> bool:

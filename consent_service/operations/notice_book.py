@@ -9,7 +9,7 @@ from functools import lru_cache
 from consent_service.domain.gate import Catalogue
 from consent_service.domain.notice import Notice, NoticeDigest
 from consent_service.domain.notice_form import parse_notice
-from consent_service.domain.purpose import PurposeKey
+from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.errors import UnknownNotice
 from consent_service.storage.notice_store import StoredNotice
 from consent_service.storage.subject_store import from_ms
@@ -44,6 +44,11 @@ class NoticeBook:
     def last_index(self) -> int | None:
         """The ledger index of the latest publication."""
         return None if self.current is None else self.current.index
+
+    @property
+    def categories(self) -> frozenset[CategoryKey]:
+        """The categories that some notice had."""
+        return frozenset(key for each in self.notices.values() for key in each.notice.categories)
 
     def find(self, digest: NoticeDigest) -> PublishedNotice:
         """Return the notice with this digest; raise `UnknownNotice`."""

@@ -10,7 +10,7 @@ from operator import itemgetter
 
 from consent_service.domain.consent import NOBODY, SubjectState
 from consent_service.domain.gate import Catalogue, Verdict, evaluate_key
-from consent_service.domain.profile import Attributes, FieldKey, ProfileValue, wants
+from consent_service.domain.profile import Attributes, FieldKey, ProfileValue, require_possible, wants
 from consent_service.domain.purpose import CategoryKey, Purpose, PurposeKey
 from consent_service.errors import PurposeClosed
 from consent_service.operations.deployment import Deployment
@@ -63,10 +63,14 @@ def read_profiles(
     """Return a profile for each subject, or why the purpose is closed to her, in the order asked.
 
     Reads one snapshot, so that nothing is opened that was withdrawn before. Raises `SealBroken` when stored
-    bytes were changed, truncated or moved.
+    bytes were changed, truncated or moved, and `InvalidProfile` for fields of a category that no notice had;
+    one that this purpose does not see, or that has no value, is only absent.
     """
     with deployment.reading(tenant) as scope:
-        catalogue = deployment.book(scope).catalogue
+        book = deployment.book(scope)
+        if question.fields is not None:
+            require_possible(question.fields, book.categories)
+        catalogue = book.catalogue
         find = partial(find_known, only=[question.purpose])
         known = look_up(deployment, scope, tenant, question.subjects, find)
         verdicts = _verdicts(question, catalogue, known, deployment.clock())

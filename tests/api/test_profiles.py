@@ -71,6 +71,44 @@ def test_only_the_wanted_fields_come_back(client: TestClient) -> None:
     assert read.json()["attributes"] == {"household": {"pets": 1}}
 
 
+@pytest.mark.parametrize("fields", ["houshold.size", "household.size,houshold.size", "householdsize"])
+def test_a_field_of_no_category_is_named_and_one_without_a_value_is_absent(
+    client: TestClient, fields: str
+) -> None:
+    decide(client, "ana", coupons="granted")
+    client.patch("/v1/profile", json={"household": {"size": 2}}, headers=ANA)
+
+    wrong = [
+        client.get("/v1/profile", params={"purpose": "coupons", "fields": fields}, headers=ANA),
+        client.post(
+            "/v1/profiles/query",
+            json={"purpose": "coupons", "subjects": ["ana"], "fields": fields.split(",")},
+        ),
+    ]
+    absent = client.get(
+        "/v1/profile",
+        params={"purpose": "coupons", "fields": "household.si, browsing, household.size.x"},
+        headers=ANA,
+    )
+
+    for answer in wrong:
+        assert (answer.status_code, answer.json()["type"]) == (400, "/problems/invalid-profile")
+        assert fields.rpartition(",")[2] in answer.json()["detail"]
+    assert (absent.status_code, absent.json()["attributes"]) == (200, {})
+
+
+@pytest.mark.parametrize("name", ["", "Household.size", "household size", "ana@example.org", "a" * 130])
+def test_a_field_of_another_form_is_refused_and_not_repeated(client: TestClient, name: str) -> None:
+    decide(client, "ana", coupons="granted")
+
+    answer = client.post(
+        "/v1/profiles/query", json={"purpose": "coupons", "subjects": ["ana"], "fields": ["household", name]}
+    )
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/invalid-profile")
+    assert not name or name not in answer.text
+
+
 def test_a_category_without_a_live_grant_is_named(client: TestClient) -> None:
     decide(client, "ana", recommendations="granted")
 

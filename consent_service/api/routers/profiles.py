@@ -24,7 +24,13 @@ MAX_SUBJECTS = 500
 
 Fields = Annotated[
     str | None,
-    Query(max_length=8192, description="Only these, separated by commas: `category.field` or `category`."),
+    Query(
+        max_length=8192,
+        description=(
+            "Only these, separated by commas: `category.field` or `category`. 400 for a category that no "
+            "notice has; a field without a value is left out."
+        ),
+    ),
 ]
 
 
@@ -94,7 +100,7 @@ def get_profile(
     question = ProfileQuestion(
         subjects=[subject_of(request.headers, caller)],
         purpose=PurposeKey(purpose),
-        fields=parse_fields(fields),
+        fields=parse_fields(None if fields is None else _listed(fields)),
         gpc=gpc_of(request.headers),
     )
     [answer] = read_profiles(service.deployment, caller.tenant, question)
@@ -114,12 +120,16 @@ def post_query(request: Request, body: ProfilesBody, service: Service, caller: B
     question = ProfileQuestion(
         subjects=[caller.tenant.subject(subject) for subject in body.subjects],
         purpose=PurposeKey(body.purpose),
-        fields=None if body.fields is None else frozenset(body.fields),
+        fields=parse_fields(body.fields),
         gpc=gpc_of(request.headers),
     )
     answers = read_profiles(service.deployment, caller.tenant, question)
     _note(service, caller, question.purpose, body.feature, answers)
     return JsonBytes({"purpose": body.purpose, "profiles": [_item(answer) for answer in answers]})
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _note(
