@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from consent_service.errors import InvalidEntry, InvalidProof, UnknownEntry, UnknownTile
 from consent_service.ledger.merkle import HASH_SIZE, SubtreeHash
+from consent_service.ledger.subtrees import hash_pairs
 
 TILE_WIDTH = 256
 """Hashes in a full tile, leaves in a full bundle."""
@@ -26,6 +27,9 @@ ReadTile: TypeAlias = Callable[[int, int, int], bytes]
 """Gives the bytes of tile `(level, n, width)`, or of a wider version of it."""
 
 _PAIR = 2 * HASH_SIZE
+_MIDDLE = TILE_HEIGHT // 2
+_MOST_MIDDLES = 4096
+_middles: dict[bytes, bytes] = {}
 _LONGEST_LEAF = 0xFFFF
 _PATH = re.compile(
     r"tile/(?P<level>0|[1-9]\d?|entries)/(?P<n>(?:x\d{3}/){0,6}\d{3})(?:\.p/(?P<width>[1-9]\d{0,2}))?",
@@ -120,6 +124,7 @@ def subtree_reader(size: int, read_tile: ReadTile) -> SubtreeHash:
     `UnknownEntry` for a subtree that is not complete at this size.
     """
     tiles: dict[tuple[int, int], bytes] = {}
+    middles: dict[int, bytes] = {}
 
     def subtree_hash(level: int, index: int) -> bytes:
         if level < 0 or index < 0 or index + 1 << level > size:
@@ -130,13 +135,48 @@ def subtree_reader(size: int, read_tile: ReadTile) -> SubtreeHash:
         if tile is None:
             width = tile_width(tile_level, n, size)
             tile = tiles[tile_level, n] = _at_least(width, read_tile(tile_level, n, width))
-        nodes, at = (_nodes_over(tile)[height - 1], offset >> height) if height else (tile, offset)
-        return nodes[HASH_SIZE * at : HASH_SIZE * (at + 1)]
+        if height == 0:
+            return _part(tile, offset, 1)
+        if tile_level or len(tile) < HASH_SIZE * TILE_WIDTH or height == TILE_HEIGHT:
+            return _part(_nodes_over(tile)[height - 1], offset >> height, 1)
+        if height < _MIDDLE:
+            return _root(_part(tile, offset >> height, 1 << height))
+        middle = middles.get(n) or middles.setdefault(n, _middle_of(tile))
+        return _root(_part(middle, offset >> height, 1 << height - _MIDDLE))
 
     return subtree_hash
 
 
-@lru_cache(maxsize=256)  # 4 MiB. Every proof climbs through the few upper tiles, the right edge twice.
+def _part(hashes: bytes, number: int, count: int) -> bytes:
+    size = HASH_SIZE * count
+    return hashes[size * number : size * (number + 1)]
+
+
+def _root(hashes: bytes) -> bytes:
+    """Return the root over a power of two of hashes."""
+    while len(hashes) > HASH_SIZE:
+        hashes = hash_pairs(hashes)
+    return hashes
+
+
+def _middle_of(tile: bytes) -> bytes:
+    """Return the 16 nodes half-way up a full tile, which leave 22 hashes to a proof of the 255 (ADR 0094).
+
+    Kept by the tile's digest, so they cannot be stale: of 4,096 tiles, a million entries, in 3 MiB.
+    """
+    digest = sha256(tile).digest()
+    middle = _middles.get(digest)
+    if middle is None:
+        middle = tile
+        for _ in range(_MIDDLE):
+            middle = hash_pairs(middle)
+        if len(_middles) >= _MOST_MIDDLES:
+            _middles.clear()
+        _middles[digest] = middle
+    return middle
+
+
+@lru_cache(maxsize=128)  # 2 MiB. Every proof climbs through the few upper tiles, the right edge twice.
 def _nodes_over(tile: bytes) -> list[bytes]:
     """Return the nodes over a tile from height 1 on: of a full one 128, 64, … and one at height 8.
 
@@ -144,12 +184,7 @@ def _nodes_over(tile: bytes) -> list[bytes]:
     """
     nodes = []
     while len(tile) >= _PAIR:
-        tile = b"".join(
-            [
-                sha256(b"\x01" + tile[at : at + _PAIR]).digest()
-                for at in range(0, len(tile) - HASH_SIZE, _PAIR)
-            ]
-        )
+        tile = hash_pairs(tile[: len(tile) // _PAIR * _PAIR])
         nodes.append(tile)
     return nodes
 

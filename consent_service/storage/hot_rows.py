@@ -32,6 +32,14 @@ def select_text(
 
 
 @cache
+def select_one_text(table: Table, columns: tuple[str, ...], found_by: tuple[str, ...], dialect: str) -> str:
+    """Return the statement that reads `columns` of the tenant's row that has values of `found_by`."""
+    mark = "%b" if dialect == "postgresql" else "?"
+    keys = " AND ".join(f"{_quoted(name)} = {mark}" for name in (TENANT, *found_by))
+    return f"SELECT {', '.join(_quoted(name) for name in columns)} FROM {table.name} WHERE {keys}"  # noqa: S608 - names of our own tables
+
+
+@cache
 def insert_text(table: Table, columns: tuple[str, ...], dialect: str) -> str:
     """Return the statement that inserts a row of `columns` after the tenant's number."""
     mark = "%b" if dialect == "postgresql" else "?"

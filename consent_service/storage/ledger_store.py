@@ -23,12 +23,9 @@ from consent_service.storage.tables import CheckpointRow, EntryRow, HeadRow, Rec
 _HASH_SIZE = 32
 LARGEST_SIZE = 2**63 - 1
 """More entries or subjects than any log has."""
-_head, _entry, _record, _tile = table_of(HeadRow), table_of(EntryRow), table_of(RecordRow), table_of(TileRow)
+_head, _entry, _record = table_of(HeadRow), table_of(EntryRow), table_of(RecordRow)
 
 _HEAD_COLUMNS = ("size", "frontier", "checkpoint", "notice_index", "next_subject_id")
-_READ_TILE = scoped_select(TileRow, "width", "data").where(
-    _tile.c.level == bindparam("level"), _tile.c.n == bindparam("n")
-)
 _READ_LEAVES = (
     scoped_select(EntryRow, "index", "leaf")
     .where(_entry.c.index >= bindparam("start"), _entry.c.index < bindparam("stop"))
@@ -185,8 +182,7 @@ def load_tail(scope: TenantScope, head: Head) -> Tail:
     """Return the right edge of the log, from the head row, the partial tiles and the last few entries."""
     partial: dict[int, bytearray] = {}
     for level, n, width in partial_tiles(head.size):
-        row = scope.run(_READ_TILE, level=level, n=n).one()
-        partial[level] = bytearray(row.data[: width * _HASH_SIZE])
+        partial[level] = bytearray(read_tile(scope, level, n, width))
     start = head.size - head.size % TILE_WIDTH
     leaves = read_leaves(scope, start, head.size)
     return Tail(Frontier.decode(head.size, head.frontier), partial, leaves)
@@ -218,21 +214,19 @@ def load_tail_at(scope: TenantScope, size: int) -> Tail:
 
 def read_tile(scope: TenantScope, level: int, n: int, width: int) -> bytes:
     """Return a hash tile, or the first `width` hashes of one that has grown; raise `UnknownEntry`."""
-    row = scope.run(_READ_TILE, level=level, n=n).one_or_none()
-    if row is None or row.width < width:
+    tile = find_tile(scope, level, n)
+    if tile is None or tile.width < width:
         raise UnknownEntry("The log has no such tile.")
-    data: bytes = row.data
-    return data[: width * _HASH_SIZE]
+    return tile.data[: width * _HASH_SIZE]
 
 
 def read_bundle(scope: TenantScope, n: int, width: int) -> bytes:
     """Return an entry bundle; a full one is stored as such. Raise `UnknownEntry`."""
     if width == TILE_WIDTH:
-        row = scope.run(_READ_TILE, level=BUNDLE_LEVEL, n=n).one_or_none()
-        if row is None:
+        bundle = find_tile(scope, BUNDLE_LEVEL, n)
+        if bundle is None:
             raise UnknownEntry("The log has no such entry bundle.")
-        data: bytes = row.data
-        return data
+        return bundle.data
     leaves = read_leaves(scope, n * TILE_WIDTH, n * TILE_WIDTH + width)
     if len(leaves) < width:
         raise UnknownEntry("The log has no such entry bundle.")
@@ -303,8 +297,8 @@ def stream_chains(scope: TenantScope, first: int, beyond: int) -> Generator[tupl
 
 def find_tile(scope: TenantScope, level: int, n: int) -> Tile | None:
     """Return a tile as it is stored, or `None`."""
-    row = scope.run(_READ_TILE, level=level, n=n).one_or_none()
-    return None if row is None else Tile(level, n, row.width, row.data)
+    row = scope.find_tuple(TileRow, ("width", "data"), ("level", "n"), (level, n))
+    return None if row is None else Tile(level, n, *row)
 
 
 def stream_checkpoints(

@@ -34,6 +34,7 @@ from consent_service.storage.hot_rows import (
     increase_text,
     insert_text,
     key_width,
+    select_one_text,
     select_text,
     update_many_text,
     update_text,
@@ -156,6 +157,14 @@ class TenantScope:
             return self._driver.rows(text, (own, values))
         text = select_text(table, columns, (name, len(values)), self.dialect, lock=lock)
         return self._driver.rows(text, (own, *values))
+
+    def find_tuple(
+        self, model: type[SQLModel], columns: tuple[str, ...], found_by: tuple[str, ...], values: Row
+    ) -> Row | None:
+        """Return `columns` of the one row of this tenant that has these values of `found_by`, or `None`."""
+        text = select_one_text(table_of(model), columns, found_by, self.dialect)
+        rows = self._driver.rows(text, (self.tenant_id, *values))
+        return rows[0] if rows else None
 
     def insert_tuples(self, model: type[SQLModel], columns: tuple[str, ...], rows: Sequence[Row]) -> None:
         """Insert rows given as tuples of `columns`, handed to the driver as they are: for hot tables."""

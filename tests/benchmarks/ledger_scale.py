@@ -106,6 +106,14 @@ class _Shop:
             )
         )
 
+    def proof_again_seconds(self) -> float:
+        """Return the seconds of one inclusion proof from a tile that was asked about before."""
+        asked = [self._random.randrange(self._next) for _ in range(_PROBES)]
+        for each in asked:
+            prove_inclusion(self.service.deployment, self.tenant, index=each)
+        again = iter(asked)
+        return _seconds(lambda: prove_inclusion(self.service.deployment, self.tenant, index=next(again)))
+
     def verify_rate(self) -> float:
         """Return the entries a second of a whole verification."""
         started = time.perf_counter()
@@ -161,6 +169,8 @@ def figures() -> dict[str, object]:
                     "gate_large": large.gate_seconds,
                     "proof_small": small.proof_seconds,
                     "proof_large": large.proof_seconds,
+                    "proof_again_small": small.proof_again_seconds,
+                    "proof_again_large": large.proof_again_seconds,
                 }
             )
             rates = interleaved(
@@ -171,6 +181,7 @@ def figures() -> dict[str, object]:
         "append_large_to_small": ratio(costs, "append_large", "append_small"),
         "gate_large_to_small": ratio(costs, "gate_large", "gate_small"),
         "proof_large_to_small": ratio(costs, "proof_large", "proof_small"),
+        "proof_again_large_to_small": ratio(costs, "proof_again_large", "proof_again_small"),
         "verify_to_bare_hashing": ratio(rates, "verify", "hash"),
         "entries_per_second": {name: median(values) for name, values in rates.items()},
         "microseconds": {name: median([1e6 * each for each in values]) for name, values in costs.items()},
