@@ -117,11 +117,14 @@ def test_a_grant_under_earlier_words_replaces_none_under_later_words() -> None:
     assert coupons_after(newer, older) == coupons_after(newer)
 
 
-def test_a_denial_under_earlier_words_denies() -> None:
-    newer = an_entry("granted", notice=NEWER)
-    older = an_entry("denied", notice=NOTICE, decided_at=LATER, index=2)
+@pytest.mark.parametrize(("granted", "denied"), [(NEWER, NOTICE), (NOTICE, NEWER)])
+def test_a_denial_under_other_words_denies_and_is_spelt_as_in_every_released_record(
+    granted: Notice, denied: Notice
+) -> None:
+    grant = an_entry("granted", notice=granted)
+    denial = an_entry("denied", notice=denied, decided_at=LATER, index=2)
 
-    assert not coupons_after(newer, older).granting
+    assert coupons_after(grant, denial).status is Status.REFUSED  # ADR 0094
 
 
 def test_a_grant_under_later_words_replaces_one_under_earlier_words() -> None:
