@@ -10,27 +10,32 @@ from consent_service.cli.output import (
     DatabaseUrl,
     TenantName,
     answer,
+    complaints,
     opened,
     reporting_errors,
     settings_with,
 )
 from consent_service.domain.notice import Notice
-from consent_service.errors import InvalidInput
+from consent_service.errors import InvalidInput, NoticeProblem
 from consent_service.operations.committer import Committer
 from consent_service.operations.manage_tenants import require_tenant
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.publish_notice import PublishNotice, notice_document, require_publishable
-from consent_service.operations.read_notice_file import load_notice_file
+from consent_service.operations.read_notice_file import read_notice_file
 
 app = typer.Typer(help="The words subjects are shown, from one YAML file.", no_args_is_help=True)
 NoticeFile = Annotated[Path, typer.Argument(help="Notice in YAML, see docs/reference/notice-format.md.")]
 
 
-def _load(path: Path) -> Notice:
+def _load(path: Path) -> tuple[Notice, list[NoticeProblem]]:
+    """Return the notice and the doubts about its words, which are told to whoever publishes it."""
     try:
-        return load_notice_file(path.read_bytes())
+        notice, doubts = read_notice_file(path.read_bytes())
     except OSError as error:
         raise InvalidInput(f"Cannot read {path}: {error.strerror}.") from None
+    for doubt in doubts:
+        complaints.print(f"Read this again: {doubt}", markup=False, highlight=False, soft_wrap=True)
+    return notice, doubts
 
 
 @app.command("publish")
@@ -39,7 +44,7 @@ def publish(
     file: NoticeFile, *, tenant: TenantName = None, as_json: AsJson = False, database_url: DatabaseUrl = None
 ) -> None:
     """Publish a notice: an immutable version, and an entry in the ledger."""
-    notice = _load(file)
+    notice, _ = _load(file)
     settings = settings_with(database_url)
     with opened(settings) as deployment:
         owner = require_tenant(deployment, tenant or settings.tenant)
@@ -63,8 +68,11 @@ def publish(
 def lint(
     file: NoticeFile, *, tenant: TenantName = None, as_json: AsJson = False, database_url: DatabaseUrl = None
 ) -> None:
-    """Run every check of publication without publishing; exit code 1 and what to mend if one fails."""
-    notice = _load(file)
+    """Run every check of publication without publishing; exit code 1 and what to mend if one fails.
+
+    Words that may tie one choice to another are named, too, and forbid nothing.
+    """
+    notice, doubts = _load(file)
     settings = settings_with(database_url)
     if settings.database_url is not None or (settings.home / "consent.db").exists():
         with opened(settings) as deployment:
@@ -72,5 +80,10 @@ def lint(
             with deployment.reading(owner) as scope:
                 require_publishable(notice, deployment.book(scope))
     _, digest = notice_document(notice)
-    document = {"digest": digest, "purposes": list(notice.purposes), "languages": list(notice.languages)}
+    document = {
+        "digest": digest,
+        "purposes": list(notice.purposes),
+        "languages": list(notice.languages),
+        "doubts": [{"path": each.path, "line": each.line, "message": each.message} for each in doubts],
+    }
     answer(document, as_json=as_json, text=f"{file} may be published; its digest is {digest}.")

@@ -6,7 +6,7 @@ tags, dates, several documents, deep nesting.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ import yaml
 from consent_service.domain.findings import Findings, at, shown
 from consent_service.domain.notice import Notice
 from consent_service.domain.notice_form import parse_notice
+from consent_service.domain.tied_choices import tied_choices
 from consent_service.errors import InvalidNotice, NoticeProblem
 
 MAX_BYTES: Final = 256 * 1024
@@ -33,14 +34,20 @@ def load_notice_file(data: bytes | str) -> Notice:
 
     Raises `InvalidNotice` with every problem, each with its line.
     """
+    return read_notice_file(data)[0]
+
+
+def read_notice_file(data: bytes | str) -> tuple[Notice, list[NoticeProblem]]:
+    """Return a notice as `load_notice_file`, and what its author should read again, each with its line."""
     reader = _Reader(_text(data))
     document = reader.document()
     if reader.findings.problems:
         raise InvalidNotice(reader.findings.problems)
     try:
-        return parse_notice(document)  # type: ignore[arg-type]  # its shape is checked there
+        notice = parse_notice(document)  # type: ignore[arg-type]  # its shape is checked there
     except InvalidNotice as invalid:
         raise InvalidNotice(reader.with_lines(invalid.problems)) from None
+    return notice, reader.with_lines(tied_choices(notice))
 
 
 def _text(data: bytes | str) -> str:
@@ -92,7 +99,7 @@ class _Reader:
             ) from None
         return value
 
-    def with_lines(self, problems: tuple[NoticeProblem, ...]) -> list[NoticeProblem]:
+    def with_lines(self, problems: Iterable[NoticeProblem]) -> list[NoticeProblem]:
         """Return the problems with the line of what they speak of, or of what should hold it."""
         return [replace(problem, line=self._line_of(problem.path)) for problem in problems]
 

@@ -1,11 +1,13 @@
 """`consent notice` says where a fault is, so that the file can be mended."""
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from consent_service.cli.main import app
+from tests.builders import EXAMPLE_NOTICE
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,19 @@ def test_lint_says_in_which_line_of_the_file_what_is_wrong(tmp_path: Path, text:
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert said in result.stderr
+
+
+def test_lint_and_publish_name_words_that_tie_choices_and_forbid_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "notice.yaml"
+    text = EXAMPLE_NOTICE.read_text(encoding="utf-8")
+    file.write_text(text.replace("The coupons that everybody gets.", "You must accept this to shop here."))
+    runner = CliRunner(env={"CONSENT_HOME": str(tmp_path / "home")})
+
+    linted = runner.invoke(app, ["notice", "lint", str(file), "--json"])
+    published = runner.invoke(app, ["notice", "publish", str(file), "--json"])
+
+    (doubt,) = json.loads(linted.stdout)["doubts"]
+    assert (linted.exit_code, published.exit_code) == (0, 0)
+    assert doubt["path"] == "purposes.coupons.if_denied.en"
+    for result in (linted, published):
+        assert f"line {doubt['line']}, purposes.coupons.if_denied.en: reads as if" in result.stderr
