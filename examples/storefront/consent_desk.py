@@ -1,8 +1,8 @@
 """What the shop asks the consent service. No answer means no: then it shows what everybody sees."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
@@ -12,14 +12,31 @@ _NOT_GRANTED = {403, 404, 409}
 _OK = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ConsentDesk:
-    """The shop's side of the service: `url` inside the shop's network, `public_url` for browsers."""
+    """The shop's side of the service: `url` inside the shop's network, `public_url` for browsers.
+
+    Its connections are kept until the end of a `with` block.
+    """
 
     url: str
     public_url: str
     backend_key: str
     browser_key: str
+    _http: httpx2.Client = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the client that every call of the shop goes through."""
+        headers = {"Authorization": f"Bearer {self.backend_key}"}
+        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=5)
+
+    def __enter__(self) -> Self:
+        """Return the desk."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self._http.close()
 
     def allows(self, subject: str, purpose: str) -> bool:
         """Whether a purpose may be used for this subject now."""
@@ -58,12 +75,9 @@ class ConsentDesk:
         return token
 
     def _purpose_name(self, purpose: str) -> str:
-        notice = httpx2.get(
-            f"{self.url}/v1/notice?language=en", headers={"Authorization": f"Bearer {self.backend_key}"}
-        ).json()["notice"]
+        notice = self._http.get("/v1/notice?language=en").json()["notice"]
         name: str = notice["purposes"][purpose]["name"]
         return name
 
     def _call(self, method: str, path: str, subject: str, **options: Any) -> httpx2.Response:
-        headers = {"Authorization": f"Bearer {self.backend_key}", "Consent-Subject": quote(subject)}
-        return httpx2.request(method, f"{self.url}{path}", headers=headers, timeout=5, **options)
+        return self._http.request(method, path, headers={"Consent-Subject": quote(subject)}, **options)

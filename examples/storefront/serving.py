@@ -40,7 +40,8 @@ class Storefront:
             backend_key=backend_key,
             browser_key=str(created["key"]),
         )
-        app = create_storefront(desk, read_catalogue())
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-        with suppress(KeyboardInterrupt):
-            server.run(sockets=[self._socket])
+        with desk, suppress(KeyboardInterrupt):
+            app = create_storefront(desk, read_catalogue())
+            uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(
+                sockets=[self._socket]
+            )

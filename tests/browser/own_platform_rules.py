@@ -51,6 +51,15 @@ def violations(page: Page, within: str = "consent-banner") -> list[str]:
     return [f"{item['id']}: {node['html'][:120]}" for item in found["violations"] for node in item["nodes"]]
 
 
+def judge(page: Page, *screens: str, within: str = "html") -> None:
+    """Let axe-core look at these screens, at all without a name; nothing of the page may scroll sideways."""
+    for name in screens or SCREENS:
+        page.emulate_media(**SCREENS[name]["media"])
+        page.set_viewport_size(SCREENS[name]["size"])
+        assert violations(page, within) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+
 @own("R34", "At most two requests, none to a third party, none more for the dialog", "data minimisation")
 def two_requests(bench: ShopBench) -> None:
     asked: list[str] = []
@@ -187,10 +196,7 @@ def axe_finds_nothing(bench: ShopBench) -> None:
         for act in ("look", "open", "refuse_all"):
             if act != "look":
                 press(page, act)
-            for name in screens:
-                page.emulate_media(**SCREENS[name]["media"])
-                page.set_viewport_size(SCREENS[name]["size"])
-                assert violations(page) == []
+            judge(page, *screens, within="consent-banner")
         expect(page.locator("consent-banner .o")).to_be_visible()
     page = bench.visit(shop.page(lang="en"))
     press(page, "open")

@@ -3,15 +3,18 @@
 With CONSENT_SOAK=1 axe-core looks at every language.
 """
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
+from consent_service.operations.manage_tenants import Role, create_api_key
 from consent_service.web.honesty.bench import layer_two, press
 from consent_service.web.words import words
 from tests.browser.bench import ShopBench
 from tests.browser.notices import in_languages
-from tests.browser.own_platform_rules import JUDGED, SCREENS, violations
+from tests.browser.own_platform_rules import JUDGED, judge, violations
 from tests.browser.own_rules import allowed
+from tests.servers import PLAIN
 
 
 def her_page(bench: ShopBench, language: str) -> Page:
@@ -31,11 +34,7 @@ def test_axe_has_nothing_to_say(bench: ShopBench, language: str) -> None:
 
     page = her_page(bench, language)
 
-    for screen in SCREENS.values():
-        page.emulate_media(**screen["media"])
-        page.set_viewport_size(screen["size"])
-        assert violations(page, "html") == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    judge(page)
 
 
 def test_axe_has_nothing_to_say_in_other_languages(bench: ShopBench) -> None:
@@ -70,3 +69,40 @@ def test_the_three_answers_of_the_page_are_equal(bench: ShopBench) -> None:
 
     assert len(sizes) == 3
     assert len({(round(box["width"]), round(box["height"])) for box in sizes}) == 1
+
+
+def test_on_a_narrow_screen_no_purpose_has_its_name_broken(bench: ShopBench) -> None:
+    page = her_page(bench, "en")
+
+    page.set_viewport_size({"width": 320, "height": 640})
+
+    heights = page.locator(".card > h2").evaluate_all("(all) => all.map((title) => title.offsetHeight)")
+    line = page.locator(".card > h2").first.evaluate(
+        "(title) => parseFloat(getComputedStyle(title).lineHeight)"
+    )
+    assert heights[0] < 2 * line  # "Recommendations", one word
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_telephone_number_reads_from_the_left_where_all_else_reads_from_the_right(bench: ShopBench) -> None:
+    shop = bench.shop
+    shop.open_tenant(in_languages(("he",)))
+    key = create_api_key(shop.service.deployment, shop.tenant, Role.BACKEND).key
+    her = {"Authorization": f"Bearer {key}", "Consent-Subject": "+33 6 12 34 56 78"}
+    decision = {"notice": shop.published.digest, "choices": {"coupons": "granted"}, "language": "he"}
+    decision |= {"method": "save", "source": "account"}
+    answer = httpx2.post(f"{shop.service_url}/v1/decisions", json=decision, headers=her, verify=PLAIN)
+    assert answer.status_code == 201
+    page = bench.browser.new_context(extra_http_headers={**her, "Accept": "text/html"}).new_page()
+    bench.pages.append(page)
+
+    page.goto(f"{shop.service_url}/v1/personal-data")
+
+    expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    lefts = page.get_by_text("+33 6 12 34 56 78").evaluate("""({ firstChild }) => [0, 1, 4].map((at) => {
+      const range = new Range();
+      range.setStart(firstChild, at);
+      range.setEnd(firstChild, at + 1);
+      return range.getBoundingClientRect().left;
+    })""")
+    assert lefts == sorted(lefts)

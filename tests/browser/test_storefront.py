@@ -54,7 +54,7 @@ def storefront(shop: Shop) -> Iterator[str]:
         backend_key=create_api_key(shop.service.deployment, shop.tenant, Role.BACKEND).key,
         browser_key=shop.key,
     )
-    with served(create_storefront(desk, CATALOGUE), port) as url:
+    with desk, served(create_storefront(desk, CATALOGUE), port) as url:
         yield url
 
 

@@ -142,6 +142,21 @@ def test_text_of_twice_the_size_hides_no_answer(bench: ShopBench) -> None:
             press(page, "open")
 
 
+def test_no_answer_is_out_of_reach_on_a_screen_too_small_for_three(bench: ShopBench) -> None:
+    large = "<style>html { font-size: 200% }</style>"
+    narrow = bench.visit(
+        bench.shop.page("/large", head=large + bench.shop.script()), viewport={"width": 320, "height": 640}
+    )
+    zoomed = bench.visit(viewport={"width": 320, "height": 256})
+
+    for page in (narrow, zoomed):
+        box = layer_one(page).bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        layer_one(page).locator("[value=open]").click()
+        expect(layer_two(page)).to_be_visible()
+
+
 @pytest.mark.parametrize("width", [320, 360, 390, 1280])
 def test_the_three_answers_are_alike_and_none_stands_apart(bench: ShopBench, width: int) -> None:
     bench.shop.open_tenant(in_languages(("pl",)))
