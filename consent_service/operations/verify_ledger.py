@@ -13,7 +13,12 @@ Everything is derived anew, in one snapshot and constant memory, by the code tha
 (8) as many records are missing as the erasures in the log say they destroyed, and before each no fewer than
     were destroyed by then;
 (9) every cosignature is its witness's, on the checkpoint of its size;
-(10) a key of the tenant that names the entry which announced it names the right one.
+(10) a key of the tenant that names the entry which announced it names the right one;
+(11) every key grant is one that its subject's state accounts for, every value of a profile has one, nothing
+    is kept of a subject who is not there, nor an answer of an entry without a record; tombstones and sealed
+    proofs say what the erasure says that they name.
+
+Entries that were recorded at two moments are of two commits, and the first of them has a checkpoint.
 
 A fault that lies in no single entry (a checkpoint, the head, the projection) is named by the last entry it
 speaks for.
@@ -33,6 +38,7 @@ from consent_service.operations.deployment import Deployment
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.read_cosigned import last_quorum
 from consent_service.operations.tenant import Tenant
+from consent_service.operations.verify_beside import verify_beside
 from consent_service.operations.verify_chains import ChainPart, verify_chains
 from consent_service.operations.verify_log import LogPart, WholeLog
 from consent_service.operations.verify_parts import Progress, processes_worth, verifying_parts
@@ -107,7 +113,8 @@ def _verified(
         chains = verify_chains(scope, verified(_chain_parts(head.next_subject_id, processes)))
         if head.next_subject_id <= chains.last_subject_id:
             raise LedgerCorrupt("The head would give a subject's number again.", index=log.last)
-        log.verify_erasures()  # Last: a chain that misses a record says which.
+        log.verify_erasures()  # After the chains: one that misses a record says which.
+        verify_beside(scope, last=log.last)
         return VerifiedLedger(
             size=log.size,
             root=log.root,

@@ -31,6 +31,7 @@ Report = Callable[[int], None]
 """Is told how many more entries were verified."""
 REPORT_EVERY = 4096
 _HASH_SIZE = 32
+_MOMENT = b'"recorded_at":"'
 _KEY_MEMBER = b'"kind":"key"'
 _COMMITMENT = slice(6, 50)
 """Where a leaf, `{"c":"…44 characters…",…`, carries its commitment."""
@@ -156,6 +157,7 @@ class _PartVerifier:
         self._trusted_key = self._next_keys.pop(0)
         self._verifiers = [NoteVerifier.parse(self._trusted_key)]
         self._last_checkpoint = b""
+        self._recorded_at = b""
         self._tail = self._tail_before(part.start)
         self._stored_checkpoints = stream_checkpoints(
             scope, part.start or -LARGEST_SIZE, part.stop or LARGEST_SIZE
@@ -195,6 +197,7 @@ class _PartVerifier:
         stored = iter(entries)
         while run := list(islice(stored, self._run_length())):
             self._check_run(run)
+            self._check_moment(run)
             tail.extend([leaf for _, leaf, _, _, _ in run])
             if tail.size % TILE_WIDTH == 0:
                 check_tiles(self._scope, tail.take_full())
@@ -222,6 +225,23 @@ class _PartVerifier:
                 or stored != leaf(self._origin, Kind.DECISION, commitment(opening, body))
             ):
                 self._check_leaf(*entry)
+
+    def _check_moment(self, run: Sequence[StoredEntry]) -> None:
+        """Check that entries without a checkpoint between them were recorded at one moment: in one commit.
+
+        The first and the last with a record say so for all: a commit's come one after the other.
+        """
+        for several in (run, reversed(run)):
+            body = next((body for _, _, _, body, _ in several if body is not None), None)
+            moment = self._recorded_at if body is None else _recorded_at(body)
+            if self._recorded_at and moment != self._recorded_at:
+                beyond = (
+                    index
+                    for index, _, _, body, _ in run
+                    if body is not None and _recorded_at(body) != self._recorded_at
+                )
+                raise LedgerCorrupt("A checkpoint is missing after this entry.", index=next(beyond) - 1)
+            self._recorded_at = moment
 
     def _check_leaf(
         self, index: int, stored: bytes, opening: bytes | None, body: bytes | None, subject_id: int | None
@@ -286,6 +306,7 @@ class _PartVerifier:
                 raise LedgerCorrupt("A checkpoint is out of order.", index=last)
             self._open_checkpoint(note)
             self._last_checkpoint = note
+            self._recorded_at = b""
             self.found.checkpoints += 1
             self._due = next(self._stored_checkpoints, None)
 
@@ -342,6 +363,12 @@ def not_canonical(index: int, error: EvidenceError) -> LedgerCorrupt:
 def committed_in(stored: bytes) -> bytes:
     """Return the commitment that a leaf in canonical form carries."""
     return binascii.a2b_base64(stored[_COMMITMENT])
+
+
+def _recorded_at(body: bytes) -> bytes:
+    """Return the moment of recording in a record, as it is spelled there."""
+    start = body.rfind(_MOMENT) + len(_MOMENT)
+    return body[start : body.find(b'"', start)]
 
 
 def _base64(data: bytes) -> bytes:
