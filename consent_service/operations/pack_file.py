@@ -15,6 +15,7 @@ from functools import partial
 
 from consent_service.ledger.canonical import JsonValue, canonical_json
 from consent_service.ledger.note import NoteSigner, sign_note
+from consent_service.operations.pack_deflate import crc32, deflater
 from consent_service.verifier.verify import (
     MANIFEST,
     NOTE_HEADER,
@@ -24,8 +25,6 @@ from consent_service.verifier.verify import (
     member_header,
 )
 
-_LEVEL = 1
-"""Most of a pack is random: a higher level costs time and saves nothing."""
 _PIECE = 1 << 17
 _MOST_QUEUED = 1 << 24
 """Bytes that may wait for the thread."""
@@ -128,7 +127,7 @@ class Ahead:
 
     def __init__(self, file: PackFile, *, stored: bool = False) -> None:
         self._file = file
-        self._deflate = None if stored else zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        self._deflate = None if stored else deflater()
         self.method = 0 if stored else zlib.DEFLATED
         self.digest, self.crc, self.size, self.stored = hashlib.sha256(), 0, 0, 0
         self._waiting: list[bytes] = []
@@ -141,7 +140,7 @@ class Ahead:
     def _take(self, piece: Piece) -> None:
         data = piece() if callable(piece) else piece
         self.digest.update(data)
-        self.crc = zlib.crc32(data, self.crc)
+        self.crc = crc32(data, self.crc)
         self.size += len(data)
         self._give(data if self._deflate is None else self._deflate.compress(data))
 

@@ -149,7 +149,9 @@ def _typed(table: bytes, *, names: Sequence[str] = ()) -> Any:
             column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
         ),
     )
-    columns = [_unguarded(read[name]) if types[name] == pa.string() else read[name] for name in _COLUMNS]
+    columns = [read[name] for name in _COLUMNS]
+    if b"\"'" in table:  # Only a cell that begins so can have a guard, and hardly any does.
+        columns = [_unguarded(each) if each.type == pa.string() else each for each in columns]
     return pa.table(columns, schema=pa.schema([(name, types[name]) for name in _COLUMNS])).combine_chunks()
 
 

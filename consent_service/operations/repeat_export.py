@@ -7,7 +7,6 @@ three are its mark; the entity tag carries the mark to the caller and back, so t
 import hashlib
 import hmac
 import re
-import zlib
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +23,7 @@ from consent_service.ledger.record import (
     parse_time,
 )
 from consent_service.operations.deployment import Deployment
+from consent_service.operations.pack_deflate import deflate_mark
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.cosignature_store import checkpoint_at, last_cosignature
 from consent_service.storage.ledger_store import Head, read_head, stream_public_records
@@ -118,7 +118,7 @@ def _code(tenant: Tenant, request: AuditRequest, stated: str) -> str:
             "until": None if request.until is None else request.until.isoformat(),
             "subject": None if request.subject is None else request.subject.blind_index.hex(),
             "since": request.since,
-            "software": [version("consent-service"), zlib.ZLIB_RUNTIME_VERSION, _pyarrow()],
+            "software": [version("consent-service"), deflate_mark(), _pyarrow()],
         }
     )
     return hmac.digest(tenant.token_key, _LABEL + document, hashlib.sha256).hex()[:32]
