@@ -1,8 +1,8 @@
 """A shop on FastAPI.
 
 export CONSENT_URL=http://127.0.0.1:8000 CONSENT_API_KEY=ck_...
-uvicorn --factory examples.shops.fastapi_shop:shop
-curl -H "X-Customer: ana" http://127.0.0.1:8000/
+uvicorn --factory examples.shops.fastapi_shop:shop --port 8001
+curl -H "X-Customer: ana" http://127.0.0.1:8001/
 """
 
 from collections.abc import AsyncIterator

@@ -159,7 +159,9 @@ class Place:
         index: int = published.index
         return index
 
-    def serve(self, *options: str, database_url: str | None = None, **settings: object) -> ConsentServer:
+    def serve(
+        self, *options: str, database_url: str | None = None, port: int | None = None, **settings: object
+    ) -> ConsentServer:
         """Start a service process on this database; `settings` become CONSENT_ variables."""
         self._servers += 1
         logs = self.home / f"server-{self._servers}"
@@ -167,7 +169,11 @@ class Place:
         variables = {f"CONSENT_{name.upper()}": str(value) for name, value in settings.items()}
         variables["CONSENT_KEY_FILE"] = str(self.home / "home" / "root.key")
         return ConsentServer(
-            home=logs, database_url=database_url or self.database_url, options=options, environment=variables
+            home=logs,
+            database_url=database_url or self.database_url,
+            options=options,
+            port=port,
+            environment=variables,
         )
 
     def follow(self, server: ConsentServer, after: object = None, **options: Any) -> Following:

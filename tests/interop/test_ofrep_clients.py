@@ -32,6 +32,7 @@ NON_GRANTS = {
     "purpose_unknown": ("ana", "nobody_published_this"),
     "never_asked": ("a stranger", "coupons"),
 }
+ONLY_HERE = " // As docs/reference/ofrep.md has it, word for word."
 NOBODY = ("", " ", "x" * 300, "line\nbreak", "\x00")
 
 
@@ -161,6 +162,53 @@ def test_javascript_in_a_browser_keeps_nothing_with_the_setting_we_document(
     assert any("coupons" in value for value in by_default["stored"])
     assert as_documented["stored"] == []
     assert "cacheMode: 'disabled'" in (HERE.parents[2] / "docs/reference/ofrep.md").read_text()
+
+
+def test_javascript_in_a_browser_denies_while_the_service_is_away_if_it_is_asked_as_we_document(
+    tmp_path: Path, programs: Path
+) -> None:
+    place = Place(f"sqlite:///{tmp_path / 'consent.db'}", tmp_path)
+    with place.serve() as server:
+        place.decide(server, "fay", {"coupons": "granted"})
+        with WebClient(programs, place, server, "fay", cacheMode="disabled") as client:
+            here = client.next()
+            server.kill()
+            away = client.next()
+            with place.serve(port=server.port) as again:
+                place.decide(again, "fay", {"recommendations": "granted"})
+                back = client.next()
+    place.close()
+
+    assert (here["may"], away["may"], back["may"]) == (["coupons"], [], ["recommendations", "coupons"])
+    assert away["details"]["coupons"]["value"] is True, "the client itself goes on allowing"
+    program = (HERE / "web.mjs").read_text()
+    guard = program[program.index("let fresh") : program.index("\nconst say")].replace(ONLY_HERE, "")
+    assert guard in (HERE.parents[2] / "docs/reference/ofrep.md").read_text()
+
+
+@pytest.mark.parametrize("way", ["Python", "JavaScript"])
+def test_without_the_service_a_default_of_false_denies(tmp_path: Path, programs: Path, way: str) -> None:
+    place = Place(f"sqlite:///{tmp_path / 'consent.db'}", tmp_path)
+    with place.serve() as server:
+        place.decide(server, "gil", {"coupons": "granted"})
+        headers = {"Authorization": f"Bearer {place.key}"}
+        provider = OFREPProvider(server.url, headers_factory=lambda: headers)
+        api.set_provider(provider, domain="away")
+        question = {"flag": "coupons", "context": {"targetingKey": "gil"}, "fallback": False}
+        asked = {"url": server.url, "key": place.key, "questions": [question]}
+
+        def ask() -> bool:
+            if way == "JavaScript":
+                return bool(evaluated(programs, asked)[0]["value"])
+            return api.get_client("away").get_boolean_value("coupons", False, who("gil"))
+
+        before = ask()
+        server.kill()
+        after = ask()
+    provider.session.close()
+    place.close()
+
+    assert (before, after) == (True, False)
 
 
 def test_a_retired_purpose_is_in_the_bulk_so_that_no_default_takes_its_place(

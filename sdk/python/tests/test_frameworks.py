@@ -1,17 +1,18 @@
 """The example shops, each in its framework, over the fake."""
 
 import asyncio
+from collections.abc import Callable
 
 import django
 import pytest
+from consent_sdk import ConsentClient, InvalidSubject
+from consent_sdk._bound import RequestConsent
 from consent_sdk.testing import FakeConsent, SettableClock
 from django.core.exceptions import ImproperlyConfigured
 from django.test import AsyncClient, Client, override_settings
 from fastapi.testclient import TestClient
 
-from examples.shops import django_shop
-from examples.shops.fastapi_shop import shop as fastapi_shop
-from examples.shops.flask_shop import shop as flask_shop
+from examples.shops import django_shop, fastapi_shop, flask_shop
 
 ANA = {"X-Customer": "ana"}
 
@@ -22,7 +23,7 @@ def consent() -> FakeConsent:
 
 
 def test_fastapi_asks_for_each_request(consent: FakeConsent) -> None:
-    with TestClient(fastapi_shop(consent)) as browser:
+    with TestClient(fastapi_shop.shop(consent)) as browser:
         assert browser.get("/", headers=ANA).json() == "chosen for ana"
         assert browser.get("/", headers={"X-Customer": "bob"}).json() == "best sellers"
         assert browser.get("/").json() == "best sellers"
@@ -36,7 +37,7 @@ def test_fastapi_asks_for_each_request(consent: FakeConsent) -> None:
 
 
 def test_a_use_is_reported(consent: FakeConsent) -> None:
-    with TestClient(fastapi_shop(consent)) as browser:
+    with TestClient(fastapi_shop.shop(consent)) as browser:
         browser.get("/", headers=ANA)
         browser.get("/", headers={"X-Customer": "bob"})
 
@@ -46,7 +47,7 @@ def test_a_use_is_reported(consent: FakeConsent) -> None:
 
 
 def test_flask_asks_for_each_request(consent: FakeConsent) -> None:
-    browser = flask_shop(consent).test_client()
+    browser = flask_shop.shop(consent).test_client()
 
     assert browser.get("/", headers=ANA).text == "chosen for ana"
     assert browser.get("/").text == "best sellers"
@@ -100,6 +101,47 @@ def test_django_asks_in_asgi_too(fake_in_django: FakeConsent) -> None:
 def test_django_settings_that_name_no_client_are_refused(client: str | None) -> None:
     with override_settings(CONSENT_CLIENT=client), pytest.raises(ImproperlyConfigured):
         Client().get("/")
+
+
+@with_fake
+@pytest.mark.usefixtures("fake_in_django")
+def test_django_settings_that_name_no_function_of_the_request_are_refused() -> None:
+    with (
+        override_settings(CONSENT_SUBJECT="examples.shops.django_shop.PAGE"),
+        pytest.raises(ImproperlyConfigured, match="CONSENT_SUBJECT"),
+    ):
+        Client().get("/")
+
+
+@with_fake
+@pytest.mark.parametrize("framework", ["Django", "Flask", "FastAPI"])
+def test_a_number_for_a_subject_is_said_to_be_none(
+    fake_in_django: FakeConsent, monkeypatch: pytest.MonkeyPatch, framework: str
+) -> None:
+    fake_in_django.grant("42", "recommendations")
+    monkeypatch.setattr(django_shop, "customer", lambda _request: 42)
+    monkeypatch.setattr(flask_shop, "customer", lambda: 42)
+    monkeypatch.setattr(fastapi_shop, "customer", lambda: 42)
+    flask_app = flask_shop.shop(fake_in_django)
+    flask_app.testing = True
+    ask: dict[str, Callable[[], object]] = {
+        "Django": lambda: Client().get("/coupons"),
+        "Flask": lambda: flask_app.test_client().get("/"),
+        "FastAPI": lambda: TestClient(fastapi_shop.shop(fake_in_django)).get("/"),
+    }
+
+    with pytest.raises(InvalidSubject):
+        ask[framework]()
+
+
+@pytest.mark.parametrize("ask", ["check", "allows"])
+def test_a_number_for_a_subject_is_denied_and_said_once(caplog: pytest.LogCaptureFixture, ask: str) -> None:
+    with ConsentClient("http://127.0.0.1:9", api_key="ck_secret", stream="off") as client:
+        bound = RequestConsent(client, 42)  # type: ignore[arg-type]  # as a primary key is
+        denied = [getattr(bound, ask)("coupons") for _ in range(3)]
+
+    assert not any(denied)
+    assert caplog.text.count("1 to 256 characters") == 1
 
 
 def test_the_fixtures_are_there(fake_consent: FakeConsent, consent_clock: SettableClock) -> None:

@@ -17,12 +17,21 @@ const provider = new OFREPWebProvider({
   ...options,
 });
 const client = OpenFeature.getClient();
+let fresh = false; // As docs/reference/ofrep.md has it, word for word.
+for (const event of [ProviderEvents.Ready, ProviderEvents.ConfigurationChanged]) {
+  client.addHandler(event, () => { fresh = true; });
+}
+for (const event of [ProviderEvents.Stale, ProviderEvents.Error]) {
+  client.addHandler(event, () => { fresh = false; });
+}
+const may = (purpose) => fresh && client.getBooleanValue(purpose, false);
+
 const say = () => {
   const details = Object.fromEntries(flags.map((flag) => [flag, client.getBooleanDetails(flag, true)]));
-  console.log(JSON.stringify({ details, stored: [...stored.values()] }));
+  console.log(JSON.stringify({ details, may: flags.filter(may), stored: [...stored.values()] }));
 };
-client.addHandler(ProviderEvents.ConfigurationChanged, say);
+for (const event of [ProviderEvents.Stale, ProviderEvents.ConfigurationChanged]) client.addHandler(event, say);
 await OpenFeature.setContext(context);
 await OpenFeature.setProviderAndWait(provider);
-say();
+client.addHandler(ProviderEvents.Ready, say); // At once, for it is ready.
 process.stdin.on('end', () => process.exit(0)).resume();

@@ -111,7 +111,9 @@ class Asking:
         except InvalidSubject:
             if self.strict:
                 raise
-            self.say_once("subject", "A gate was asked about something that is no subject: denied.")
+            self.say_once(
+                "subject", f"A gate was asked about something that is no subject: denied. {InvalidSubject()}"
+            )
             return Verdict.of(Reason.NEVER_ASKED)
         return None
 

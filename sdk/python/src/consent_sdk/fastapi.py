@@ -22,7 +22,8 @@ class Consented:
     """Makes dependencies that ask about the subject of the request.
 
     `subject` is a dependency of yours that gives the subject, None for a visitor nobody knows: everything is
-    denied then. No dependency raises; a view gets a bool, or a `Verdict`, and decides what to show.
+    denied then. No dependency raises, but for mistakes in strict mode; a view gets a bool, or a `Verdict`, and
+    decides what to show.
     """
 
     def __init__(self, client: ConsentClient | AsyncConsentClient, *, subject: Callable[..., object]) -> None:
@@ -43,10 +44,10 @@ class Consented:
         client = self._client
 
         async def verdict(subject: Annotated[object, Depends(self._subject)]) -> Verdict:
-            if not isinstance(subject, str) or not subject:
+            if subject is None or subject == "":
                 return Verdict.of(Reason.NEVER_ASKED)
             if isinstance(client, AsyncConsentClient):
-                return await client.check(subject, purpose)
-            return await client.check_async(subject, purpose)
+                return await client.check(subject, purpose)  # type: ignore[arg-type]  # what is no subject is denied
+            return await client.check_async(subject, purpose)  # type: ignore[arg-type]  # as above
 
         return verdict

@@ -26,7 +26,7 @@ class ConsentMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], object]) -> None:
         self._get_response = get_response
         self._client = _client()
-        self._subject_of = _named("CONSENT_SUBJECT")
+        self._subject_of = _subject_of()
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 
@@ -36,8 +36,7 @@ class ConsentMiddleware:
         return self._get_response(request)  # type: ignore[return-value]  # one or the other, as Django made it
 
     def _bound(self, request: HttpRequest) -> RequestConsent:
-        subject = self._subject_of(request) if callable(self._subject_of) else None
-        return RequestConsent(self._client, subject if isinstance(subject, str) else None)
+        return RequestConsent(self._client, self._subject_of(request))
 
 
 def _client() -> ConsentClient:
@@ -46,6 +45,13 @@ def _client() -> ConsentClient:
     if not isinstance(client, ConsentClient):
         raise ImproperlyConfigured("CONSENT_CLIENT must name a ConsentClient or a function that gives one.")
     return client
+
+
+def _subject_of() -> Callable[[HttpRequest], str | None]:
+    named = _named("CONSENT_SUBJECT")
+    if not callable(named):
+        raise ImproperlyConfigured("CONSENT_SUBJECT must name a function of the request.")
+    return named
 
 
 def _named(setting: str) -> object:
