@@ -22,8 +22,8 @@ class Consented:
     """Makes dependencies that ask about the subject of the request.
 
     `subject` is a dependency of yours that gives the subject, None for a visitor nobody knows: everything is
-    denied then. No dependency raises, but for mistakes in strict mode; a view gets a bool, or a `Verdict`, and
-    decides what to show.
+    denied then. No dependency raises, but for mistakes in strict mode; a view gets a bool, or a `Verdict`,
+    and decides what to show.
     """
 
     def __init__(self, client: ConsentClient | AsyncConsentClient, *, subject: Callable[..., object]) -> None:
