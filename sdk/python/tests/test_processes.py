@@ -80,6 +80,26 @@ print("withdrawn", flush=True)
 """
 
 
+FORKS = """
+import os, sys
+from consent_sdk import ConsentClient
+
+client = ConsentClient.from_env()
+while "{module}" not in sys.modules:
+    pass
+child = os.fork()
+ready = client.wait_until_ready(20)
+allowed = client.allows("ana", "coupons")
+client.close()
+if child:
+    _, ended = os.waitpid(child, 0)
+    assert ended == 0, "the child"
+assert ready
+assert allowed
+os._exit(0)
+"""
+
+
 @pytest.fixture
 def service() -> Iterator[LiveService]:
     with a_live_service() as service:
@@ -97,6 +117,30 @@ def environment(service: LiveService, **more: str) -> dict[str, str]:
     return {**own, **more}
 
 
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("httpx2", {}),
+        ("httpcore2", {}),
+        ("h11", {}),
+        ("consent_sdk._snapshot", {"CONSENT_PRELOAD": "true"}),
+    ],
+)
+def test_a_fork_in_the_middle_of_an_import_leaves_the_child_whole(
+    service: LiveService, module: str, options: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS.replace("{module}", module)],
+        env={**os.environ, **environment(service, **options)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 GUNICORN = (sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", "{address}", "shop:app")
 UWSGI = (
     *(str(Path(sys.executable).with_name("uwsgi")), "--http-socket", "{address}", "--module", "shop:app"),
@@ -108,11 +152,12 @@ UWSGI = (
     ("command", "wait"),
     [
         ((*GUNICORN, "--preload"), True),
+        ((*GUNICORN, "--preload"), False),
         ((*GUNICORN, "--worker-class", "gevent"), False),
         ((*GUNICORN, "--threads", "4"), False),
         (UWSGI, True),
     ],
-    ids=["gunicorn preload", "gunicorn gevent", "gunicorn threads", "uwsgi"],
+    ids=["gunicorn preload", "gunicorn preload at once", "gunicorn gevent", "gunicorn threads", "uwsgi"],
 )
 def test_under_a_forking_server_every_worker_is_live_and_hears_of_a_withdrawal(
     service: LiveService, tmp_path: Path, command: tuple[str, ...], *, wait: bool

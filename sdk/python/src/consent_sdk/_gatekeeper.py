@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging  # noqa: F401  # its hooks around a fork have to be there before ours: see below
 import os
 from time import monotonic
 from weakref import WeakSet
@@ -11,6 +12,7 @@ from consent_sdk._copy import MOST_COLUMNS, LocalCopy
 from consent_sdk._fetch import Fetcher
 from consent_sdk._follower import Follower
 from consent_sdk._frozen import Frozen
+from consent_sdk._importing import IMPORTING
 from consent_sdk.errors import ConfigurationError, UnknownPurpose
 from consent_sdk.protocol import is_purpose
 from consent_sdk.verdict import Reason, Verdict
@@ -121,6 +123,7 @@ class Gatekeeper:
     def after_fork(self) -> None:
         """Deny at once in a forked child, and begin anew."""
         self._pid = os.getpid()
+        IMPORTING.after_fork_in_child()
         self.copy.after_fork()
         self._http.after_fork()
         self.fetcher.after_fork()
@@ -326,4 +329,10 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # A fork takes the lock of `logging` after it has waited for our imports, which log; in the child that
+    # lock is made anew before our threads start, which would wait for the old one for ever.
+    os.register_at_fork(
+        before=IMPORTING.before_fork,
+        after_in_parent=IMPORTING.after_fork_in_parent,
+        after_in_child=_after_fork,
+    )

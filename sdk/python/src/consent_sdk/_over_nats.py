@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from consent_sdk._asking import chance
+from consent_sdk._importing import IMPORTING
 from consent_sdk._relay import RUN, made_at, read_relay
 from consent_sdk._source import CONNECT_S, Source
 from consent_sdk._stream import relay_request
@@ -46,7 +47,10 @@ class OverNats(Source):
 
     def follow(self, follower: Follower) -> None:
         """Follow one connection to its end; raise `TurnedAway`, `BadStream`, `Malformed`, errors of NATS."""
-        from asyncio import CancelledError, run  # noqa: PLC0415  # too slow to import with the package
+        with IMPORTING:
+            from asyncio import CancelledError, run  # noqa: PLC0415  # too slow to import with the package
+
+            import nats  # noqa: F401, PLC0415  # an extra
 
         names = self._names
         if names is None:

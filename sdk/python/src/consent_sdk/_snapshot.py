@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
+from base64 import urlsafe_b64encode
+
 from consent_sdk._clock import read_date
 from consent_sdk._stream import read_header, read_row, snapshot_request
 from consent_sdk._transport import TurnedAway
@@ -34,8 +37,6 @@ def load_snapshot(http: HttpTransport, copy: LocalCopy, *, connect: float) -> No
 
 def ref_function(key: bytes) -> Callable[[str], str]:
     """Return the function that gives the opaque ref of an external id, as the service does."""
-    import hmac  # noqa: PLC0415  # only preloading needs it
-    from base64 import urlsafe_b64encode  # noqa: PLC0415  # as above
 
     def ref_of(external_id: str) -> str:
         message = _REF_LABEL + external_id.encode("utf-8", "surrogatepass")

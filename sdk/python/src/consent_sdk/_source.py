@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from consent_sdk._importing import IMPORTING
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from consent_sdk._clock import Clock
@@ -25,7 +27,8 @@ class Source(ABC):
 
     def load(self, copy: LocalCopy) -> None:
         """Load a snapshot, from the service; raise as `load_snapshot`."""
-        from consent_sdk._snapshot import load_snapshot  # noqa: PLC0415  # preloading only
+        with IMPORTING:
+            from consent_sdk._snapshot import load_snapshot  # noqa: PLC0415  # preloading only
 
         load_snapshot(self._http, copy, connect=CONNECT_S)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from consent_sdk._importing import IMPORTING
 from consent_sdk.errors import ConfigurationError
 from consent_sdk.protocol import Answer, retry_after
 
@@ -104,10 +105,11 @@ class HttpTransport:
 
     def send(self, request: Request, *, timeout: float) -> Answer:
         """Return the answer, read to its end within `timeout` seconds a step, or raise `Unreachable`."""
+        client = self._http()
         import httpx2  # noqa: PLC0415  # imported when the client starts
 
         try:
-            response = self._http().request(
+            response = client.request(
                 request.method,
                 self._endpoint.url + request.path,
                 headers=self._endpoint.headers(request),
@@ -122,9 +124,10 @@ class HttpTransport:
         self, request: Request, *, connect: float, read: float
     ) -> AbstractContextManager[httpx2.Response]:
         """Return the answer while it arrives; entering and reading raise httpx2's errors."""
+        client = self._http()
         import httpx2  # noqa: PLC0415  # imported when the client starts
 
-        return self._http().stream(
+        return client.stream(
             request.method,
             self._endpoint.url + request.path,
             headers=self._endpoint.headers(request),
@@ -147,12 +150,15 @@ class HttpTransport:
             client.close()
 
     def _http(self) -> httpx2.Client:
-        import httpx2  # noqa: PLC0415  # imported when the client starts
-
         if os.getpid() != self._pid:
             self.after_fork()
-        with self._lock:
+        with IMPORTING, self._lock:
             if self._client is None:
+                # With the first client httpx2 imports the rest of itself, with the first address the codec.
+                import encodings.idna  # noqa: F401, PLC0415  # too slow to import with the package
+
+                import httpx2  # noqa: PLC0415  # imported when the client starts
+
                 self._endpoint.keep_out_of_logs()
                 self._client = httpx2.Client(
                     transport=self._transport, follow_redirects=False, verify=self._endpoint.trust()
