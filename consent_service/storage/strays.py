@@ -84,8 +84,12 @@ def _ungranted(dialect: str) -> Select[Any]:
     It gives -1 where there is no subject. In the state (`encode_state`) a purpose has
     `["given",version,since,decided,until,…]`, or the same renewed.
     """
-    state: ColumnElement[Any] = _subject.c.state if dialect == "sqlite" else cast(_subject.c.state, JSON)
-    standing = func.coalesce(cast(state.op("->")(_grant.c.purpose), Text), "")
+    found: ColumnElement[Any]
+    if dialect == "sqlite":  # Its `->` is younger than some that Python is built with.
+        found = func.json_extract(_subject.c.state, literal('$."') + _grant.c.purpose + literal('"'))
+    else:
+        found = cast(cast(_subject.c.state, JSON).op("->")(_grant.c.purpose), Text)
+    standing = func.coalesce(found, "")
     version, until = cast(_grant.c.purpose_version, Text), cast(_grant.c.valid_until_ms, Text)
     granted = [
         standing.like(literal(f'["{status}",') + version + literal(",%,%,") + until + literal(",%"))
