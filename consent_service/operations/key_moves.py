@@ -83,8 +83,9 @@ class KeyMoves:
         for category in purpose.categories:
             known = held.get((key, category))
             if known is not None and self._keyring.is_current(known.wrapped):  # A renewal: the wrap stays.
-                renewed = known._replace(purpose_version=version, valid_until_ms=until_ms)
-                held[key, category] = renewed
+                held[key, category] = KeyGrant(  # Not `_replace`, which takes three times as long.
+                    subject_id, key, category, version, until_ms, known.key_version, known.wrapped
+                )
                 self._renewed[subject_id, key] = (version, until_ms)
                 continue
             grant = KeyGrant(
