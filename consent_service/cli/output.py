@@ -163,10 +163,17 @@ def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
                 complaints.print(str(problem), highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(FAILED) from None
         except ConsentToolkitError as error:
-            complaints.print(f"{type(error).__name__}: {error}", highlight=False, markup=False)
+            text = f"{type(error).__name__}: {error}{_words_of_the_driver(error)}"
+            complaints.print(text, highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(UNUSABLE) from None
         except OSError as error:  # A folder that is not there, a file that nobody may write, a full disk.
             complaints.print(str(error), highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(UNUSABLE) from None
 
     return wrapped
+
+
+def _words_of_the_driver(error: ConsentToolkitError) -> str:
+    """Return why the database is away in its driver's words: for an operator's eyes, no caller's."""
+    said = str(getattr(error.__cause__, "orig", "") or "").strip()
+    return f" It says: {said.splitlines()[0]}" if said else ""
