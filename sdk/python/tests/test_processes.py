@@ -156,8 +156,16 @@ UWSGI = (
         ((*GUNICORN, "--worker-class", "gevent"), False),
         ((*GUNICORN, "--threads", "4"), False),
         (UWSGI, True),
+        (UWSGI, False),
     ],
-    ids=["gunicorn preload", "gunicorn preload at once", "gunicorn gevent", "gunicorn threads", "uwsgi"],
+    ids=[
+        "gunicorn preload",
+        "gunicorn preload at once",
+        "gunicorn gevent",
+        "gunicorn threads",
+        "uwsgi",
+        "uwsgi at once",
+    ],
 )
 def test_under_a_forking_server_every_worker_is_live_and_hears_of_a_withdrawal(
     service: LiveService, tmp_path: Path, command: tuple[str, ...], *, wait: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging  # noqa: F401  # its hooks around a fork have to be there before ours: see below
 import os
+import sys
 from time import monotonic
 from weakref import WeakSet
 
@@ -103,9 +104,9 @@ class Gatekeeper:
         self.follower = Follower(self.copy, _source(http, options), asking, self.notify, self.tell_state)
 
     def start(self) -> None:
-        """Begin to follow, unless that is not wanted."""
+        """Begin to follow, unless that is not wanted, or is better left to the processes to come."""
         _ALIVE.add(self)
-        if self.options.follow:
+        if self.options.follow and not _will_fork_unannounced():
             self.follower.ensure()
 
     def close(self) -> None:
@@ -142,6 +143,8 @@ class Gatekeeper:
         self.notice_fork()
         if self.healthy or self.closed:
             return self.healthy
+        if self.options.follow:
+            self.follower.ensure()
         deadline = monotonic() + timeout
         while not self.copy.live and (left := deadline - monotonic()) > 0:
             # Set again at every proof, so that what is cleared here too late costs a second at most.
@@ -297,6 +300,15 @@ def _source(http: HttpTransport, options: Options) -> Source:
     from consent_sdk._over_nats import OverNats  # noqa: PLC0415  # an extra's
 
     return OverNats(options.relay, http, options.clock, silence=silence)
+
+
+def _will_fork_unannounced() -> bool:
+    """Whether this is uWSGI's first process, which forks its workers without waiting for Python's hooks.
+
+    A thread that imports or logs at that moment would leave them its locks, held for ever.
+    """
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi is not None and not uwsgi.worker_id()
 
 
 async def _landing(flight: Flight, timeout: float) -> None:  # noqa: ASYNC109  # a wait that ends quietly
