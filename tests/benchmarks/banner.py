@@ -51,6 +51,7 @@ _FILLER = "".join(f"<p>Product {n} is on this shelf, beside others of its kind.<
 BARE = "a page without a banner"
 _GOALS = {BARE, "this banner", "this banner, rendered by the server, style inline"}
 _ROUNDS = 7
+_SLOW_ROUNDS = 5 if QUICK else 7
 _COMPARED = (
     *("gzip bytes", "requests", "layout shift", "after bare paint ms", "slow: after bare paint ms"),
     *("slow: script ms", "slow: blocked beyond bare ms", "slow: accept ms"),
@@ -112,7 +113,7 @@ def figures() -> dict[str, object]:
         far: dict[str, list[dict[str, float]]] = {name: [] for name in pages if not QUICK or name in _GOALS}
         # One visit of each in turn: what else the machine does falls on all alike.
         for visits, slow in ((near, False), (far, True)):
-            for number in range(_ROUNDS):
+            for number in range(_SLOW_ROUNDS if slow else _ROUNDS):
                 for name in list(visits)[:: -1 if number % 2 else 1]:
                     visits[name].append(_visit(browser, *pages[name], slow=slow))
         measured: dict[str, dict[str, object]] = {}

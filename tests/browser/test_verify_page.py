@@ -406,6 +406,28 @@ def test_a_fault_is_told_in_the_language_of_the_page(
     expect(page.locator("#outcome [lang=en]")).to_contain_text("does not follow from the entries before")
 
 
+def test_what_a_receipt_says_reads_in_the_pages_direction_and_machine_words_in_their_own(
+    fresh: Callable[..., Page], installation: Installation, tmp_path: Path
+) -> None:
+    deployment = installation.service.deployment
+    receipt = tmp_path / "receipt.json"
+    receipt.write_bytes(
+        write_receipt(
+            read_receipt(deployment, installation.tenant, 1), next(iter(FORMS)), deployment.settings
+        )
+    )
+    page = fresh("he")
+
+    page.locator("#file").set_input_files(receipt)
+
+    direction = "(element) => getComputedStyle(element).direction"
+    facts = page.locator("#outcome bdi")
+    assert (
+        facts.first.evaluate(direction) == "rtl"
+    )  # "Coupons chosen for you": a notice's name in Latin script
+    assert facts.filter(has_text="consent.local/default").first.evaluate(direction) == "ltr"
+
+
 def test_the_page_is_worked_by_the_keyboard_alone(fresh: Callable[..., Page], pack: Path) -> None:
     page = fresh()
 

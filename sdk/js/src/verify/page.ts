@@ -9,6 +9,9 @@ interface Words {
 
 type Fact = [label: string, value: string | string[]];
 
+/** What the page says in its own words; all else is a machine's and has a direction of its own. */
+const SPOKEN = new Set(["choices", "decided", "recorded", "made", "checked"]);
+
 const find = <Kind extends Element>(selector: string): Kind => document.querySelector<Kind>(selector)!;
 const words = JSON.parse(find("#words").textContent!) as Words;
 const { language } = document.documentElement.dataset;
@@ -35,6 +38,7 @@ function show(good: boolean, facts: Fact[], { remarks = [], lead = "" }: { remar
     for (const line of [value].flat()) {
       const held = row.appendChild(document.createElement("dd")).appendChild(document.createElement("bdi"));
       held.textContent = line;
+      if (SPOKEN.has(label)) held.dir = document.documentElement.dir;
       if (label === "why" && lead) inEnglish(held);
     }
   }
@@ -61,7 +65,7 @@ function showPack({ origin, from, size, root, vkey, madeAt, checked, remarks }: 
 }
 
 function showReceipt({ origin, index, size, root, vkey, keyPinned, decidedAt, recordedAt, choices }: VerifiedReceipt): void {
-  const said = choices.map(({ name, status: outcome, until }) => `${name}: ${say(outcome)} (${moment(until)})`);
+  const said = choices.map(({ name, status: outcome, until }) => `\u2068${name}\u2069: ${say(outcome)} (${moment(until)})`);
   const facts: Fact[] = [["choices", said], ["decided", moment(decidedAt)], ["recorded", moment(recordedAt)], ["log", origin], ["entry", `${index} (${size})`], ["root", root], ["log_key", vkey]];
   const remarks = keyPinned ? [] : ["No key was given: the receipt agrees with itself, but anybody could have made it."];
   show(true, facts, { remarks });
