@@ -108,6 +108,7 @@ class LocalFileKeystore:
         if version not in self._keys.by_id:
             raise WrongKey(
                 f"{self._path} lacks root key {version}: restore the key file that belongs to this database. "
+                "One from before an epoch ended has no such file any more: restore a later backup of it. "
                 "Where several machines each have a copy, give them one keystore."
             )
         return self._keys.by_id[version]
