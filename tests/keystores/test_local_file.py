@@ -142,7 +142,7 @@ def test_a_destroyed_version_opens_nothing_any_more(tmp_path: Path) -> None:
     keystore.destroy_before(version)
     keystore.destroy_before(version)
 
-    with pytest.raises(WrongKey, match="lacks root key.*before an epoch ended has no such file any more"):
+    with pytest.raises(WrongKey, match="before an epoch ended has no such file any more"):
         keystore.unwrap(old, context=CONTEXT)
     assert secret not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
