@@ -56,8 +56,8 @@ def small_shop(sqlite_url: str, tmp_path: Path, server: NatsServer) -> Iterator[
     shop.close()
 
 
-def hello(server: NatsServer, nonce: bytes = b"nonce", prefix: str = INBOX) -> Msg:
-    return server.ask(lambda connection: connection.request(HELLO, nonce, timeout=10), inbox_prefix=prefix)
+def hello(server: NatsServer, nonce: bytes = b"nonce", prefix: str = INBOX, timeout: float = 10) -> Msg:
+    return server.ask(lambda connection: connection.request(HELLO, nonce, timeout), inbox_prefix=prefix)
 
 
 def answered(server: NatsServer) -> dict[str, object]:
@@ -242,7 +242,7 @@ def test_hello_is_answered_after_the_ledger_was_read_and_only_in_an_inbox_of_the
             mac = relay_mac(key, b"hello", log, b"nonce %d" % number, answer.data)
             assert answer.headers == {"Consent-Mac": mac}
         with pytest.raises(NatsError):
-            hello(server, prefix="consent.other.inbox")
+            hello(server, prefix="consent.other.inbox", timeout=1)
 
 
 def test_the_stream_of_another_log_is_left_alone_and_other_tenants_go_on(
