@@ -82,6 +82,13 @@ class _Peer:
     settings: dict[str, str]
 
 
+def _node() -> str:
+    """Return the program itself: what a wheel puts on the path starts it, and does not take it along."""
+    found = shutil.which("node") or sys.exit("This benchmark needs node: run it with `make bench`.")
+    said = subprocess.run([found, "-p", "process.execPath"], check=True, capture_output=True, text=True)
+    return said.stdout.strip()
+
+
 @contextmanager
 def _peer(folder: Path, postgres: PostgresServer | None, *, mended: bool) -> Iterator[_Peer]:
     folder.mkdir(parents=True)
@@ -90,9 +97,8 @@ def _peer(folder: Path, postgres: PostgresServer | None, *, mended: bool) -> Ite
         url = make_url(postgres.url(postgres.create_database()))
         location = ("postgresql", str(url.query["host"]), str(url.database))
     port = unused_port()
-    node = shutil.which("node") or sys.exit("This benchmark needs node: run it with `make bench`.")
     shutil.copy(_SOURCES / "server.mjs", _INSTALLED)
-    command = [node, str(_INSTALLED / "server.mjs"), str(port), *location, *(["mended"] if mended else [])]
+    command = [_node(), str(_INSTALLED / "server.mjs"), str(port), *location, *(["mended"] if mended else [])]
     environment = {"NODE_ENV": "production"}
     log = folder / "peer.log"
     with ServerProcess(command, folder=_INSTALLED, log=log, environment=environment) as server:
