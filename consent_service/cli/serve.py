@@ -1,9 +1,11 @@
 """`consent serve` and `consent migrate`."""
 
+import asyncio
 import os
+import socket
 import tempfile
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -87,7 +89,33 @@ def _run(config: uvicorn.Config) -> None:
         Multiprocess(config, sockets=doors).run()
     else:
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended in good order.
-            uvicorn.Server(config).run(sockets=doors)
+            _Server(config).run(sockets=doors)
+
+
+class _Server(uvicorn.Server):
+    """Takes who has connected before it closes its door: the system resets whoever still waits at it then."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is under way and what comes with the last connections, then end."""
+        doors, waiting = sockets or [], []
+        with suppress(BlockingIOError):
+            while doors:  # All of them lead to one queue.
+                waiting.append(doors[0].accept()[0])
+        for server in self.servers:
+            server.close()
+        for door in doors:
+            door.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: type[Any] = self.config.http_protocol_class
+        made: asyncio.Protocol = protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
 
 def _first_start(deployment: Deployment, settings: Settings) -> None:
