@@ -32,7 +32,7 @@ from consent_service.storage.schema import migrate
 _APPLICATION = "consent_service.api.app"
 _GRACE_SECONDS = 30
 _START_SECONDS = 60  # uvicorn takes a worker that is still importing for a dead one after five.
-_DOORS = 16
+_LISTENERS = 16
 
 
 @reporting_errors
@@ -84,27 +84,27 @@ def _run(config: uvicorn.Config) -> None:
     came last would wait seconds behind those whose connections are open.
     """
     bound = config.bind_socket()
-    doors = [bound, *(bound.dup() for _ in range(_DOORS // config.workers - 1))]
+    listeners = [bound, *(bound.dup() for _ in range(_LISTENERS // config.workers - 1))]
     if config.workers > 1:
-        Multiprocess(config, sockets=doors).run()
+        Multiprocess(config, sockets=listeners).run()
     else:
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended in good order.
-            _Server(config).run(sockets=doors)
+            _Server(config).run(sockets=listeners)
 
 
 class _Server(uvicorn.Server):
-    """Takes who has connected before it closes its door: the system resets whoever still waits at it then."""
+    """Accepts who has connected before it stops listening: the system resets whoever still waits then."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what is under way and what comes with the last connections, then end."""
-        doors, waiting = sockets or [], []
-        with suppress(BlockingIOError):
-            while doors:  # All of them lead to one queue.
-                waiting.append(doors[0].accept()[0])
+        listeners, waiting = sockets or [], []
+        with suppress(OSError):  # Nobody waits any more, or no descriptor is left for who does.
+            while listeners:  # All of them have one queue.
+                waiting.append(listeners[0].accept()[0])
         for server in self.servers:
             server.close()
-        for door in doors:
-            door.close()
+        for listener in listeners:
+            listener.close()
         loop = asyncio.get_running_loop()
         for connection in waiting:
             await loop.connect_accepted_socket(self._protocol, connection)
