@@ -160,7 +160,7 @@ def _root(hashes: bytes) -> bytes:
 
 
 def _middle_of(tile: bytes) -> bytes:
-    """Return the 16 nodes half-way up a full tile, which leave 22 hashes to a proof of the 255 (ADR 0094).
+    """Return the 16 nodes half-way up a full tile, which leave 22 hashes to a proof of the 255 (ADR 0093).
 
     Kept by the tile's digest, so they cannot be stale: of 4,096 tiles, a million entries, in 3 MiB.
     """
