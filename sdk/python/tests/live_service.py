@@ -60,6 +60,8 @@ class LiveService:
         self.states: dict[str, dict[str, list[object]]] = {}
         self.trouble: str | None = None
         self.gate_delay = 0.0
+        self.gate_answers = threading.Event()
+        self.gate_answers.set()
         self.retry_after = ""
         self.asked: list[tuple[str, bytes]] = []
         self.changed = threading.Condition()
@@ -111,6 +113,7 @@ class LiveService:
     def close(self) -> None:
         """End everything."""
         self._stopped = True
+        self.gate_answers.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -176,6 +179,7 @@ class LiveService:
             return an_answer({"type": "/problems/not-found"}, status=404)
         if self.gate_delay:
             time.sleep(self.gate_delay)
+        self.gate_answers.wait()
         subject = unquote(_header(head, b"consent-subject"))
         verdicts = {
             purpose: self._verdict(states.get(subject, {}), purpose)

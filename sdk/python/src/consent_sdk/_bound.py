@@ -28,6 +28,18 @@ class RequestConsent:
             return Verdict.of(Reason.NEVER_ASKED)
         return self._client.check(self.subject, purpose)
 
+    def check_at_once(self, purpose: str) -> Verdict:
+        """Return the verdict on a purpose without waiting: who is not known yet is denied."""
+        if self.subject is None:
+            return Verdict.of(Reason.NEVER_ASKED)
+        return self._client.check_at_once(self.subject, purpose)
+
+    async def check_async(self, purpose: str) -> Verdict:
+        """Return the verdict on a purpose, without holding up the event loop."""
+        if self.subject is None:
+            return Verdict.of(Reason.NEVER_ASKED)
+        return await self._client.check_async(self.subject, purpose)
+
     def allows(self, purpose: str) -> bool:
         """Return whether the subject's data may be used for a purpose, now."""
         return self.subject is not None and self._client.allows(self.subject, purpose)

@@ -219,6 +219,16 @@ class Gatekeeper:
         await _landing(answer, self.options.miss_timeout)
         return self.landed(answer, purpose)
 
+    def decide_at_once(self, subject: str, purpose: str) -> Verdict:
+        """Return the verdict without waiting; who is not known yet is denied, and asked about meanwhile."""
+        answer = self.conclude(subject, purpose)
+        if isinstance(answer, Verdict):
+            return answer
+        self.asking.say_once(
+            "at once", "A gate was asked, without waiting, about a subject not known yet: denied. Await it."
+        )
+        return self.landed(answer, purpose)
+
     def landed(self, flight: Flight, purpose: str) -> Verdict:
         """Return the verdict at the end of a flight, or of the wait for it: what came too late denies."""
         if self.closed:

@@ -263,7 +263,22 @@ class ConsentClient(Client):
 
     async def check_async(self, subject: str, purpose: str) -> Verdict:
         """Return the verdict as `check` does, from a coroutine, without holding up its event loop."""
-        return await self._decide_async(subject, purpose)
+        known = self._known(subject, purpose)
+        return await self._decide_async(subject, purpose) if known is None else known
+
+    def check_at_once(self, subject: str, purpose: str) -> Verdict:
+        """Return the verdict as `check` does, without waiting: for code that runs on an event loop.
+
+        A subject that this process has not seen is denied, and asked for at the service meanwhile; with
+        `stream="off"`, everybody is denied.
+        """
+        known = self._known(subject, purpose)
+        if known is not None:
+            return known
+        if self._options.follow or self._keeper.closed:
+            return self._keeper.decide_at_once(subject, purpose)
+        misuse = self._asking.refuse_misuse(subject, purpose)
+        return Verdict.of(Reason.UNAVAILABLE) if misuse is None else misuse
 
     async def _decide_async(self, subject: str, purpose: str) -> Verdict:
         if self._options.follow or self._keeper.closed:

@@ -7,15 +7,14 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
-from consent_sdk._bound import RequestConsent
 from consent_sdk.client import ConsentClient
+from consent_sdk.django.request import DjangoConsent, SubjectOf
 
 
 class ConsentMiddleware:
-    """Sets `request.consent`, a `RequestConsent`; who the subject is, is found when it is first asked.
+    """Sets `request.consent`, a `DjangoConsent`; who the subject is, is found when it is first asked.
 
     Works in WSGI and in ASGI. Raises `ImproperlyConfigured` for settings that name nothing of use.
     """
@@ -32,11 +31,8 @@ class ConsentMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Bind the client, and go on."""
-        request.consent = SimpleLazyObject(lambda: self._bound(request))  # type: ignore[attr-defined]  # ours
+        request.consent = DjangoConsent(self._client, request, self._subject_of)  # type: ignore[attr-defined]  # ours
         return self._get_response(request)  # type: ignore[return-value]  # one or the other, as Django made it
-
-    def _bound(self, request: HttpRequest) -> RequestConsent:
-        return RequestConsent(self._client, self._subject_of(request))
 
 
 def _client() -> ConsentClient:
@@ -47,7 +43,7 @@ def _client() -> ConsentClient:
     return client
 
 
-def _subject_of() -> Callable[[HttpRequest], str | None]:
+def _subject_of() -> SubjectOf:
     named = _named("CONSENT_SUBJECT")
     if not callable(named):
         raise ImproperlyConfigured("CONSENT_SUBJECT must name a function of the request.")
