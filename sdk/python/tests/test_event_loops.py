@@ -18,6 +18,8 @@ from live_service import LiveService, a_live_service, wait_for
 from examples.shops import django_shop
 from tests.servers import PLAIN, ServerProcess, unused_port
 
+pytestmark = pytest.mark.usefixtures("django_configured")
+
 ANA = {"X-Customer": "ana"}
 SHOPS = {
     # The example, and two views more: one that asks nobody, one that asks without awaiting.

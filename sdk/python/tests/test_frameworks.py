@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-import django
 import pytest
 from consent_sdk import ConsentClient, InvalidSubject
 from consent_sdk._bound import RequestConsent
@@ -59,14 +58,8 @@ def test_flask_asks_for_each_request(consent: FakeConsent) -> None:
     assert browser.get("/", headers=ANA).text == "best sellers"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _django() -> None:
-    django_shop.configure()
-    django.setup()
-
-
 @pytest.fixture
-def fake_in_django(monkeypatch: pytest.MonkeyPatch) -> FakeConsent:
+def fake_in_django(django_configured: None, monkeypatch: pytest.MonkeyPatch) -> FakeConsent:
     consent = FakeConsent(grants={"ana": ["recommendations"]})
     monkeypatch.setattr(django_shop, "a_client", lambda: consent)
     return consent
@@ -97,6 +90,7 @@ def test_django_asks_in_asgi_too(fake_in_django: FakeConsent) -> None:
     assert asyncio.run(main()) == b"chosen for ana"
 
 
+@pytest.mark.usefixtures("django_configured")
 @pytest.mark.parametrize("client", [None, "examples.shops.django_shop.PAGE"])
 def test_django_settings_that_name_no_client_are_refused(client: str | None) -> None:
     with override_settings(CONSENT_CLIENT=client), pytest.raises(ImproperlyConfigured):
