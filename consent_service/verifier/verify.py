@@ -940,6 +940,7 @@ class Verification:
         self.remarks: list[str] = []
         self.manifest = self._manifest()
         self.origin: str = self.manifest["origin"]
+        self._hers = self.manifest["mode"] == "subject"
         self.keys: list[str] = self.manifest["keys"]
         self._check_pinned()
         self.handoffs: list[tuple[int, str, str]] = []
@@ -955,10 +956,11 @@ class Verification:
         self._current = "null"
         self._spoken: set[tuple[str, str]] = set()
         log = json.dumps(self.origin, ensure_ascii=False).encode()
+        proof = rb',"proof":\[([^\]]*)\]' if self._hers else b""
         self._line = re.compile(
             rb'\{"index":(0|[1-9]\d{0,17}),"leaf":(\{"c":"([A-Za-z0-9+/]{43}=)","kind":"(%b)","log":%b,"v":1\}),'
-            rb'(?:"erased":true|"opening":"([0-9a-f]{64})","record":(\{.*\}))(?:,"proof":\[([^\]]*)\])?\}'
-            % ("|".join(FORMS).encode(), re.escape(log))
+            rb'(?:"erased":true|"opening":"([0-9a-f]{64})","record":(\{.*\}))(?:%b)?\}'
+            % ("|".join(FORMS).encode(), re.escape(log), proof)
         )
 
     # Step (2), and the outside of (1).
@@ -967,12 +969,12 @@ class Verification:
         data = self.pack.read(MANIFEST, LARGEST_MANIFEST)
         note = self.pack.read(SIGNATURE, MEGABYTE)
         try:
-            document: dict[str, Any] = json.loads(data)
+            document: dict[str, Any] = strict_json(data)
             expected = f"{NOTE_HEADER}\n{document['origin']}\n{_digest(data)}\n"
             signed = open_note(note.decode(), document["vkey"], alone=True) == expected
             same = canonical(document) == data
             self._made_by = _soon_after(document["made_at"])
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Fault("manifest", SIGNATURE, f"{_reason(error)}: changed after signing") from None
         if not signed or not same or not _well_formed(document):
             raise Fault("manifest", MANIFEST, "is not the one that was signed, or not of this version")
@@ -1032,10 +1034,15 @@ class Verification:
             self.counts["members"] += 1
 
     def _known(self, name: str) -> bool:
-        """Say whether a pack has such a member: a table or leaves only of entries that are there."""
+        """Say whether a pack has such a member: a table or leaves only of entries that are there.
+
+        In the pack of one subject, nothing that is not read.
+        """
         chunk = _CHUNK.fullmatch(name)
         if chunk is None:
-            return _SINGLE.fullmatch(name) is not None
+            return _SINGLE.fullmatch(name) is not None and not (self._hers and name == ERASURES)
+        if self._hers:
+            return name.rpartition(".")[0] in {"entries/000000", "table/000000"}
         return f"entries/{chunk[2] or chunk[3]}.ndjson" in self.pack.members or chunk[1] is not None
 
     def run(self) -> None:
@@ -1043,7 +1050,7 @@ class Verification:
         try:
             self._members()
             self._read_notices()
-            if self.manifest["mode"] == "subject":
+            if self._hers:
                 self._run_subject()
             else:
                 self._run_range()
@@ -1107,7 +1114,7 @@ class Verification:
         if next(self._certificates, None) is not None:
             raise Fault("erasures", ERASURES, "has a certificate of no erasure in this pack")
         self._check_root(tree.root())
-        self._check_since(tree)
+        self._check_since(tree.size, tree.root())
         self._check_digests()
 
     def _read_beside(self) -> bool:
@@ -1197,7 +1204,8 @@ class Verification:
         due: list[tuple[int | None, bytes]] = []
         for number, line in enumerate(self.pack.lines("checkpoints.ndjson")):
             try:
-                size, root, signers = self._signed(json.loads(line)["note"])
+                note = _noted(line)
+                size, root, signers = self._signed(note)
             except (ValueError, KeyError, IndexError) as error:
                 raise Fault("checkpoints", f"line {number}", _reason(error)) from None
             if due and size <= (due[-1][0] or 0):
@@ -1205,7 +1213,7 @@ class Verification:
             due.append((size, root))
             self.signers.append((size, signers))
             self.counts["checkpoints"] += 1
-            self._cosignatures(number, size, json.loads(line)["note"], len(signers))
+            self._cosignatures(number, size, note, len(signers))
         sizes = [size for size, _ in due]
         wanted = {self.manifest["from"], self.manifest["to"]} - {0}
         if not wanted <= set(sizes) or any((size or 0) < self.manifest["from"] for size in sizes):
@@ -1444,13 +1452,13 @@ class Verification:
 
     # Steps (6) and (10): the end.
 
-    def _check_since(self, tree: Tree) -> None:
+    def _check_since(self, size: int, root: bytes) -> None:
         since = self.manifest["since"]
         if since is None:
             return
         try:
             proof = [decoded(step, 32) for step in since["proof"]]
-            verify_consistency((since["size"], tree.size), (decoded(since["root"], 32), tree.root()), proof)
+            verify_consistency((since["size"], size), (decoded(since["root"], 32), root), proof)
         except ValueError as error:
             raise Fault("tree", "since", _reason(error)) from None
 
@@ -1460,7 +1468,7 @@ class Verification:
         if line is None:
             raise Fault("erasures", ERASURES, "an erasure has no certificate", index=index)
         try:
-            stated = open_certificate(json.loads(line)["note"], self.keys, self.origin)
+            stated = open_certificate(_noted(line), self.keys, self.origin)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise Fault("erasures", ERASURES, _reason(error), index=index) from None
         if stated != (index, "-", committed):
@@ -1518,6 +1526,8 @@ class Verification:
 
     def _run_subject(self) -> None:
         size, root = self._checkpoints()[-2]
+        if size is None or size != self.manifest["to"]:
+            raise Fault("checkpoints", "checkpoints.ndjson", "the last one is beyond the end of the pack")
         last, table = -1, Table()
         self.published = set(self.notices)
         for line in self.pack.lines("entries/000000.ndjson"):
@@ -1525,12 +1535,13 @@ class Verification:
             if index <= last or match is None or kind not in {"decision", "link"}:
                 raise Fault("entries", "entries", "out of order, or without a record of hers", index=index)
             self._count(index, leaf, kind, match)
-            self._check_proof(index, leaf, line, size or 0, root)
+            self._check_proof(index, leaf, line, size, root)
             self._chain(index, kind, leaf[6:50], match.group(*CHAINED[kind]))
             table.append(view_rows(index, kind, match))
             last = index
         self._check_view("table/000000.csv", table)
         self._check_root(root)
+        self._check_since(size, root)
         self._check_digests()
         self.remarks.append(
             "This pack has one subject's entries: none is missing between the first and the last, "
@@ -1569,6 +1580,7 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
         and manifest["mode"] in {"range", "subject"}
         and 0 <= manifest["from"] <= manifest["to"] <= manifest["head"]
         and (manifest["start"] is None) == (manifest["from"] == 0)
+        and (manifest["mode"] == "range" or manifest["from"] == 0)
         and all(type(count) is int for count in manifest["counts"].values())
         and all(type(key) is str for key in manifest["keys"])
         and len(manifest["keys"]) > 0
@@ -1583,13 +1595,49 @@ def canonical(document: object) -> bytes:
 
 
 AMBIGUOUS = "is not canonical JSON: readers could see different words"
+LARGEST_INTEGER = (1 << 53) - 1  # beyond it JavaScript's numbers have gaps
+
+
+def strict_json(data: bytes) -> Any:
+    """Return what JSON says to every reader: its keys are ASCII, its numbers integers; raise ValueError."""
+    return json.loads(
+        data,
+        object_pairs_hook=_ascii_keys,
+        parse_int=_integer,
+        parse_float=_no_number,
+        parse_constant=_no_number,
+    )
 
 
 def _is_canonical(data: bytes) -> bool:
     try:
-        return canonical(json.loads(data)) == data
+        return canonical(strict_json(data)) == data
     except (ValueError, RecursionError):
         return False
+
+
+def _ascii_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if not all(key.isascii() for key, _ in pairs):
+        raise ValueError("keys of other letters are sorted in more ways than one")
+    return dict(pairs)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 17 or abs(int(digits)) > LARGEST_INTEGER:
+        raise ValueError("an integer beyond 2^53 - 1")
+    return int(digits)
+
+
+def _no_number(spelling: str) -> None:
+    raise ValueError(f"{printable(spelling)} is no integer")
+
+
+def _noted(line: bytes) -> str:
+    """Return the note of a line of checkpoints or certificates; raise ValueError for any other spelling."""
+    note: str = json.loads(line)["note"]
+    if canonical({"note": note}) != line:
+        raise ValueError("is not the one spelling of a note")
+    return note
 
 
 def _soon_after(moment: str) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from consent_service.domain.subject import SubjectRef
-from consent_service.ledger.canonical import canonical_json
+from consent_service.ledger.canonical import JsonValue, canonical_json
 from consent_service.ledger.certificate import ErasureCertificate
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.entry import Kind, commitment, leaf
@@ -20,6 +20,7 @@ from consent_service.verifier.verify import MANIFEST, VIEW_HEADER, parse_record,
 from tests.audit.packs import entries_of, packed
 
 Entries = list[dict[str, Any]]
+ENTRIES, CHECKPOINTS = "entries/000000.ndjson", "checkpoints.ndjson"
 
 
 def forged(
@@ -148,6 +149,10 @@ def impossible_packs(
     for what, ambiguous in (
         ("a member twice", b'{"title":{"en":"Other words"},'),
         ("no number", b'{"A":NaN,'),
+        ("a fraction", b'{"A":1.0,'),
+        ("a number that not every reader has", b'{"A":12345678901234567890,'),
+        ("half a character", b'{"A":"\\ud800",'),
+        ("names in an order of their own", '{"A":{"\ue000":1,"\U00010000":2},'.encode()),
     ):
         renamed, name, rename = _with_words(members, ambiguous)
         yield f"words with {what}", "notices", name, forged(renamed, signer, rename)
@@ -160,8 +165,52 @@ def impossible_packs(
     for language in ("zz", "e", "en_GB", "fr-"):
         changed = forged(members, signer, partial(_last, language=language))
         yield f"words never written in {language}", "notices", words, changed
-    for made_at in ("", "2026-11-28", "2026-13-41T25:61:61.000Z"):
+    for where, name, check in (
+        ("line 0", "checkpoints.ndjson", "checkpoints"),
+        ("erasures.ndjson", "erasures.ndjson", "erasures"),
+    ):
+        line = members[name]
+        for what, spelt in (
+            ("a byte order mark", b"\xef\xbb\xbf" + line),
+            ("white space", b" " + line),
+            ("a member more", line.replace(b'{"note"', b'{"a":1,"note"', 1)),
+            ("another note before it", line.replace(b'{"note"', b'{"note":"","note"', 1)),
+            ("no number", line.replace(b'{"note"', b'{"a":NaN,"note"', 1)),
+        ):
+            yield f"{name} with {what}", check, where, packed({**members, name: spelt}, signer)
+    entries = members[ENTRIES].replace(b"}}\n", b'}},"proof":["x"]}\n', 1)
+    assert entries != members[ENTRIES]
+    yield "a proof that nobody reads", "entries", ENTRIES, packed({**members, ENTRIES: entries}, signer)
+    for made_at in (
+        "",
+        "2026-11-28",
+        "2026-13-41T25:61:61.000Z",
+        "2027-02-30T12:00:00.000Z",
+        "2027-02-28T24:00:00.000Z",
+        "9999-12-31T23:59:59.999Z",
+        "0000-01-01T00:00:00.000Z",
+    ):
         yield f"made at {made_at!r}", "manifest", "manifest.note", packed(members, signer, made_at=made_at)
+
+
+def impossible_packs_of_one(
+    hers: Mapping[str, bytes], signer: NoteSigner
+) -> Iterator[tuple[str, str, str, bytes]]:
+    """Yield packs of one subject that the log's key signed and no log can have led to, likewise."""
+    manifest = json.loads(hers[MANIFEST])
+    for name in ("entries/000001.ndjson", "erasures.ndjson", "leaves/000000.parquet"):
+        yield f"{name} that nobody reads", "container", name, packed({name: b"x\n", **hers}, signer)
+    since: dict[str, JsonValue] = {"size": 3, "root": _text(bytes(32)), "proof": []}
+    yield "a last pack that it does not continue", "tree", "since", packed(hers, signer, since=since)
+
+    checkpoints, end = hers[CHECKPOINTS], manifest["to"] - 1
+    earlier = sign_checkpoint(Checkpoint(origin=signer.name, size=end, root=bytes(32)), signer)
+    two = {**hers, CHECKPOINTS: canonical_json({"note": earlier.decode()}) + b"\n" + checkpoints}
+    yield "proofs in a later tree than its end", "checkpoints", CHECKPOINTS, packed(two, signer, to=end)
+    begun = sign_checkpoint(Checkpoint(origin=signer.name, size=1, root=bytes(32)), signer)
+    later = {**hers, CHECKPOINTS: canonical_json({"note": begun.decode()}) + b"\n" + checkpoints}
+    begins: dict[str, JsonValue] = {"from": 1, "start": {"peaks": [_text(bytes(32))]}}
+    yield "a beginning after her first entry", "manifest", MANIFEST, packed(later, signer, **begins)
 
 
 def _last(entries: Entries, *, kind: str = "decision", **changes: Any) -> None:

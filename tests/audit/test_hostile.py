@@ -53,7 +53,14 @@ from consent_service.verifier.verify import (
     printable,
     verify_pack,
 )
-from tests.audit.forge import Entries, forged, impossible_packs, spoilt_certificates
+from tests.audit.conftest import KNOWN
+from tests.audit.forge import (
+    Entries,
+    forged,
+    impossible_packs,
+    impossible_packs_of_one,
+    spoilt_certificates,
+)
 from tests.audit.packs import (
     a_foreign_signer,
     entries_of,
@@ -367,6 +374,20 @@ def test_what_no_log_can_have_led_to_is_a_fault_though_its_key_signed_it(
     found, expected = {}, {}
 
     for name, check, where, data in impossible_packs(members, signer):
+        fault = fault_of(data)
+        found[name], expected[name] = (fault.check, fault.where), (check, where)
+
+    assert found == expected
+
+
+def test_a_pack_of_one_subject_has_nothing_that_is_not_checked(
+    installation: Installation, signer: NoteSigner, fault_of: FaultOf, tmp_path: Path
+) -> None:
+    request = AuditRequest(subject=installation.tenant.subject(KNOWN))
+    hers = members_of(export_to(tmp_path / "hers.zip", installation, request))
+    found, expected = {}, {}
+
+    for name, check, where, data in impossible_packs_of_one(hers, signer):
         fault = fault_of(data)
         found[name], expected[name] = (fault.check, fault.where), (check, where)
 

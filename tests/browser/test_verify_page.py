@@ -25,7 +25,13 @@ from consent_service.verifier.verify import Fault, verify_pack
 from consent_service.web.verifying import verifier_languages
 from consent_service.web.words import languages
 from tests.audit.conftest import KNOWN, fill
-from tests.audit.forge import Entries, forged, impossible_packs, spoilt_certificates
+from tests.audit.forge import (
+    Entries,
+    forged,
+    impossible_packs,
+    impossible_packs_of_one,
+    spoilt_certificates,
+)
 from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed, zipped
 from tests.browser.own_platform_rules import judge
 from tests.browser.serving import served
@@ -196,7 +202,7 @@ HISTORIES: Sequence[Callable[[Entries], None]] = [
 JUNK: Sequence[Any] = [-1, "", [None], {}, None, 3]
 
 
-def _spoilt_packs(installation: Installation, pack: Path) -> Iterator[tuple[str, bytes]]:
+def _spoilt_packs(installation: Installation, pack: Path, hers: Path) -> Iterator[tuple[str, bytes]]:
     """Packs that a dishonest operator signed, and what is no pack of ours."""
     members, signer = members_of(pack), installation.tenant.signer
     for number, edit in enumerate(HISTORIES):
@@ -232,6 +238,8 @@ def _spoilt_packs(installation: Installation, pack: Path) -> Iterator[tuple[str,
     yield "no certificates", packed(without, signer)
     for name, _, _, data in impossible_packs(members, signer):
         yield name, data
+    for name, _, _, data in impossible_packs_of_one(members_of(hers), signer):
+        yield name, data
     yield "repacked", packed(members, signer)
 
 
@@ -239,9 +247,11 @@ def test_both_verifiers_agree_on_what_a_dishonest_operator_signs(
     ask: Ask, pack: Path, installation: Installation, tmp_path: Path
 ) -> None:
     key = installation.tenant.signer.vkey
+    request = AuditRequest(subject=installation.tenant.subject(KNOWN))
+    hers = export_to(tmp_path / "hers.zip", installation, request)
     verdicts, differing = {}, {}
 
-    for name, data in _spoilt_packs(installation, pack):
+    for name, data in _spoilt_packs(installation, pack, hers):
         ours, theirs = _both(ask, tmp_path, data, key)
         verdicts[name] = ours[0]
         if ours != theirs:

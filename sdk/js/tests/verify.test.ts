@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { deflateRawSync } from "node:zlib";
 
-import { Refused, base64, canonical, decoded, hex, json, text, unhex, utf8 } from "../src/verify/bytes.ts";
+import { Refused, base64, canonical, crc32, decoded, hex, isCanonical, json, text, unhex, utf8 } from "../src/verify/bytes.ts";
+import { Pack, fromBytes } from "../src/verify/container.ts";
 import { openCertificate } from "../src/verify/erasures.ts";
 import { openCheckpoint, openNote, parseVkey } from "../src/verify/note.ts";
 import { verifyTlogProof } from "../src/verify/receipt.ts";
@@ -128,6 +130,39 @@ test("a validity ends on the day that the calendar has", async () => {
   assert.equal(after("2026-11-22T22:00:00.000Z", "PT36H"), "2026-11-24T10:00:00.000Z");
   for (const duration of ["P", "PT", "6M", "P1.5D", ""]) assert.ok(await refused(() => after("2026-11-22T12:34:56.789Z", duration)));
   assert.ok(await refused(() => after("2026-02-30T00:00:00.000Z", "P1D")));
+  assert.throws(() => after("9999-12-31T23:59:59.999Z", "PT5M"), RangeError);
+});
+
+/** Return a pack of one member, deflated. */
+function packOf(name: string, contents: string): Uint8Array<ArrayBuffer> {
+  const deflated = deflateRawSync(contents);
+  const [crc, stored, size] = [crc32(utf8(contents)), deflated.length, contents.length];
+  const short = (...values: number[]) => Buffer.concat(values.map((value) => Buffer.from(Uint16Array.of(value).buffer)));
+  const long = (...values: number[]) => Buffer.concat(values.map((value) => Buffer.from(Uint32Array.of(value).buffer)));
+  const local = Buffer.concat([long(0x04034b50), short(20, 8, 8, 0, 0x21), long(0, 0, 0), short(name.length, 0), Buffer.from(name)]);
+  const member = Buffer.concat([local, deflated, long(0x08074b50, crc, stored, size)]);
+  const central = [long(0x02014b50), short(0x314, 20, 8, 8, 0, 0x21), long(crc, stored, size), short(name.length, 0, 0, 0, 0), long(0o600 * 0x10000, 0)];
+  const directory = Buffer.concat([...central, Buffer.from(name)]);
+  const end = Buffer.concat([long(0x06054b50), short(0, 0, 1, 1), long(directory.length, member.length), short(0)]);
+  return new Uint8Array(Buffer.concat([member, directory, end]));
+}
+
+test("who leaves a member in the middle is not kept waiting", { timeout: 20_000 }, async () => {
+  for (const lines of [3, 100_000]) {
+    const pack = await Pack.open(fromBytes(packOf("entries/000000.ndjson", "{}\n".repeat(lines))));
+    let found = 0;
+    for await (const some of pack.lines("entries/000000.ndjson")) {
+      found += some.length;
+      break;
+    }
+    assert.ok(found > 0);
+  }
+});
+
+test("canonical are documents that say the same to every reader", () => {
+  for (const same of ['{"a":9007199254740991}', '{"a":"\u00e9\u{1f600}"}', "[-1,0,null,true]"]) assert.ok(isCanonical(utf8(same)), same);
+  const others = ['{"a":1.0}', '{"a":1.5}', '{"a":1e3}', '{"a":9007199254740993}', '{"a":-0}', '{"a":"\\ud800"}', '{"\u00e9":1}', "[NaN]", '{"b":1,"a":1}', '{"a":1,"a":1}'];
+  for (const other of others) assert.ok(!isCanonical(utf8(other)), other);
 });
 
 test("no cell of a table is a formula", () => {

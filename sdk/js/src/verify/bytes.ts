@@ -126,13 +126,27 @@ export function canonical(document: Json): string {
 
 export const AMBIGUOUS = "is not canonical JSON: readers could see different words";
 
+/** Whether a document says the same to every reader: its names are ASCII, its numbers integers, its characters whole. */
+function plain(document: Json): boolean {
+  if (typeof document === "number") return Number.isSafeInteger(document);
+  if (typeof document === "string") return !/\p{Surrogate}/u.test(document);
+  if (document === null || typeof document !== "object") return true;
+  return Object.entries(document).every(([name, value]) => /^[\x00-\x7f]*$/.test(name) && plain(value));
+}
+
 export function isCanonical(data: Bytes): boolean {
   try {
-    return canonical(json(text(data))) === text(data);
-  } catch (error) {
-    if (error instanceof Refused) return false;
-    throw error;
+    const document = json(text(data));
+    return plain(document) && canonical(document) === text(data);
+  } catch {
+    return false; // not JSON, not UTF-8, or nested too deeply
   }
+}
+
+/** Return the note of a line of checkpoints or certificates; refuse any other spelling. */
+export function noted(line: Bytes): Json {
+  const note = member(json(text(line)), "note");
+  return canonical({ note }) === text(line) ? note : refuse("is not the one spelling of a note");
 }
 
 /** Return a member of a document; refuse a document without it. */

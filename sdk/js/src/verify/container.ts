@@ -227,9 +227,8 @@ export class Pack {
         yield step.value as Bytes;
       }
     } finally {
-      await writer.abort().catch(() => undefined);
-      await reader.cancel().catch(() => undefined);
-      await fed;
+      // Together: where all was written, Node.js ends the writer only once the reader is.
+      await Promise.allSettled([reader.cancel(), writer.abort(), fed]);
     }
   }
 

@@ -1,5 +1,6 @@
 /** (4) and (5) A line of entries: a leaf in canonical form, and the record that it commits to. */
 import { type Bytes, Fault, Refused, binary, text, unbinary, unhex } from "./bytes.ts";
+import type { Manifest } from "./manifest.ts";
 import { type Kind, type Record_, commitment, leafPattern, parseRecord } from "./record.ts";
 
 export interface Entry {
@@ -19,10 +20,11 @@ export class EntryReader {
   private readonly line: RegExp;
   private readonly decoder = new TextDecoder();
 
-  constructor(origin: string) {
+  constructor({ origin, mode }: Manifest) {
+    const proof = mode === "subject" ? String.raw`(?:,"proof":\[([^\]]*)\])?` : "";
     this.line = new RegExp(
       String.raw`^\{"index":(0|[1-9]\d{0,17}),"leaf":(${leafPattern(origin)}),` +
-        String.raw`(?:"erased":true|"opening":"([0-9a-f]{64})","record":(\{[^\n]*\}))(?:,"proof":\[([^\]]*)\])?\}$`,
+        String.raw`(?:"erased":true|"opening":"([0-9a-f]{64})","record":(\{[^\n]*\}))${proof}\}$`,
     );
   }
 

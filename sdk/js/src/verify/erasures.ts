@@ -1,12 +1,10 @@
 /** (11) Erasures: each has a certificate, and as many records are missing before it as were destroyed by then. */
-import { type Bytes, type Json, Fault, decoded, json, member, refuse, text, utf8 } from "./bytes.ts";
+import { type Bytes, type Json, Fault, decoded, json, member, noted, refuse, utf8 } from "./bytes.ts";
 import type { Entry } from "./entries.ts";
 import type { Pack } from "./container.ts";
-import { type Manifest, reason } from "./manifest.ts";
+import { ERASURES as MEMBER, type Manifest, reason } from "./manifest.ts";
 import { openNote } from "./note.ts";
 import { commitment, parseRecord } from "./record.ts";
-
-const MEMBER = "erasures.ndjson";
 
 export class Erasures {
   private destroyed = 0;
@@ -27,7 +25,7 @@ export class Erasures {
     if (!line) throw new Fault("erasures", MEMBER, "an erasure has no certificate", index);
     let stated;
     try {
-      stated = await openCertificate(member(json(text(line as Bytes)), "note"), this.manifest);
+      stated = await openCertificate(noted(line as Bytes), this.manifest);
     } catch (error) {
       throw new Fault("erasures", MEMBER, reason(error), index);
     }

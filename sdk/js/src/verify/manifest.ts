@@ -1,10 +1,12 @@
 /** (2) The manifest: what a pack says it has, under the log's signature. */
-import { type Json, type Members, Fault, Refused, base64, canonical, hash, json, member, text } from "./bytes.ts";
+import { type Json, type Members, Fault, Refused, base64, hash, isCanonical, json, member, text } from "./bytes.ts";
 import { LARGEST_MANIFEST, MEGABYTE, type Pack } from "./container.ts";
 import { openNote } from "./note.ts";
+import { after } from "./standing.ts";
 
 export const MANIFEST = "manifest.json";
 export const SIGNATURE = "manifest.note";
+export const ERASURES = "erasures.ndjson";
 const NOT_OURS = "is not the one that was signed, or not of this version";
 const HEADER = "consent-audit-pack/v1";
 
@@ -34,7 +36,7 @@ export interface Manifest {
 const CHUNK = /^(?:(entries\/\d{6}\.ndjson)|table\/(\d{6})\.csv|(?:table|leaves)\/(\d{6})\.parquet)$/;
 const SINGLE = /^(?:notices\/[0-9a-f]{64}\.json|verify\.py|index\.html|checkpoints\.ndjson|erasures\.ndjson)$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
-const CLOCK_TOLERANCE = 300_000;
+const CLOCK_TOLERANCE = "PT300S";
 
 export const reason = (error: unknown): string => (error instanceof Refused ? error.message : error instanceof Error ? error.name : "error");
 
@@ -55,7 +57,7 @@ export async function readManifest(pack: Pack): Promise<Manifest> {
     if (error instanceof Fault) throw error;
     throw new Fault("manifest", SIGNATURE, `${reason(error)}: changed after signing`);
   }
-  if (!signed || canonical(document) !== text(data) || !wellFormed(document as Members)) {
+  if (!signed || !isCanonical(data) || !wellFormed(document as Members)) {
     throw new Fault("manifest", MANIFEST, NOT_OURS);
   }
   return document as unknown as Manifest;
@@ -63,8 +65,8 @@ export async function readManifest(pack: Pack): Promise<Manifest> {
 
 /** Return when an entry was recorded at the latest that is in a pack made then: clocks differ. */
 export function madeBy(moment: Json): string {
-  if (typeof moment !== "string" || !TIME.test(moment) || Number.isNaN(Date.parse(moment))) throw new Refused("not a time");
-  return new Date(Date.parse(moment) + CLOCK_TOLERANCE).toISOString();
+  if (typeof moment !== "string" || !TIME.test(moment)) throw new Refused("not a time");
+  return after(moment, CLOCK_TOLERANCE);
 }
 
 const isObject = (value: unknown): boolean => value !== null && typeof value === "object" && !Array.isArray(value);
@@ -89,6 +91,7 @@ function wellFormed(manifest: Members): boolean {
     from <= to &&
     to <= head &&
     (manifest["start"] === null) === (from === 0) &&
+    (mode === "range" || from === 0) &&
     Object.values(counts).every(Number.isSafeInteger) &&
     keys.every((key) => typeof key === "string") &&
     keys.length > 0
@@ -106,7 +109,7 @@ export async function checkMembers(pack: Pack, manifest: Manifest, progress: (by
   }
   if (listed.length !== found.length) throw new Fault("container", "directory", "a member is missing or was added");
   for (const { name, raw, size } of manifest.members) {
-    if (!known(name, pack)) throw new Fault("container", name, "is nothing that a pack has");
+    if (!known(name, pack, manifest.mode)) throw new Fault("container", name, "is nothing that a pack has");
     const there = pack.members.get(name)!;
     if ((await pack.rawDigest(there)) !== raw || there.size !== size) {
       throw new Fault("container", name, "its bytes are not those that were signed");
@@ -116,9 +119,10 @@ export async function checkMembers(pack: Pack, manifest: Manifest, progress: (by
   return manifest.members.length;
 }
 
-/** Say whether a pack has such a member: a table or leaves only of entries that are there. */
-function known(name: string, pack: Pack): boolean {
+/** Say whether a pack has such a member: a table or leaves only of entries that are there; of one subject, nothing that is not read. */
+function known(name: string, pack: Pack, mode: Manifest["mode"]): boolean {
   const chunk = CHUNK.exec(name);
-  if (!chunk) return SINGLE.test(name);
+  if (!chunk) return SINGLE.test(name) && !(mode === "subject" && name === ERASURES);
+  if (mode === "subject") return /^(?:entries|table)\/000000\./.test(name);
   return chunk[1] !== undefined || pack.members.has(`entries/${chunk[2] ?? chunk[3]}.ndjson`);
 }

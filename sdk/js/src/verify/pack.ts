@@ -1,5 +1,5 @@
 /** One run over one pack: what verify.py does, step by step, in a browser or in Node.js. */
-import { AMBIGUOUS, type Bytes, type Json, Fault, Refused, base64, crc32, decoded, hasher, hex, isCanonical, json, member, same, text, utf8 } from "./bytes.ts";
+import { AMBIGUOUS, type Bytes, type Json, Fault, Refused, base64, crc32, decoded, hasher, hex, isCanonical, json, member, noted, same, text, utf8 } from "./bytes.ts";
 import { Chains } from "./chains.ts";
 import { MEGABYTE, Pack, type Source } from "./container.ts";
 import { type Entry, EntryReader } from "./entries.ts";
@@ -46,7 +46,7 @@ export class Verification {
     this.madeBy = madeBy(manifest.made_at);
     this.chains = new Chains(manifest.from, this.notices);
     this.erasures = new Erasures(pack, manifest);
-    this.reader = new EntryReader(manifest.origin);
+    this.reader = new EntryReader(manifest);
   }
 
   static async of(source: Source, pinned: string | null, progress: Progress, witnesses: readonly string[] = []): Promise<Verification> {
@@ -120,7 +120,7 @@ export class Verification {
     if (tree.size !== to || due.length) throw new Fault("tree", "entries", `the pack ends at entry ${tree.size}, not at ${to}`);
     await this.erasures.end();
     this.checkRoot(tree.root());
-    this.checkSince(tree);
+    this.checkSince(tree.size, tree.root());
     await this.checkDigests();
     for (let part = 0; parts > 1 && part < parts; part++) await this.chainsOf(part, parts);
     this.remarks.push(...this.erasures.check(this.counts.erased));
@@ -150,7 +150,7 @@ export class Verification {
         let signed;
         let note: Json;
         try {
-          note = member(json(text(line)), "note");
+          note = noted(line);
           signed = await this.keys.signed(note);
         } catch (error) {
           if (!(error instanceof Refused)) throw error;
@@ -260,14 +260,14 @@ export class Verification {
     if (!same(decoded(this.manifest.root, 32), root)) throw new Fault("tree", MANIFEST, "names another root than the last checkpoint");
   }
 
-  private checkSince(tree: Tree): void {
+  private checkSince(end: number, newer: Bytes): void {
     const { since } = this.manifest;
     if (!since) return;
     const [size, root, steps] = ["size", "root", "proof"].map((name) => member(since, name)) as [number, string, string[]];
     try {
       const proof = steps.map((step) => decoded(step, 32));
       const older = { size, root: decoded(root, 32) };
-      verifyConsistency(older, { size: tree.size, root: tree.root() }, proof);
+      verifyConsistency(older, { size: end, root: newer }, proof);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       throw new Fault("tree", "since", error.message);
@@ -311,6 +311,7 @@ export class Verification {
 
   private async runSubject(): Promise<void> {
     const { size, root } = (await this.checkpoints()).at(-1)!;
+    if (size !== this.manifest.to) throw new Fault("checkpoints", "checkpoints.ndjson", "the last one is beyond the end of the pack");
     let last = -1;
     const table = hasher().update(utf8(VIEW_HEADER));
     for (const notice of this.notices.keys()) this.chains.published.add(notice);
@@ -330,6 +331,7 @@ export class Verification {
     }
     await this.checkView("table/000000.csv", hex(table.digest()));
     this.checkRoot(root);
+    this.checkSince(size, root);
     await this.checkDigests();
     this.remarks.push(
       "This pack has one subject's entries: none is missing between the first and the last, but that there is no later one is the log's word.",

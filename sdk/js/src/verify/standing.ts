@@ -50,9 +50,10 @@ export function after(moment: string, duration: string): string {
   const end = new Date(0);
   end.setUTCFullYear(year, within, Math.min(start.getUTCDate(), last.getUTCDate()));
   const total = end.getTime() + (weeks * 7 + days) * DAY;
-  if (!(total + rest < LAST && total >= FIRST)) throw new RangeError("beyond the last year");
+  const later = total + rest + (clock - start.getTime());
+  if (!(later < LAST && total >= FIRST)) throw new RangeError("beyond the last year");
   const result = rest
-    ? new Date(total + rest + (clock - start.getTime())).toISOString()
+    ? new Date(later).toISOString()
     : new Date(total).toISOString().slice(0, 10) + moment.slice(10);
   if (ends.size > 100_000) ends.clear();
   ends.set(moment + duration, result);
