@@ -92,6 +92,23 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        ("application/json;q=0.1, text/html;q=0.2", True),
+        ("text/html;q=0, application/json", False),
+        ("text/html;q=0.1, application/json", False),
+        ("*/*", False),
+    ],
+)
+def test_what_is_wanted_more_is_given(client: TestClient, accept: str, *, page: bool) -> None:
+    a_customer(client)
+
+    answer = client.get("/v1/personal-data", headers={**ANA, "Accept": accept})
+
+    assert answer.headers["Content-Type"].startswith("text/html") is page
+
+
 def test_everything_is_there_as_a_page(client: TestClient) -> None:
     a_customer(client)
 

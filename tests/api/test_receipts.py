@@ -12,13 +12,13 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from consent_service.api.app import create_app
-from consent_service.api.routers.receipts import preferred
+from consent_service.api.routers.receipts import forms_wanted
 from consent_service.cli.main import app as cli
-from consent_service.errors import NoSuchForm
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.receipt import Evidence
 from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant, require_tenant
 from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.read_receipt import FORMS
 from consent_service.operations.service import ConsentService
 from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.settings import Settings
@@ -174,16 +174,48 @@ def test_a_form_that_nobody_writes_is_refused_by_name(shop: Shop) -> None:
         ("text/html;q=0.5, text/plain;q=0.9", "text/plain"),
         ("image/png, application/pdf", "application/pdf"),
         ("TEXT/HTML", "text/html"),
+        ("application/json", "application/ld+json"),
+        ("*/*, application/ld+json;q=0, application/json;q=0", KANTARA),
+        ("text/*, text/plain;q=0.1", "text/html"),
+        ("text/html;q=0.4, */*;q=0.3", "text/html"),
+        ("text/html;q=0.001, text/plain;q=0", "text/html"),
+        ("text/plain;q=nan, text/html;q=0.1", "text/html"),
+        ("text/html;level=1;q=0.2, application/pdf;q=0.3", "application/pdf"),
     ],
 )
 def test_the_most_wanted_form_is_chosen(accept: str, chosen: str) -> None:
-    assert preferred(accept) == chosen
+    assert forms_wanted([accept])[0] == chosen
 
 
-@pytest.mark.parametrize("accept", ["image/*", "text/html;q=0", "text/plain;q=often", "a/b/c"])
+def test_several_accept_headers_are_one_list() -> None:
+    assert forms_wanted(["text/plain;q=0.5", "application/pdf"]) == ["application/pdf", "text/plain"]
+    assert len(forms_wanted([])) > len(FORMS)
+
+
+@pytest.mark.parametrize(
+    "accept", ["image/*", "text/html;q=0", "text/plain;q=often", "a/b/c", "*/*;q=0", "text/html;q=2"]
+)
 def test_what_wants_none_of_our_forms_gets_none(accept: str) -> None:
-    with pytest.raises(NoSuchForm):
-        preferred(accept)
+    assert forms_wanted([accept]) == []
+
+
+def test_a_refusal_is_had_in_the_next_form_where_kantara_has_none(shop: Shop) -> None:
+    refusal = {
+        "notice": shop.client.get("/v1/notice").json()["digest"],
+        "choices": {"coupons": "denied"},
+        "method": "save",
+        "source": "banner",
+        "language": "fr",
+    }
+    headers = {"Authorization": f"Bearer {shop.keys['backend']}", "Consent-Subject": "ana"}
+    index = shop.client.post("/v1/decisions", json=refusal, headers=headers).json()["index"]
+
+    alone = shop.receipt(index, Accept=KANTARA)
+    otherwise = shop.receipt(index, Accept=f"{KANTARA}, text/plain;q=0.5")
+
+    assert (alone.status_code, alone.json()["type"]) == (406, "/problems/no-such-form")
+    assert "no form for refusals" in alone.json()["detail"]
+    assert otherwise.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 def test_the_command_line_prints_a_receipt_with_its_code(shop: Shop, settings: Settings) -> None:

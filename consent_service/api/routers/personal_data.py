@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from consent_service.api.acceptable import acceptable
 from consent_service.api.answers import TEXT, PersonalDataAnswer, answers
 from consent_service.api.callers import BackendOrSubject, Service, subject_of
 from consent_service.api.hot_routes import JsonBytes
@@ -43,18 +44,12 @@ def get_personal_data(
     """
     subject = subject_of(request.headers, caller)
     data = read_personal_data(service.deployment, service.uses, caller.tenant, subject)
-    if data.published is not None and _wants_page(request.headers.get("accept", "")):
+    wishes = acceptable(request.headers.getlist("accept"), ("application/json", "text/html"))
+    if data.published is not None and wishes[:1] == ["text/html"]:
         wanted = f"{language},{request.headers.get('accept-language', '')}"
         taken, page = personal_data_page(data, data.published, wanted)
         return Response(page, media_type="text/html", headers={**_PAGE_HEADERS, "Content-Language": taken})
     return JsonBytes(personal_data_document(data))
-
-
-def _wants_page(accept: str) -> bool:
-    """Whether HTML comes before JSON in the list of wishes; without a wish JSON is given."""
-    names = [part.split(";")[0].strip().lower() for part in accept.split(",")]
-    html = names.index("text/html") if "text/html" in names else len(names)
-    return html < (names.index("application/json") if "application/json" in names else len(names))
 
 
 def personal_data_document(data: PersonalData) -> dict[str, Any]:
