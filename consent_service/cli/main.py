@@ -78,6 +78,17 @@ class _Consent(TyperGroup):
         super().__init__(**attributes)
         self.commands = _Parts("", self.commands)  # type: ignore[assignment,arg-type]  # nobody adds to it
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run a command; where nobody reads its output, rich and typer end with the code that means no."""
+        try:
+            return super().main(*arguments, **options)
+        except SystemExit as ended:
+            if isinstance(ended.__context__, BrokenPipeError):
+                from consent_service.cli.output import end_unread  # noqa: PLC0415  # only this end needs it
+
+                end_unread()
+            raise
+
 
 app = typer.Typer(
     name="consent",

@@ -37,7 +37,7 @@ R = TypeVar("R")
 FAILED, UNUSABLE, UNREAD = 1, 2, 128 + 13
 
 
-def _end_unread() -> NoReturn:
+def end_unread() -> NoReturn:
     """End the command, quietly, because nobody reads what it says."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):  # What waits in their buffers goes there at the end.
@@ -45,16 +45,8 @@ def _end_unread() -> NoReturn:
     raise SystemExit(UNREAD)
 
 
-class _Screen(Console):
-    """What a terminal, a file or another program reads."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        """End the command; rich would take the exit code that means no."""
-        _end_unread()
-
-
-screen = _Screen()
-complaints = _Screen(stderr=True)
+screen = Console()
+complaints = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 TenantName = Annotated[str | None, typer.Option("--tenant", help="Tenant; CONSENT_TENANT by default.")]
@@ -71,7 +63,7 @@ def say(text: str | bytes, *, nl: bool = True) -> None:
     try:
         typer.echo(text, nl=nl)
     except BrokenPipeError:
-        _end_unread()
+        end_unread()
 
 
 def answer(document: Mapping[str, Any], *, as_json: bool, text: str) -> None:

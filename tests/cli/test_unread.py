@@ -35,7 +35,7 @@ def _unread(command: list[str], home: Path) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["ledger", "verify"], ["ledger", "verify", "--json"], ["--version"]],
+    [["ledger", "verify"], ["ledger", "verify", "--json"], ["--version"], ["--help"], ["serve", "--help"]],
     ids=" ".join,
 )
 def test_a_command_that_nobody_reads_ends_quietly(tmp_path: Path, arguments: list[str]) -> None:
