@@ -107,7 +107,7 @@ class ServerProcess:
         """Wait until the condition holds; fail at once, with the log, when the process ends before."""
 
         def holds() -> bool:
-            if self._process.poll() is not None:
+            if not self.runs():
                 raise AssertionError(
                     f"{self.command[0]} ended with {self._process.returncode}:\n{self.output()}"
                 )
@@ -137,6 +137,10 @@ class ServerProcess:
         """What the process has written so far."""
         return self.log.read_text(errors="replace")
 
+    def runs(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal and go on."""
         self._process.send_signal(number)
@@ -147,7 +151,7 @@ class ServerProcess:
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, timeout: float = 30.0) -> int:
         """Ask the process to end, wait for it and return its exit code; one that ended before is no error."""
-        if self._process.poll() is None:
+        if self.runs():
             self.send(number)
         try:
             return self.wait(timeout=timeout)

@@ -5,11 +5,12 @@ import os
 import socket
 import tempfile
 from contextlib import suppress
+from functools import cached_property
 from typing import Annotated, Any
 
 import typer
 import uvicorn
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import multiprocess
 
 from consent_service.cli.imports import load
 from consent_service.cli.output import (
@@ -33,6 +34,7 @@ _APPLICATION = "consent_service.api.app"
 _GRACE_SECONDS = 30
 _START_SECONDS = 60  # uvicorn takes a worker that is still importing for a dead one after five.
 _LISTENERS = 16
+_PARENT_LISTENS_SECONDS = 1.0
 
 
 @reporting_errors
@@ -86,7 +88,8 @@ def _run(config: uvicorn.Config) -> None:
     bound = config.bind_socket()
     listeners = [bound, *(bound.dup() for _ in range(_LISTENERS // config.workers - 1))]
     if config.workers > 1:
-        Multiprocess(config, sockets=listeners).run()
+        multiprocess.Process = _Worker  # type: ignore[misc]  # What uvicorn starts and replaces is named there.
+        _Supervisor(config, sockets=listeners).run()
     else:
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended in good order.
             _Server(config).run(sockets=listeners)
@@ -96,15 +99,19 @@ class _Server(uvicorn.Server):
     """Accepts who has connected before it stops listening: the system resets whoever still waits then."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what is under way and what comes with the last connections, then end."""
-        listeners, waiting = sockets or [], []
-        with suppress(OSError):  # Nobody waits any more, or no descriptor is left for who does.
-            while listeners:  # All of them have one queue.
-                waiting.append(listeners[0].accept()[0])
-        for server in self.servers:
+        """Answer what is under way and what comes with the last connections, then end.
+
+        A signal to the whole group, as a terminal or systemd sends it, reaches a worker before the parent
+        looks for one, twice a second: until then somebody has to accept who connects to the parent's port.
+        """
+        if self.config.workers > 1:
+            await asyncio.sleep(_PARENT_LISTENS_SECONDS)
+        waiting = []
+        for server, listener in zip(self.servers, sockets or [], strict=True):
+            with suppress(OSError):  # Nobody waits any more, or no descriptor is left for who does.
+                while True:
+                    waiting.append(listener.accept()[0])
             server.close()
-        for listener in listeners:
-            listener.close()
         loop = asyncio.get_running_loop()
         for connection in waiting:
             await loop.connect_accepted_socket(self._protocol, connection)
@@ -116,6 +123,25 @@ class _Server(uvicorn.Server):
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return made
+
+
+class _Worker(multiprocess.Process):
+    """One of several processes that share the port."""
+
+    @cached_property
+    def server(self) -> _Server:
+        """What serves in it."""
+        return _Server(self.config)
+
+
+class _Supervisor(multiprocess.Multiprocess):
+    """Listens no longer than its workers: nobody would accept who connects to it then."""
+
+    def terminate_all(self) -> None:
+        """Stop listening, and tell every worker to stop."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
 
 
 def _first_start(deployment: Deployment, settings: Settings) -> None:

@@ -1,7 +1,13 @@
 """A stop in the middle of the work: every request that was taken is answered and durable, nobody is reset."""
 
 import http.client
+import os
+import re
 import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -11,7 +17,7 @@ from tests.faults.crowd import Crowd
 from tests.faults.ledgers import assert_nothing_is_lost
 from tests.followers.following import Place
 from tests.programs import installed_program
-from tests.servers import ServerProcess, unused_port, wait_until
+from tests.servers import ConsentServer, ServerProcess, unused_port, wait_until
 from tests.size import size
 
 CONNECTIONS = size(32, 128)
@@ -30,33 +36,83 @@ http {
     }
 }
 """
+HALF_A_REQUEST = b"""\
+POST /v1/decisions HTTP/1.1\r
+Host: 127.0.0.1\r
+Authorization: Bearer %b\r
+Consent-Subject: ana\r
+Content-Type: application/json\r
+Content-Length: 100\r
+\r
+{"""
+
+
+Tell = Callable[[ConsentServer, signal.Signals], None]
+
+
+def tell(server: ConsentServer, number: signal.Signals) -> None:
+    server.send(number)
+
+
+def tell_all(server: ConsentServer, number: signal.Signals) -> None:
+    """Signal each worker and the parent, as a terminal, a shell's job control and systemd do."""
+    for process in {server.pid, *workers_of(server)}:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def workers_of(server: ConsentServer, *, dead: int = 0) -> list[int]:
+    """Wait until all workers have started, and as many more as have died; return the newest ones' ids."""
+    count = int(server.command[server.command.index("--workers") + 1])
+    wait_until(
+        lambda: server.output().count("Application startup complete") == count + dead, what="every worker"
+    )
+    return [int(number) for number in re.findall(r"Started server process \[(\d+)\]", server.output())][
+        -count:
+    ]
 
 
 def test_a_stop_under_load_answers_what_was_sent_and_resets_no_connection(place: Place) -> None:
+    stop_under_load(place, 1, tell)
+
+
+@pytest.mark.parametrize("tell_to_stop", [tell, tell_all], ids=["the parent is told", "all are told"])
+def test_workers_stopped_under_load_answer_what_was_sent_and_reset_no_connection(
+    place: Place, tell_to_stop: Tell
+) -> None:
+    stop_under_load(place, 2, tell_to_stop)
+
+
+def stop_under_load(place: Place, workers: int, tell_to_stop: Tell) -> None:
     acknowledged = []
     for number in range(STOPS):
         with (
-            place.serve() as server,
+            place.serve("--workers", str(workers)) as server,
             Crowd(place, server.port, CONNECTIONS, name=f"stop-{number}") as crowd,
         ):
             wait_until(crowd.when(10 * CONNECTIONS), what="the load to be under way")
-            server.send(signal.SIGTERM)
+            tell_to_stop(server, signal.SIGTERM)
             seen = crowd.join()
             code = server.wait()
 
         acknowledged += seen.acknowledged
         assert (seen.unanswered, seen.refused.total()) == (0, 0)
-        assert seen.told_to_close == seen.not_admitted == CONNECTIONS
+        assert seen.not_admitted == CONNECTIONS
+        assert (
+            CONNECTIONS <= seen.told_to_close <= workers * CONNECTIONS
+        )  # A worker may take what another ends.
         assert code in {0, -signal.SIGTERM}
     verified = assert_nothing_is_lost(place.service.deployment, place.tenant, acknowledged)
     assert verified.size == 1 + len(acknowledged)
 
 
-@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
-def test_behind_nginx_nobody_notices_that_one_of_two_services_stops(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_behind_nginx_nobody_notices_that_one_of_two_services_stops(
+    place: Place, tmp_path: Path, workers: str
+) -> None:
     for number in range(STOPS):
         with (
-            place.serve() as leaving,
+            place.serve("--workers", workers) as leaving,
             place.serve() as staying,
             Nginx(tmp_path / f"nginx-{number}", leaving.port, staying.port) as nginx,
             Crowd(place, nginx.port, CONNECTIONS, name=f"stop-{number}") as crowd,
@@ -70,6 +126,42 @@ def test_behind_nginx_nobody_notices_that_one_of_two_services_stops(place: Place
         assert nginx.complaints() == []
         assert nginx.answered_by(leaving.port) > CONNECTIONS
         assert_nothing_is_lost(place.service.deployment, place.tenant, crowd.seen.acknowledged)
+
+
+def test_workers_that_replace_dead_ones_stop_in_good_order(place: Place) -> None:
+    with place.serve("--workers", "2") as server:
+        for worker in workers_of(server):
+            os.kill(worker, signal.SIGKILL)
+        workers_of(server, dead=2)
+        with Crowd(place, server.port, CONNECTIONS) as crowd:
+            wait_until(crowd.when(10 * CONNECTIONS), what="the load to be under way")
+            server.send(signal.SIGTERM)
+            seen = crowd.join()
+        code = server.wait()
+
+    assert code == 0
+    assert (seen.unanswered, seen.refused.total(), seen.not_admitted) == (0, 0, CONNECTIONS)
+    assert_nothing_is_lost(place.service.deployment, place.tenant, seen.acknowledged)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_interrupt_ends_it_at_once(place: Place, workers: str) -> None:
+    """Half a request is under way, for whose other half the first interrupt lets it wait."""
+    with (
+        place.serve("--workers", workers) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as half,
+    ):
+        half.sendall(HALF_A_REQUEST % place.key.encode())
+        tell_all(server, signal.SIGINT)
+        wait_until(lambda: not admits(server.url), what="the door to close")
+        closed = time.monotonic()
+        wait_until(lambda: time.monotonic() > closed + 2.0, what="idle connections to be closed")
+        assert server.runs()
+
+        tell_all(server, signal.SIGINT)
+        code = server.wait(timeout=5.0)
+
+    assert code in {0, -signal.SIGINT}
 
 
 def test_a_request_on_an_idle_connection_meets_an_answer_not_a_reset(place: Place) -> None:
