@@ -80,19 +80,37 @@ def serve(
 
 
 def _run(config: uvicorn.Config) -> None:
-    """Serve until a signal. The port is listened on through several descriptors.
+    """Serve until a signal. Each address is listened at through several descriptors.
 
     libuv takes one new connection from each in a turn of its loop. Under load a turn is long, and whoever
     came last would wait seconds behind those whose connections are open.
     """
-    bound = config.bind_socket()
-    listeners = [bound, *(bound.dup() for _ in range(_LISTENERS // config.workers - 1))]
+    listeners: list[socket.socket] = []
+    for address in _addresses(config.host):
+        config.host = address
+        bound = config.bind_socket()
+        config.port = bound.getsockname()[1]  # The system chose it if it was 0.
+        listeners += [bound, *(bound.dup() for _ in range(_LISTENERS // config.workers - 1))]
     if config.workers > 1:
         multiprocess.Process = _Worker  # type: ignore[misc]  # What uvicorn starts and replaces is named there.
         _Supervisor(config, sockets=listeners).run()
     else:
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended in good order.
             _Server(config).run(sockets=listeners)
+
+
+def _addresses(host: str) -> list[str]:
+    """Return a host's addresses on this machine: `localhost` has one of IPv4 and, mostly, one of IPv6.
+
+    Returns the host itself where none is found: who binds it says what is wrong.
+    """
+    found: dict[str, None] = {}
+    with suppress(socket.gaierror):
+        for family, *_, place in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+            with suppress(OSError), socket.socket(family) as probe:
+                probe.bind(place)
+                found[socket.getnameinfo(place, socket.NI_NUMERICHOST)[0]] = None
+    return list(found) or [host]
 
 
 class _Server(uvicorn.Server):
