@@ -1,14 +1,16 @@
 """`consent ledger follow`: watch a ledger from the outside, for ever, and raise the alarm."""
 
+import asyncio
 import json
 import os
 import threading
 import time
-import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import httpx2
 import typer
 
 from consent_service.cli.output import FAILED, AsJson, answer, complaints, reporting_errors
@@ -49,6 +51,9 @@ def follow(
     With --looks the exit code is 1 also where the last look did not reach the log: nothing was checked.
     A log that is not public is read with the auditor's key in CONSENT_API_KEY.
     """
+    for address in filter(None, (url, webhook)):
+        if not address.startswith(("http://", "https://")):
+            raise InvalidInput("An address begins with https:// or http://.")
     monitor = LogMonitor(lambda path: _get(url.rstrip("/") + path), key, state=state)
     try:
         asked = policy_of((), policy)
@@ -63,10 +68,8 @@ def follow(
             done += 1
             reached = _look(monitor, limits, asked, as_json=as_json)
     except LogMisbehaved as fault:
-        document = {"fault": printable(fault), "log": key.partition("+")[0], "proof": None}
-        if fault.proof is not None:
-            proof.write_bytes(fault.proof)
-            document["proof"] = str(proof)
+        kept = None if fault.proof is None else _kept(proof, fault.proof)
+        document = {"fault": printable(fault), "log": key.partition("+")[0], "proof": kept}
         answer(document, as_json=as_json, text=f"FAULT: {document['fault']}")
         if webhook is not None:
             _post(webhook, document)
@@ -109,28 +112,48 @@ def _look(monitor: LogMonitor, limits: _Limits, policy: Policy | None, *, as_jso
     return True
 
 
+def _kept(path: Path, proof: bytes) -> str | None:
+    """Return where a proof of misbehaviour is; without room for it the alarm is raised all the same."""
+    try:
+        path.write_bytes(proof)
+    except OSError as error:
+        complaints.print(f"The proof could not be kept: {printable(error)}", highlight=False, markup=False)
+        return None
+    return str(path)
+
+
 def _get(url: str) -> bytes:
-    request = urllib.request.Request(_http(url))  # noqa: S310  # _http lets nothing but http through
-    if _TOKEN_VARIABLE in os.environ:
-        request.add_header("Authorization", f"Bearer {os.environ[_TOKEN_VARIABLE]}")
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answered:  # noqa: S310  # see above
-        body: bytes = answered.read(_LARGEST_ANSWER)
-        return body
+    token = os.environ.get(_TOKEN_VARIABLE)
+    return asyncio.run(_ask("GET", url, headers={"Authorization": f"Bearer {token}"} if token else {}))
 
 
 def _post(url: str, document: dict[str, str | None]) -> None:
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(  # noqa: S310  # _http lets nothing but http through
-        _http(url), json.dumps(document).encode(), headers, method="POST"
-    )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310  # see above
-            return
+        asyncio.run(_ask("POST", url, headers=headers, body=json.dumps(document).encode()))
     except OSError as error:
         complaints.print(f"The webhook failed: {printable(error)}", highlight=False, markup=False)
 
 
-def _http(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise InvalidInput("An address begins with https:// or http://.")
-    return url
+async def _ask(method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None) -> bytes:
+    """Return what an address answers, all of it and in time; raise OSError for anything else."""
+    answer = bytearray()
+    try:
+        async with (
+            asyncio.timeout(_TIMEOUT_S),
+            httpx2.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=True) as client,
+            client.stream(
+                method, url, headers={**headers, "Accept-Encoding": "identity"}, content=body
+            ) as answered,
+        ):
+            if not answered.is_success:
+                raise OSError(f"it answered {answered.status_code}")
+            async for piece in answered.aiter_raw():
+                answer += piece
+                if len(answer) > _LARGEST_ANSWER:
+                    raise OSError("its answer is too long")
+    except TimeoutError:
+        raise OSError(f"no whole answer in {_TIMEOUT_S:.0f} seconds") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise OSError(f"{type(error).__name__}: {error}") from None
+    return bytes(answer)

@@ -2,14 +2,21 @@
 
 import base64
 import binascii
-import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from consent_service.errors import InvalidEntry, InvalidInput, InvalidNote, InvalidProof, LogMisbehaved
+from consent_service.errors import (
+    ConfigurationError,
+    InvalidEntry,
+    InvalidInput,
+    InvalidNote,
+    InvalidProof,
+    LogMisbehaved,
+)
 from consent_service.ledger.canonical import parse_json
 from consent_service.ledger.checkpoint import Checkpoint, open_checkpoint
 from consent_service.ledger.handoff import Handoff, follow_keys
@@ -17,6 +24,9 @@ from consent_service.ledger.merkle import verify_consistency
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.witnessing import proof_of_misbehaviour
 from consent_service.verifier.verify import Policy
+
+_PATIENCE = 3
+"""Looks in a row in which a log may fail to show what belongs to a checkpoint that it gave."""
 
 Fetch = Callable[[str], bytes]
 """Gives the body of a path of the service, such as `/v1/ledger/checkpoint`; raises OSError."""
@@ -42,6 +52,8 @@ class LogMonitor:
         self._verifier = NoteVerifier.parse(vkey)
         self._earlier: list[NoteVerifier] = []
         self._state = state
+        self._began: float | None = None
+        self._unshown: Counter[str] = Counter()
         self.seen: Seen | None = None
         if state is not None and state.exists():
             with suppress(InvalidNote):  # By a later key perhaps: `look` finds out.
@@ -49,7 +61,10 @@ class LogMonitor:
 
     def _remembered(self) -> Seen | None:
         if self.seen is None and self._state is not None and self._state.exists():
-            return self._opened(self._state.read_bytes(), self._state.stat().st_mtime)
+            note = self._state.read_bytes()
+            if not note.startswith(f"{self._verifier.name}\n".encode()):
+                raise ConfigurationError(f"{self._state} holds no checkpoint of this log.")
+            return self._opened(note, self._state.stat().st_mtime)
         return self.seen
 
     def _opened(self, note: bytes, moment: float) -> Seen:
@@ -67,13 +82,30 @@ class LogMonitor:
     def _followed(self) -> NoteVerifier:
         """Return the newest key that the trusted one leads to; raise `InvalidNote` where it leads nowhere."""
         try:
-            document = parse_json(self._fetch("/v1/ledger/handoffs"))
+            document = parse_json(self._shown("/v1/ledger/handoffs"))
             handoffs = document["handoffs"] if isinstance(document, dict) else None
             if not isinstance(handoffs, list):
                 raise InvalidNote("The log does not say how its keys followed each other.")
             return follow_keys([Handoff.parse(handoff) for handoff in handoffs], self._verifier)
         except (InvalidInput, KeyError, InvalidEntry, InvalidProof) as error:
             raise InvalidNote("The log does not show how its trusted key was replaced.") from error
+
+    def _shown(self, path: str) -> bytes:
+        """Return what belongs to a checkpoint that the log gave.
+
+        That it cannot be had once is an OSError; that it cannot for some looks is how a log would hide that
+        it was rewritten, and raises `LogMisbehaved`.
+        """
+        what = path.partition("?from=")[0]
+        try:
+            answer = self._fetch(path)
+        except OSError as error:
+            self._unshown[what] += 1
+            if self._unshown[what] < _PATIENCE:
+                raise
+            raise LogMisbehaved(f"The log gives checkpoints, and {_PATIENCE} times no {what}.") from error
+        self._unshown[what] = 0
+        return answer
 
     def look(self, moment: float, *, max_age: float | None = None, max_rate: float | None = None) -> Seen:
         """Return the log's checkpoint of now after checking that it continues the last one.
@@ -83,6 +115,7 @@ class LogMonitor:
         contradict each other come with it as a portable proof. An OSError says only that the log could not
         be reached: `require_fresh` says whether that has lasted too long.
         """
+        self._began = moment if self._began is None else self._began
         try:
             old = self.seen = self._remembered()
             new = self._opened(self._fetch("/v1/ledger/checkpoint"), moment)
@@ -98,9 +131,13 @@ class LogMonitor:
         return old
 
     def require_fresh(self, moment: float, max_age: float | None) -> None:
-        """Raise `LogMisbehaved` where the last new checkpoint was seen more than `max_age` seconds ago."""
-        if max_age is not None and self.seen is not None and moment - self.seen.first_seen > max_age:
-            raise LogMisbehaved(f"The log has not moved for {round(moment - self.seen.first_seen)} seconds.")
+        """Raise `LogMisbehaved` where the last new checkpoint was seen more than `max_age` seconds ago.
+
+        Where none was seen yet, the first look counts.
+        """
+        since = self.seen.first_seen if self.seen is not None else self._began
+        if max_age is not None and since is not None and moment - since > max_age:
+            raise LogMisbehaved(f"The log has not moved for {round(moment - since)} seconds.")
 
     def look_witnessed(self, policy: Policy, moment: float, *, max_age: float | None = None) -> Seen:
         """Return the latest checkpoint that a quorum of witnesses cosigned; call `look` before.
@@ -108,7 +145,7 @@ class LogMonitor:
         Raises `LogMisbehaved` where there is no quorum on it, it is of another history than the one seen, or
         it was cosigned more than `max_age` seconds ago although the log has moved on.
         """
-        note = self._fetch("/v1/ledger/checkpoint?cosigned=true")
+        note = self._shown("/v1/ledger/checkpoint?cosigned=true")
         try:
             keys = self._verifier, *self._earlier  # it may be from before a key was replaced
             checkpoint = open_checkpoint(note, *keys, origin=self._verifier.name)
@@ -142,7 +179,7 @@ class LogMonitor:
             raise LogMisbehaved(f"The log went back from {before.size} to {after.size} entries.")
         path = f"/v1/ledger/proof/consistency?from={before.size}&to={after.size}"
         try:
-            steps = [base64.b64decode(step, validate=True) for step in json.loads(self._fetch(path))["proof"]]
+            steps = _steps(self._shown(path))
             verify_consistency(
                 old_size=before.size,
                 new_size=after.size,
@@ -150,7 +187,7 @@ class LogMonitor:
                 new_root=after.root,
                 proof=steps,
             )
-        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        except (InvalidInput, ValueError, TypeError, binascii.Error) as error:
             raise LogMisbehaved("The log answers no consistency proof.") from error
         except InvalidProof as error:
             raise LogMisbehaved(f"The log was rewritten: {error}") from error
@@ -165,8 +202,27 @@ class LogMonitor:
     def _remember(self, seen: Seen) -> Seen:
         self.seen = seen
         if self._state is not None:
-            part = self._state.with_name(self._state.name + ".part")
-            part.write_bytes(seen.note)
-            os.utime(part, (seen.first_seen, seen.first_seen))
-            part.replace(self._state)
+            try:
+                _keep(self._state, seen)
+            except OSError as error:
+                raise ConfigurationError(f"What was seen cannot be kept: {error}.") from error
         return seen
+
+
+def _steps(answer: bytes) -> list[bytes]:
+    document = parse_json(answer)
+    proof = document.get("proof") if isinstance(document, dict) else None
+    if not isinstance(proof, list):
+        raise TypeError("not a list of steps")
+    return [base64.b64decode(str(step), validate=True) for step in proof]
+
+
+def _keep(state: Path, seen: Seen) -> None:
+    """Put a checkpoint into a file whose time is that when it was first seen, durably."""
+    part = state.with_name(state.name + ".part")
+    with part.open("wb") as file:
+        file.write(seen.note)
+        file.flush()
+        os.fsync(file.fileno())
+    os.utime(part, (seen.first_seen, seen.first_seen))
+    part.replace(state)

@@ -7,14 +7,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from urllib.parse import parse_qsl
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
+from consent_service.cli import follow as following
 from consent_service.cli.main import app as cli
 from consent_service.errors import LogMisbehaved
 from consent_service.ledger.canonical import canonical_json
@@ -127,6 +131,8 @@ class _Site:
 
     def __init__(self, log: Log) -> None:
         self.told: list[dict[str, object]] = []
+        self.raw: bytes | None = None
+        self.pause = 0.0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -138,33 +144,51 @@ class _Site:
                 self._answer(b"")
 
             def _answer(self, body: bytes) -> None:
+                if outer.raw is not None:
+                    self._spell_out(outer.raw)
+                    return
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
+            def _spell_out(self, answer: bytes) -> None:
+                """Answer with bytes that are no HTTP perhaps, with a pause before each of them."""
+                with suppress(OSError):  # nobody has to wait for the rest
+                    for byte in answer:
+                        outer.stopped.wait(outer.pause)
+                        self.wfile.write(bytes([byte]))
+
             def log_message(self, *arguments: object) -> None:
                 """Say nothing."""
 
+        self.stopped = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stopped.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join()
 
 
 def test_two_pasts_become_an_alarm_and_a_proof_that_anybody_can_check_offline(tmp_path: Path) -> None:
     log, runner = Log(5), CliRunner()
-    site, proof = _Site(log), tmp_path / "proof.txt"
-    thread = threading.Thread(target=site.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
+    proof = tmp_path / "proof.txt"
     options = ["--key", log.signer.vkey, "--state", str(tmp_path / "seen"), "--looks", "1", "--json"]
-    alarm = ["--webhook", f"{site.url}/alarm", "--proof", str(proof)]
-    try:
+    with _Site(log) as site:
+        alarm = ["--webhook", f"{site.url}/alarm", "--proof", str(proof)]
         first = runner.invoke(cli, ["ledger", "follow", site.url, *options, *alarm])
         log.past = "b"
         second = runner.invoke(cli, ["ledger", "follow", site.url, *options, *alarm])
-    finally:
-        site.server.shutdown()
-        site.server.server_close()
-        thread.join()
     check = ["ledger", "misbehaviour", str(proof), "--json", "--key"]
     proved = runner.invoke(cli, [*check, log.signer.vkey])
     stranger = runner.invoke(cli, [*check, Log(1).signer.vkey])
@@ -176,6 +200,143 @@ def test_two_pasts_become_an_alarm_and_a_proof_that_anybody_can_check_offline(tm
     assert (proved.exit_code, stranger.exit_code, alone.returncode) == (0, 1, 0)
     assert json.loads(proved.stdout)["size"] == 5
     assert alone.stdout.startswith("Proved: the key of consent.example/shop signed two logs of 5 entries")
+
+
+def test_an_alarm_is_raised_also_where_its_proof_cannot_be_kept(tmp_path: Path) -> None:
+    log, runner = Log(5), CliRunner()
+    options = ["--key", log.signer.vkey, "--state", str(tmp_path / "seen"), "--looks", "1", "--json"]
+    with _Site(log) as site:
+        alarm = ["--webhook", f"{site.url}/alarm", "--proof", str(tmp_path / "nowhere" / "proof.txt")]
+        runner.invoke(cli, ["ledger", "follow", site.url, *options, *alarm])
+        log.past = "b"
+
+        run = runner.invoke(cli, ["ledger", "follow", site.url, *options, *alarm])
+
+    assert run.exit_code == 1
+    assert "The proof could not be kept" in run.stderr
+    assert [(told["fault"], told["proof"]) for told in site.told] == [
+        ("The log signed two roots for one size.", None)
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\x16\x03\x01\r\n\r\n",
+        b"",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nconsent.example/shop\n5\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_what_is_no_whole_answer_is_no_fault_of_the_log_and_ends_nothing(answer: bytes) -> None:
+    log = Log(5)
+    with _Site(log) as site:
+        site.raw = answer
+        options = ["--key", log.signer.vkey, "--looks", "2", "--every", "0.1"]
+
+        run = CliRunner().invoke(cli, ["ledger", "follow", site.url, *options])
+
+    assert run.exit_code == 1
+    assert run.stdout == ""
+    assert run.stderr.count("The log could not be reached") == 2
+
+
+def test_a_log_that_answers_byte_by_byte_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(5)
+    monkeypatch.setattr(following, "_TIMEOUT_S", 0.5)
+    with _Site(log) as site:
+        site.raw, site.pause = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + bytes(1000), 0.1
+        options = ["--key", log.signer.vkey, "--looks", "1"]
+
+        run = CliRunner().invoke(cli, ["ledger", "follow", site.url, *options])
+
+    assert run.exit_code == 1
+    assert "no whole answer" in run.stderr
+
+
+def test_a_log_that_was_never_reached_is_silent_since_the_first_look() -> None:
+    log = Log(5)
+
+    def nothing(_path: str) -> bytes:
+        raise OSError
+
+    monitor = LogMonitor(nothing, log.signer.vkey)
+    with pytest.raises(OSError, match=r"^$"):
+        monitor.look(100.0, max_age=60)
+
+    monitor.require_fresh(160.0, 60)
+    with pytest.raises(LogMisbehaved, match="has not moved for 61 seconds"):
+        monitor.require_fresh(161.0, 60)
+
+
+@pytest.mark.parametrize("hidden", ["/v1/ledger/proof/consistency", "/v1/ledger/handoffs"])
+def test_a_log_that_hides_again_and_again_how_it_went_on_is_at_fault(hidden: str) -> None:
+    log = Log(5)
+
+    def fetch(address: str) -> bytes:
+        if address.startswith(hidden):
+            raise OSError("it answered 503")
+        return log.fetch(address)
+
+    monitor = LogMonitor(fetch, log.signer.vkey)
+    monitor.look(1.0)
+    honest, log.size = log.signer, 9
+    if hidden.endswith("handoffs"):
+        log.signer = Log(1).signer
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="503"):
+            monitor.look(2.0)
+    with pytest.raises(LogMisbehaved, match=f"no {hidden}"):
+        monitor.look(3.0)
+    log.signer, hidden = honest, "nothing"
+    assert monitor.look(4.0).checkpoint.size == 9
+
+
+def test_witnesses_that_are_hidden_again_and_again_are_a_fault() -> None:
+    log = Log(5)
+
+    def fetch(address: str) -> bytes:
+        if "cosigned" in address:
+            raise OSError("it answered 404")
+        return log.fetch(address)
+
+    monitor = LogMonitor(fetch, log.signer.vkey)
+    monitor.look(1.0)
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="404"):
+            monitor.look_witnessed(POLICY, 2.0)
+    with pytest.raises(LogMisbehaved, match=r"no /v1/ledger/checkpoint\?cosigned=true"):
+        monitor.look_witnessed(POLICY, 3.0)
+
+
+@pytest.mark.parametrize("option", ["--webhook", "URL"])
+def test_an_address_that_is_none_is_refused_before_it_is_needed(option: str) -> None:
+    log, address = Log(5), "ftp://consent.example"
+    arguments = [address] if option == "URL" else ["https://consent.example", option, address]
+
+    run = CliRunner().invoke(cli, ["ledger", "follow", *arguments, "--key", log.signer.vkey, "--looks", "1"])
+
+    assert run.exit_code == 2
+
+
+@pytest.mark.parametrize("held", [None, b"", b"another.example/shop\n1\n"])
+def test_a_monitor_that_cannot_remember_says_so(tmp_path: Path, held: bytes | None) -> None:
+    log = Log(5)
+    state = tmp_path / "nowhere" / "seen" if held is None else tmp_path / "seen"
+    if held is not None:
+        state.write_bytes(held)
+    with _Site(log) as site:
+        options = ["--key", log.signer.vkey, "--state", str(state), "--looks", "1"]
+
+        run = CliRunner().invoke(cli, ["ledger", "follow", site.url, *options])
+
+    assert run.exit_code == 2
+    assert str(state) in run.stderr.replace("\n", "")
 
 
 @pytest.mark.parametrize("spoil", [0, 1, 2, 3])
@@ -204,7 +365,9 @@ def test_a_foreign_checkpoint_is_noticed() -> None:
         LogMonitor(Log(3).fetch, log.signer.vkey).look(1.0)
 
 
-@pytest.mark.parametrize("answer", [b"", b"{}", b'{"proof": 1}', b'{"proof": ["!"]}', b"\xff", b"[]"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"{}", b'{"proof": 1}', b'{"proof": ["!"]}', b"\xff", b"[]", b"[" * 200_000]
+)
 def test_a_log_that_answers_garbage_is_noticed(answer: bytes) -> None:
     log = Log(3)
     monitor = LogMonitor(
