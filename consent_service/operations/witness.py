@@ -123,7 +123,10 @@ class Witness:
         if not path.exists():
             return None
         note = path.read_bytes()
-        return _Seen(checkpoint=open_checkpoint(note, *self._logs[origin], origin=origin), note=note)
+        try:
+            return _Seen(checkpoint=open_checkpoint(note, *self._logs[origin], origin=origin), note=note)
+        except InvalidNote as error:  # Not the caller's, who would be told that its own is wrong.
+            raise ConfigurationError(f"{path} is not what this witness wrote: {error}") from None
 
 
 def _key(path: Path) -> Ed25519PrivateKey:

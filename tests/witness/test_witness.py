@@ -1,6 +1,7 @@
 """A witness cosigns one history of each log it knows, over HTTP, and keeps the proof of a second one."""
 
 import base64
+import resource
 import threading
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from consent_service.settings import WitnessSettings
 from tests.witness.logs import ORIGIN, Log
 
 NOW = 1_795_000_000
+NAME = "witness.example/w1"
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def witness(home: Path, log: Log) -> TestClient:
-    settings = WitnessSettings(home=home, name="witness.example/w1", logs=log.signer.vkey)
+    settings = WitnessSettings(home=home, name=NAME, logs=log.signer.vkey)
     return TestClient(create_witness_app(settings, clock=lambda: NOW))
 
 
@@ -135,6 +137,36 @@ def test_a_witness_remembers_across_restarts(home: Path, log: Log) -> None:
     assert again.cosigner.vkey == first.cosigner.vkey
     with pytest.raises(WitnessConflict, match="size 4"):
         again.add_checkpoint(log.request(0, 10).encode(), NOW)
+
+
+def test_a_witness_whose_memory_was_spoilt_cosigns_nothing_and_blames_nobody(home: Path, log: Log) -> None:
+    app = create_witness_app(WitnessSettings(home=home, name=NAME, logs=log.signer.vkey))
+    witness = TestClient(app, raise_server_exceptions=False)
+    sent(witness, log.request(0))
+    next(home.glob("*.checkpoint")).write_bytes(b"")
+
+    answers = [sent(witness, log.request(old)) for old in (0, 10)]
+
+    assert answers == [(500, "Internal Server Error")] * 2
+
+
+def test_a_witness_without_room_for_what_it_sees_cosigns_nothing_and_remembers_what_it_saw(
+    home: Path, log: Log
+) -> None:
+    app = create_witness_app(WitnessSettings(home=home, name=NAME, logs=log.signer.vkey))
+    witness = TestClient(app, raise_server_exceptions=False)
+    sent(witness, log.request(0, 4))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        full = sent(witness, log.request(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    later = sent(witness, log.request(4))
+
+    assert full == (500, "Internal Server Error")
+    assert later[0] == 200
 
 
 def test_of_two_futures_sent_at_once_one_is_cosigned(home: Path, log: Log) -> None:
