@@ -4,9 +4,10 @@ import http.client
 import json
 import resource
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -121,9 +122,7 @@ def test_a_service_without_file_descriptors_refuses_and_recovers(place: Place) -
         most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[1]
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (descriptors(server) + 8, most))
         with ExitStack() as stack:
-            kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-            stack.callback(kept.close)
-            kept.connect()
+            kept = stack.enter_context(closing(connection_to(server)))
             for _ in range(IDLE):
                 stack.enter_context(another_connection(server))
 
@@ -141,6 +140,31 @@ def test_a_service_without_file_descriptors_refuses_and_recovers(place: Place) -
     assert status in {201, 503}
     verified = assert_nothing_is_lost(place.service.deployment, place.tenant, stored)
     assert verified.size == 1 + len(stored)
+
+
+def test_a_stop_with_too_few_descriptors_for_who_waits_ends_in_good_order(place: Place) -> None:
+    """The system holds the server still while they connect, so that it is told to stop before it accepts."""
+    with place.serve() as server, ExitStack() as stack:
+        place.decide(server, "ana", {"coupons": "granted"})
+        server.send(signal.SIGSTOP)
+        waiting = [stack.enter_context(closing(connection_to(server))) for _ in range(IDLE)]
+        for connection in waiting:
+            send_decision(connection, place)
+        most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (descriptors(server) + IDLE // 2, most))
+        server.send(signal.SIGTERM)
+        server.send(signal.SIGCONT)
+        answers = [answer_or_reset(connection) for connection in waiting]
+        code = server.wait()
+
+    assert code in {0, -signal.SIGTERM}
+    assert "Application shutdown complete" in server.output()
+    assert "Traceback" not in server.output()
+    assert set(answers) <= {201, 503, None}
+    assert None in answers
+    assert 201 in answers
+    verified = assert_nothing_is_lost(place.service.deployment, place.tenant, [])
+    assert verified.size == 2 + answers.count(201)
 
 
 def admitted(server: ConsentServer, place: Place, stored: list[Acknowledged]) -> bool:
@@ -165,8 +189,13 @@ def limit(server: ConsentServer) -> int:
     return resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0]
 
 
-def decide_over(connection: http.client.HTTPConnection, place: Place) -> tuple[int, int]:
-    """Record a decision over an open connection; return the status and the index, -1 without one."""
+def connection_to(server: ConsentServer) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.connect()
+    return connection
+
+
+def send_decision(connection: http.client.HTTPConnection, place: Place) -> None:
     connection.request(
         "POST",
         "/v1/decisions",
@@ -177,8 +206,21 @@ def decide_over(connection: http.client.HTTPConnection, place: Place) -> tuple[i
             "Content-Type": "application/json",
         },
     )
+
+
+def decide_over(connection: http.client.HTTPConnection, place: Place) -> tuple[int, int]:
+    """Record a decision over an open connection; return the status and the index, -1 without one."""
+    send_decision(connection, place)
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read()).get("index", -1)
+
+
+def answer_or_reset(connection: http.client.HTTPConnection) -> int | None:
+    """The status of the answer, `None` for a connection that the server's system ended without one."""
+    try:
+        return connection.getresponse().status
+    except ConnectionError:
+        return None
 
 
 def test_two_services_with_different_keys_are_not_let_onto_one_database(
