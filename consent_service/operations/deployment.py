@@ -11,7 +11,6 @@ from consent_service.errors import (
     ConsentToolkitError,
     KeystoreUnavailable,
     UnknownTenant,
-    WrongKey,
 )
 from consent_service.keystores.keystore import epoch_location, open_keystore
 from consent_service.observability import logger
@@ -55,6 +54,22 @@ def _open_policy(settings: Settings) -> Policy | None:
         raise ConfigurationError(f"CONSENT_WITNESSES cannot be read: {error.strerror}.") from None
     except ValueError as error:
         raise ConfigurationError(f"CONSENT_WITNESSES names no witnesses: {error}.") from None
+
+
+@contextmanager
+def _others_may_mend() -> Iterator[None]:
+    """Say `KeystoreUnavailable` of keys that do not open now: at start that ends the process, later it waits.
+
+    So it is with a token that is refused, and with a key file's copy once an epoch ended on another machine.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        logger.error("keys", error=type(error).__name__, detail=str(error))
+        raise KeystoreUnavailable(
+            "The keystore does not open the database's newest keys for this process: every process needs the "
+            "same one, and a credential that it takes; the service's log says why."
+        ) from None
 
 
 def utc_now() -> datetime:
@@ -144,15 +159,8 @@ class Deployment:
             if known is not None and known.versions == versions:
                 return known
         stored = StoredTenant(id=tenant.id, name=tenant.name, origin=tenant.origin)
-        try:
+        with _others_may_mend():
             fresh = open_tenant(self.roots, stored, tenant_keys(scope))
-        except (
-            WrongKey
-        ) as error:  # So it is with a copy of a key file, once an epoch ended on another machine.
-            logger.error("keys", error=type(error).__name__)
-            raise KeystoreUnavailable(
-                "This process's keystore lacks the database's newest keys: every process needs the same one."
-            ) from None
         with self._lock:
             self._tenants[tenant.id] = fresh
         return fresh
@@ -165,16 +173,20 @@ class Deployment:
 
     def require_keys(self) -> None:
         """Raise `KeystoreUnavailable` where stored keys are not in memory and cannot be opened."""
-        for tenant in self.tenants():
+        with _others_may_mend():
+            tenants = self.tenants()
+        for tenant in tenants:
             with self.reading(tenant) as scope:
                 self.refreshed(scope, tenant)
 
     def tenant(self, tenant_id: int) -> Tenant:
-        """Return the tenant with this number; raise `UnknownTenant`."""
+        """Return the tenant with this number; raise `UnknownTenant`, `KeystoreUnavailable`."""
         known = self._tenants.get(tenant_id)
         if known is not None:
             return known
-        for tenant in self.tenants():
+        with _others_may_mend():
+            tenants = self.tenants()
+        for tenant in tenants:
             if tenant.id == tenant_id:
                 return tenant
         raise UnknownTenant("No such tenant.")

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
-from consent_service.operations.manage_tenants import require_tenant
+from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant, require_tenant
+from consent_service.operations.rotate_keys import end_epochs
 from consent_service.operations.service import ConsentService
+from consent_service.settings import Settings
 from tests.installation import check_ledger
 from tests.keystores.conftest import PIN, TOKEN, Line, OpenBaoServer, openbao, softhsm
 from tests.service_api import ServiceApi, assert_problem
@@ -119,6 +122,59 @@ def test_while_the_signing_key_is_away_nothing_is_recorded_and_afterwards_everyt
 
         assert api.decide(name, {"coupons": "granted"}).status_code == 201
         assert api.reasons(name, "coupons") == ["granted"]
+
+
+def test_whose_token_is_refused_says_so_until_it_has_the_keys_that_another_process_made(
+    migrated_url: str, tmp_path: Path, openbao: OpenBaoServer
+) -> None:
+    ours = openbao_whose_policy_changes(openbao)
+    with ServiceApi(home=tmp_path / "home", database_url=migrated_url, **ours.settings) as api:
+        assert api.decide("ana").status_code == 201
+        ours.fail()
+
+        end_an_epoch_elsewhere(api.settings)
+        newcomer = create_tenant_elsewhere(api.settings)
+
+        for answer in (*uses_of_keys(api), api.get("/v1/notice", key=newcomer), api.get("/ready")):
+            problem = assert_problem(answer, 503, "unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+            assert "this process" in problem["detail"]
+        assert api.reasons("ana", "coupons") == ["granted"]
+
+        ours.mend()
+
+        assert [answer.status_code for answer in uses_of_keys(api)] == [201, 200, 200, 200, 200, 200]
+        assert api.get("/v1/notice", key=newcomer).status_code == 404  # It has not published one.
+        assert api.get("/ready").status_code == 200
+        api.sizes()
+
+
+def uses_of_keys(api: ServiceApi) -> list[httpx2.Response]:
+    """Ask for what needs a tenant's newest keys: a grant, a write, reads, uses, and everything held."""
+    return [
+        api.decide("ben"),
+        api.client.patch("/v1/profile", json={"purchases": {"basket": ["milk"]}}, headers=api.headers("ana")),
+        api.get("/v1/profile?purpose=coupons", "ana"),
+        api.post("/v1/profiles/query", {"purpose": "coupons", "subjects": ["ana"]}),
+        api.get("/v1/uses", "ana"),
+        api.get("/v1/personal-data", "ana"),
+    ]
+
+
+def end_an_epoch_elsewhere(settings: Settings) -> None:
+    """End every tenant's epoch, as another process does whose token OpenBao takes."""
+    other = ConsentService.open(settings.model_copy(update={"keystore_secret": SecretStr(TOKEN)}))
+    end_epochs(other.deployment, other.committer, other.deployment.tenants())
+    other.close()
+
+
+def create_tenant_elsewhere(settings: Settings) -> str:
+    """Create a tenant in another process and return a key of its backend."""
+    other = ConsentService.open(settings.model_copy(update={"keystore_secret": SecretStr(TOKEN)}))
+    tenant = create_tenant(other.deployment, "newcomer")
+    key = create_api_key(other.deployment, tenant, Role.BACKEND).key
+    other.close()
+    return key
 
 
 def test_who_rotates_a_signing_key_in_openbao_changes_nothing(
