@@ -157,14 +157,16 @@ class _Export:
         everything = request.start is None and request.until is None
         if request.subject is not None and not everything:
             raise InvalidInput("A pack is of a period or of a subject, not of both.")
-        start = 0 if request.start is None else self._index_at(request.start)
-        stop = self._head.size if request.until is None else self._index_at(request.until)
-        if start > stop:
+        if request.start is not None and request.until is not None and request.start > request.until:
             raise InvalidInput("The period ends before it begins.")
+        start = 0 if request.start is None else self._index_at(request.start)
+        stop = self._head.size if request.until is None else max(start, self._index_at(request.until))
         first = self._opened(preceding_checkpoint(self._scope, start))
         if stop == self._head.size:
             return first, self._opened(self._head.checkpoint)
-        return first, self._opened(covering_checkpoint(self._scope, max(0, stop - 1)))
+        if stop == 0:  # It ended before the log began.
+            return first, first
+        return first, self._opened(covering_checkpoint(self._scope, stop - 1))
 
     def _witnessed(self, subject_ids: list[int]) -> Checkpoint | None:
         """Return the largest checkpoint that witnesses saw, if it covers every entry of these subjects."""

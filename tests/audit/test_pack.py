@@ -73,6 +73,23 @@ def test_a_period_begins_and_ends_at_signed_checkpoints(installation: Installati
 
 
 @both
+def test_a_period_without_entries_has_none(installation: Installation, tmp_path: Path) -> None:
+    long_ago, now = installation.clock.now - timedelta(days=900), installation.clock.now
+
+    for number, (start, until) in enumerate(
+        [
+            (long_ago, long_ago + timedelta(days=1)),
+            (None, long_ago),
+            (now - timedelta(hours=30), now - timedelta(hours=29)),
+            (now + timedelta(days=1), now + timedelta(days=2)),
+        ]
+    ):
+        empty = export_to(tmp_path / f"{number}.zip", installation, AuditRequest(start=start, until=until))
+        result = verify_pack(empty, vkey=installation.tenant.signer.vkey)
+        assert (result["checked"]["entries"], result["from"]) == (0, result["size"])
+
+
+@both
 def test_one_subjects_pack_has_her_entries_with_a_proof_each(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -282,6 +299,12 @@ def test_the_verifier_needs_cryptography_and_nothing_else() -> None:
     ("request_of", "error"),
     [
         (lambda at: AuditRequest(start=at.clock.now, until=at.clock.now - timedelta(days=9)), InvalidInput),
+        (
+            lambda at: AuditRequest(
+                start=at.clock.now + timedelta(days=9), until=at.clock.now + timedelta(1)
+            ),
+            InvalidInput,
+        ),
         (lambda _at: AuditRequest(since=10_000), InvalidInput),
         (lambda at: AuditRequest(subject=at.tenant.subject("nobody")), UnknownSubject),
         (lambda at: AuditRequest(subject=at.tenant.subject(KNOWN), start=at.clock.now), InvalidInput),
