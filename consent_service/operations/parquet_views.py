@@ -25,7 +25,8 @@ _MOMENTS = frozenset({"recorded_at", "decided_at", "valid_until"})
 _GUARDED = r"^'([=+\-@\t\r])"
 """What the CSV puts an apostrophe before, so that no spreadsheet takes it for a formula."""
 _LEAF = re.compile(rb'\{"index":(\d+),"leaf":(\{[^{}]*\}),')
-_MOST = 1 << 28
+LARGEST_VIEW = 1 << 28
+"""Bytes of a view that are read at most: some ten times as many as one has."""
 _ROWS = 1 << 13
 """Rows of a view that are compared at once."""
 _BLOCK = 1 << 22
@@ -98,7 +99,7 @@ def require_columns(file: Path, name: str, columns: Mapping[str, str]) -> None:
 
 def _same(pack: Pack, name: str) -> bool:
     """Say whether a Parquet view is what it stands for, some rows at a time: a chunk of rows is large."""
-    view = _arrow("parquet").ParquetFile(BytesIO(pack.read(name, _MOST)))
+    view = _arrow("parquet").ParquetFile(BytesIO(pack.read(name, LARGEST_VIEW)))
     batches, pa = view.iter_batches(_ROWS, use_threads=False), _arrow()
     held = view.schema_arrow.empty_table()
     for expected in _expected(pack, name):

@@ -17,7 +17,7 @@ from typing import Protocol
 from consent_service.errors import InvalidProof
 from consent_service.ledger.merkle import EMPTY_ROOT, tree_root
 from consent_service.ledger.subtrees import Node, folded, peak_nodes
-from consent_service.operations.parquet_views import require_columns
+from consent_service.operations.parquet_views import LARGEST_VIEW, require_columns
 from consent_service.verifier.verify import Fault, Pack, Verification, decoded
 
 Progress = Callable[[int, int], None]
@@ -177,8 +177,12 @@ def _read_manifest(scanned: ScannedPack, pack: Pack, vkeys: Sequence[str]) -> No
 
 
 def _extract(pack: Pack, folder: Path, number: int) -> None:
-    """Write the Parquet views, each compared with the digest that the log signed."""
+    """Write the Parquet views, each compared with the digest that the log signed.
+
+    Of every chunk there are both: without its table, the statistics would lack what it has.
+    """
     manifest = json.loads(pack.read("manifest.json", 1 << 24))
+    views: dict[str, set[str]] = {kind: set() for kind in _COLUMNS}
     for member in manifest["members"]:
         name, digest = member["name"], hashlib.sha256()
         if not name.endswith(".parquet") or name not in pack.members:
@@ -186,6 +190,9 @@ def _extract(pack: Pack, folder: Path, number: int) -> None:
         kind, _, plain = name.partition("/")
         if kind not in _COLUMNS:
             continue
+        if pack.members[name].size > LARGEST_VIEW:
+            raise Fault("container", name, f"is larger than {LARGEST_VIEW} bytes")
+        views[kind].add(plain)
         target = folder / kind / f"pack={number}"
         target.mkdir(parents=True, exist_ok=True)
         with (target / plain).open("wb") as file:
@@ -195,6 +202,8 @@ def _extract(pack: Pack, folder: Path, number: int) -> None:
         if digest.hexdigest() != member["sha256"]:
             raise Fault("container", name, "its contents are not those that the manifest names")
         require_columns(target / plain, name, _COLUMNS[kind])
+    for plain in sorted(views["leaves"] - views["table"]):
+        raise Fault("views", f"table/{plain}", "is missing")
 
 
 def _fault(pack: ScannedPack, nodes: Sequence[Node]) -> Fault | None:

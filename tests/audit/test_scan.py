@@ -19,7 +19,7 @@ from consent_service.cli.main import app
 from consent_service.ledger.merkle import root_hash, tree_root
 from consent_service.ledger.subtrees import folded
 from consent_service.operations.export_audit import AuditRequest
-from consent_service.operations.parquet_views import leaves_parquet
+from consent_service.operations.parquet_views import LARGEST_VIEW, leaves_parquet
 from consent_service.operations.scan_packs import Engine, Scan, scan_packs
 from consent_service.operations.scan_with_duckdb import DuckdbEngine
 from consent_service.operations.scan_with_spark import SparkEngine
@@ -68,6 +68,8 @@ def packs(
         "one subject": export_to(folder / "subject.zip", installation, hers),
         "one byte": folder / "byte.zip",
         "without views": folder / "without.zip",
+        "no table": folder / "table.zip",
+        "a bomb": folder / "bomb.zip",
         **{name: folder / f"{name}.zip" for name in changed},
     }
     for name, change in changed.items():
@@ -75,6 +77,10 @@ def packs(
     made["without views"].write_bytes(
         packed({name: data for name, data in members.items() if not name.endswith(".parquet")}, signer)
     )
+    made["no table"].write_bytes(
+        packed({name: data for name, data in members.items() if name != TABLE}, signer)
+    )
+    made["a bomb"].write_bytes(packed({**members, TABLE: bytes(LARGEST_VIEW + 1)}, signer))
     spoilt = bytearray(pack.read_bytes())
     spoilt[spoilt.index(members[LEAVES][40:80]) + 5] ^= 1
     made["one byte"].write_bytes(spoilt)
@@ -134,6 +140,8 @@ def test_honest_packs_verify_and_every_other_one_is_named(
         "one subject": "views",
         "one byte": "container",
         "without views": "views",
+        "no table": "views",
+        "a bomb": "container",
         "another leaf": "tree",
         "a leaf missing": "tree",
         "not in order": "tree",
