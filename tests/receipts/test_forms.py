@@ -185,9 +185,11 @@ def test_each_purpose_has_its_own_status_and_identifier() -> None:
 def test_special_categories_name_their_legal_basis() -> None:
     document: Any = json_ld(a_receipt(a_notice({"categories/purchases/special": True})))
 
-    process = document["dpv:hasRecordOfActivity"][0]["dpv:hasProcess"][0]
+    record = document["dpv:hasRecordOfActivity"][0]
+    jsonschema.validate(document, json.loads((SCHEMAS / "receipt.schema.json").read_text()))
 
-    assert {"@id": "eu-gdpr:A9-2-a"} in process["dpv:hasLegalBasis"]
+    assert {"@id": "eu-gdpr:A9-2-a"} in record["dpv:hasProcess"][0]["dpv:hasLegalBasis"]
+    assert "dpv:ExplicitlyExpressedConsent" in record["dpv:hasConsentStatus"][0]["@type"]
 
 
 def test_the_kantara_receipt_conforms_to_the_public_schema() -> None:

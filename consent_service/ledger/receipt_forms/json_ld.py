@@ -185,8 +185,11 @@ def _exercised(receipt: Receipt, kind: str) -> Node:
 def _status(receipt: Receipt, purpose: Purpose, outcome: Outcome) -> Node:
     record = receipt.record
     indicated_by = _SUBJECT if record.decision.actor == "subject" else _CONTROLLER
+    kinds: list[JsonValue] = [_STATUSES[outcome.status], "dpv:ExpressedConsent"]
+    if any(receipt.notice.categories[key].special for key in purpose.categories):
+        kinds.append("dpv:ExplicitlyExpressedConsent")  # what Art. 9(2)(a) asks for
     return {
-        "@type": [_STATUSES[outcome.status], "dpv:ExpressedConsent"],
+        "@type": kinds,
         "dpv:isIndicatedAtTime": _moment(format_time(record.decision.decided_at)),
         "dpv:isIndicatedBy": {"@id": indicated_by},
         "dpv:hasIndicationMethod": f"{record.decision.method} ({record.decision.source})",
