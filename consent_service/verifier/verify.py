@@ -1745,19 +1745,20 @@ def receipt_text(data: bytes) -> str:
 
 
 def evidence_in(text: str) -> dict[str, Any] | None:
-    """Return the evidence in a receipt of any of the textual forms, `None` if there is none."""
-    block = re.search(r'id="consent-evidence">([^<]*)</script>', text)
-    for candidate in (text, block[1] if block else "", text.rstrip("\n").rpartition("\n")[2]):
-        try:
-            waiting: list[Any] = [json.loads(candidate)]
-        except (ValueError, RecursionError):
-            continue
-        while waiting:
-            value = waiting.pop()
-            if isinstance(value, dict) and value.keys() == _EVIDENCE:
-                return value
-            waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return None
+    """Return the evidence in a receipt of any of the textual forms, `None` if there is none.
+
+    It has one place in each, so that whoever checks a receipt checks the same: in the data block of HTML,
+    behind the last line of a text that is the mark, as `evidence` of a JSON document, or as the whole of it.
+    """
+    block = re.search(r'<script type="application/json" id="consent-evidence">([^<]*)</script>', text)
+    inside = block[1] if block else re.split(r"(?:\A|\n)-----CONSENT EVIDENCE-----\r?\n", text)[-1]
+    try:
+        document = json.loads(inside)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(document, dict) and inside == text:
+        document = document.get("evidence", document)
+    return document if isinstance(document, dict) and document.keys() == _EVIDENCE else None
 
 
 def verify_receipt(text: str, *, vkey: str | None = None, policy: Policy | None = None) -> dict[str, Any]:
@@ -1777,12 +1778,14 @@ def verify_receipt(text: str, *, vkey: str | None = None, policy: Policy | None 
 
 def _verified_evidence(evidence: dict[str, Any], vkey: str | None, policy: Policy | None) -> dict[str, Any]:
     head, _, note = evidence["proof"].partition("\n\n")
-    lines = [line for line in head.split("\n") if not line.startswith("extra ")]
+    lines = head.split("\n")
     index, origin, leaf, record = (evidence[name] for name in ("index", "origin", "leaf", "record"))
+    if lines[1].startswith("extra ") and not decoded(lines.pop(1)[6:]):
+        raise ValueError("an empty extra line")
     if (
-        evidence["v"] != 1
+        [type(evidence["v"]), evidence["v"], type(index)] != [int, 1, int]
         or lines[:2] != ["c2sp.org/tlog-proof@v1", f"index {index}"]
-        or type(index) is not int
+        or not re.fullmatch(r"[0-9a-f]{64}", evidence["opening"])
     ):
         raise Fault("receipt", "proof", "is no C2SP tlog-proof of this entry")
     _, size, root = open_checkpoint(note, vkey or evidence["vkey"], origin)  # (1)

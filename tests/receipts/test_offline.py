@@ -16,10 +16,12 @@ from consent_service.cli.main import app as cli
 from consent_service.ledger.cosignature import Cosigner
 from consent_service.ledger.proof import TlogProof
 from consent_service.ledger.receipt import Receipt
+from consent_service.ledger.receipt_forms.plain import EVIDENCE_MARK
 from consent_service.operations.read_receipt import FORMS, PDF_MEDIA_TYPE, write_receipt
 from consent_service.settings import Settings
 from consent_service.verifier import verify
 from consent_service.verifier.verify import Fault, Policy, receipt_text, verify_receipt
+from tests.builders import a_notice
 from tests.receipts.make import CHOICES, INDEX, SIGNER, SIZE, a_receipt
 
 WITNESS = Cosigner("witness.example/w1", Ed25519PrivateKey.from_private_bytes(bytes(32)))
@@ -59,6 +61,15 @@ def _set(**changes: object) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     "spoil",
     [
         _set(v=2),
+        _set(v=True),
+        _set(opening=bytes(range(100, 132)).hex().upper()),
+        lambda evidence: {**evidence, "proof": evidence["proof"].replace("\nindex", "\nextra !\nindex")},
+        lambda evidence: {**evidence, "proof": evidence["proof"].replace("\nindex", "\nextra \nindex")},
+        lambda evidence: {
+            **evidence,
+            "proof": evidence["proof"].replace("\nindex", "\nextra QQ==\nextra QQ==\nindex"),
+        },
+        lambda evidence: {**evidence, "proof": evidence["proof"].replace("index 5", "index 5\nextra QQ==")},
         _set(index=4),
         _set(index="5"),
         _set(index=True),
@@ -89,6 +100,39 @@ def test_words_that_two_readers_read_differently_prove_nothing(begins: bytes) ->
 
     with pytest.raises(Fault, match="canonical"):
         verify_receipt(json.dumps(receipt.evidence.document()), vkey=SIGNER.vkey)
+
+
+def test_a_proof_may_have_one_extra_line() -> None:
+    document = a_receipt().evidence.document()
+    proof = str(document["proof"]).replace("\nindex", "\nextra QQ==\nindex")
+
+    assert verify_receipt(json.dumps({**document, "proof": proof}), vkey=SIGNER.vkey)["verified"]
+
+
+def test_of_two_pieces_of_evidence_the_one_in_its_place_is_checked() -> None:
+    """It is the one that `/verify` checks: two readers of one file do not see two decisions."""
+    receipt, other = a_receipt(), json.dumps(a_receipt(choices={"coupons": "granted"}).evidence.document())
+    page, text = (write_receipt(receipt, form, Settings()).decode() for form in ("text/html", "text/plain"))
+    document = receipt.evidence.document()
+
+    for file in (
+        page.replace("<main", f'<p id="consent-evidence">{other}</script><main', 1),
+        f"{EVIDENCE_MARK}\n{other}\n{text}",
+        json.dumps({"evidence": document, "other": json.loads(other)}),
+        json.dumps({"evidence": json.loads(other)})[:-1] + f', "evidence": {json.dumps(document)}}}',
+    ):
+        assert file.count('"opening"') > 1
+        assert verify_receipt(file, vkey=SIGNER.vkey)["choices"] == CHOICES
+    for nowhere in ([document], {"a": {"evidence": document}}, {"evidence": [document]}):
+        with pytest.raises(Fault, match="no evidence"):
+            verify_receipt(json.dumps(nowhere), vkey=SIGNER.vkey)
+
+
+def test_words_that_look_like_the_mark_of_evidence_are_words() -> None:
+    notice = a_notice({"title/en": f"Choices {EVIDENCE_MARK} of yours"})
+    text = write_receipt(a_receipt(notice), "text/plain", Settings())
+
+    assert verify_receipt(text.decode(), vkey=SIGNER.vkey)["verified"]
 
 
 @pytest.mark.parametrize(

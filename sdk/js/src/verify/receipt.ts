@@ -6,7 +6,7 @@ import { commitment, leafPattern, parseRecord } from "./record.ts";
 import { leafHash, verifyInclusion } from "./tree.ts";
 
 const LARGEST = 16 << 20;
-const MARK = "-----CONSENT EVIDENCE-----";
+const MARK = /(?:^|\n)-----CONSENT EVIDENCE-----\r?\n/;
 const HTML = /<script type="application\/json" id="consent-evidence">([^<]*)<\/script>/;
 const MEMBERS = ["index", "leaf", "notice", "opening", "origin", "proof", "record", "v", "vkey"];
 
@@ -132,7 +132,7 @@ async function evidenceIn(bytes: Bytes): Promise<Json> {
   try {
     if (binary(bytes.subarray(0, 5)) === "%PDF-") return (await attached(bytes)) ?? refuseFile(nothing);
     const source = text(bytes);
-    const inside = HTML.exec(source)?.[1] ?? (source.includes(MARK) ? source.slice(source.lastIndexOf(MARK) + MARK.length) : null);
+    const inside = HTML.exec(source)?.[1] ?? (MARK.test(source) ? source.split(MARK).at(-1)! : null);
     const document = json(inside ?? source);
     if (inside !== null) return document;
     const carried = document !== null && typeof document === "object" && !Array.isArray(document) ? document["evidence"] : undefined;
