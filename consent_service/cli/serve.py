@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import signal
 import socket
 import tempfile
+import threading
 from contextlib import suppress
 from functools import cached_property
+from multiprocessing import parent_process
 from typing import Annotated, Any
 
 import typer
@@ -150,6 +153,17 @@ class _Worker(multiprocess.Process):
     def server(self) -> _Server:
         """What serves in it."""
         return _Server(self.config)
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop, or until the parent is no more: the next one needs the port."""
+        threading.Thread(target=_stop_after_the_parent, daemon=True).start()
+        super().target(sockets)
+
+
+def _stop_after_the_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Supervisor(multiprocess.Multiprocess):

@@ -57,6 +57,20 @@ def test_a_server_killed_under_load_loses_nothing_it_acknowledged(place: Place) 
         assert_nothing_is_lost(place.service.deployment, place.tenant, acknowledged)
 
 
+def test_workers_whose_parent_is_killed_answer_and_leave_the_port_to_the_next(place: Place) -> None:
+    with place.serve("--workers", "2") as server:
+        with Crowd(place, server.port, CONNECTIONS) as crowd:
+            wait_until(crowd.when(10 * CONNECTIONS), what="the load to be under way")
+            server.kill()
+            seen = crowd.join()
+        with place.serve("--workers", "2", port=server.port) as following:
+            index = place.decide(following, "ana", {"coupons": "granted"})
+
+    assert (seen.unanswered, seen.refused.total(), seen.not_admitted) == (0, 0, CONNECTIONS)
+    acknowledged = [*seen.acknowledged, Acknowledged(index, "ana", "granted")]
+    assert_nothing_is_lost(place.service.deployment, place.tenant, acknowledged)
+
+
 def test_a_power_cut_at_a_random_instant_leaves_every_acknowledged_decision(tmp_path: Path) -> None:
     """The files are copied while the writer is stopped by the system, and what was not synced yet is torn."""
     url = f"sqlite:///{tmp_path / 'consent.db'}"
