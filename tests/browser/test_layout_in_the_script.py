@@ -34,6 +34,19 @@ PACE = """window.pace = { running: false, together: null, stored: 0 };
   } });"""
 
 
+APART = """window.steps = [];
+  const found = new MutationObserver(() => {
+    const host = document.querySelector("consent-banner");
+    if (!host) return;
+    found.disconnect();
+    const section = () => host.shadowRoot.querySelector("section");
+    steps.push(!!section());
+    new MutationObserver(() => steps.push(section()?.offsetHeight > 0))
+      .observe(host.shadowRoot, { childList: true });
+  });
+  found.observe(document, { childList: true, subtree: true });"""
+
+
 @pytest.fixture(scope="module")
 def lone_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop whose origin belongs to one tenant."""
@@ -159,6 +172,14 @@ def test_the_layout_is_a_task_of_its_own_and_who_never_chose_is_spared_a_look_in
     page.reload()
 
     page.wait_for_function("() => pace.stored > 0")
+
+
+def test_the_banner_is_measured_in_a_task_after_the_one_that_brings_its_dialog(bench: ShopBench) -> None:
+    page = asking(bench, [], bench.url, script=APART)
+
+    expect(layer_one(page)).to_be_visible()
+
+    assert page.evaluate("steps") == [False, True]
 
 
 def test_one_file_with_everything_fits_six_kilobytes(bench: ShopBench) -> None:

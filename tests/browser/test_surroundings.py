@@ -195,6 +195,25 @@ def test_the_dialog_begins_at_its_heading_and_keeps_the_focus_on_the_list_of_lan
     assert page.evaluate(focused) == "select"
 
 
+@pytest.mark.parametrize("width", [320, 360, 390, 430, 1280])
+@pytest.mark.parametrize("languages", [("en",), ("en", "fr", "bg")], ids=["one language", "three"])
+def test_the_dialogs_close_button_never_has_a_row_to_itself(
+    bench: ShopBench, width: int, languages: tuple[str, ...]
+) -> None:
+    bench.shop.open_tenant(in_languages(languages))
+    page = bench.visit(bench.shop.page(), viewport={"width": width, "height": 640})
+    press(page, "open")
+    close = layer_two(page).get_by_role("button", name=words("en")["close"])
+    beside = layer_two(page).get_by_role("combobox" if len(languages) > 1 else "heading").first
+    expect(close).to_be_visible()
+
+    boxes = [part.bounding_box() for part in (beside, close)]
+
+    tops = [box["y"] for box in boxes if box]
+    bottoms = [box["y"] + box["height"] for box in boxes if box]
+    assert max(tops) < min(bottoms)
+
+
 def test_ten_thousand_characters_and_reversed_ones_leave_the_answers_alone(bench: ShopBench) -> None:
     # No notice can be published with either: a layout from somewhere else might have them.
     def hostile(route: Route) -> None:

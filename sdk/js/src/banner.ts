@@ -4,7 +4,7 @@ import css from "./style.css";
 import { dayOf, keep, readCookie, store, today, writeCookie, type Choice, type Said, type Waiting } from "./memory.ts";
 import { base, layOut, settings } from "./page.ts";
 import { honest } from "./parity.ts";
-import { enqueue, send, signedIn, standing, subjectToken, use, waiting, type Recorded } from "./recorder.ts";
+import { account, enqueue, send, standing, subjectToken, use, waiting, type Recorded } from "./recorder.ts";
 
 /** A page may bring the element, laid out on the server: then it is wired where it stands. */
 const host = document.querySelector<HTMLElement>("consent-banner") || document.createElement("consent-banner");
@@ -13,7 +13,7 @@ const sheet = new CSSStyleSheet();
 let said: Said = {};
 let tabs: BroadcastChannel | undefined;
 /** Nobody is asked what she may have answered on another device before the ledger was. */
-let held = signedIn();
+let held: unknown = account;
 let section: HTMLElement;
 let dialog: HTMLDialogElement;
 let corner: HTMLElement;
@@ -58,17 +58,18 @@ const apply = (): void => {
     if (!allows(script.dataset.purpose!)) stale ||= script.ran;
     else if (script.type == "text/plain") {
       // The same element is put in again: what the parser trusted stays trusted.
-      script.type = script.dataset.type || "text/javascript";
-      script.parentNode!.insertBefore(script, script.nextSibling);
+      script.type = script.dataset.type || "";
+      script.after(script);
       script.ran = true;
     }
   }
   const asked = inputs.filter((input) => answer(input) == null);
   const inside = section.contains(root.activeElement);
-  section.hidden = held || !asked[0];
-  corner.hidden = !!(held || asked[0] || document.querySelector("[data-consent-open]"));
+  section.hidden = (held || !asked[0]) as boolean;
+  // What is no yes or no counts as one where an element is hidden.
+  corner.hidden = (held || asked[0] || document.querySelector("[data-consent-open]")) as boolean;
   if (inside && !asked[0]) corner.focus();
-  root.querySelectorAll("li").forEach((item, i) => (item.hidden = !asked.includes(inputs[i]!)));
+  section.querySelectorAll("li").forEach((item, i) => (item.hidden = !asked.includes(inputs[i]!)));
   document.dispatchEvent(new CustomEvent("consentchange", { detail: choices() }));
   // A script cannot be taken back: after a withdrawal the page starts anew, without it.
   if (stale) location.reload();
@@ -93,7 +94,7 @@ const say = (text?: string): void => {
 };
 
 const remember = (): void => {
-  if (signedIn()) return;
+  if (account) return;
   writeCookie(said, Math.max(...inputs.map((input) => input.dataset.days as unknown as number)));
   tabs?.postMessage(said);
 };
@@ -173,7 +174,7 @@ const follow = async (): Promise<void> => {
 
 /** Read again what is remembered: at the start, from the back-forward cache. */
 const recall = (): void => {
-  const read = signedIn() || !navigator.cookieEnabled ? said : readCookie();
+  const read = account || !navigator.cookieEnabled ? said : readCookie();
   said = read || {};
   apply();
   // Storage begins with the first choice, as the cookie does: who has none is spared a look, which waits for the browser's disk.
@@ -194,7 +195,7 @@ const press: Record<string, () => void> = {
   page: async () => {
     const form = $<HTMLFormElement & { token: HTMLInputElement }>("form");
     form.action = `${base}/preferences/enter?key=${settings.key}&language=${host.lang}`;
-    if (signedIn() || store().handle) {
+    if (account || store().handle) {
       form.token.value = await subjectToken();
       keep({ elsewhere: Date.now() + 864e5 });
     }
@@ -214,13 +215,23 @@ const speak = async (languages?: string): Promise<void> => {
   dialog.onchange = ({ target }) => (target as HTMLSelectElement).options && speak((target as HTMLSelectElement).value);
   host.lang = section.lang;
   host.dir = section.dir;
+  const late = !host.isConnected;
+  if (late) {
+    section.remove();
+    document.body.prepend(host);
+  }
   if (!host.popover) {
-    if (!host.isConnected) document.body.prepend(host);
     // The top layer is above every z-index of the page.
     host.popover = "manual";
     host.showPopover?.();
   }
   recall();
+  if (late) {
+    // A task for its layout alone: in the frame that paints it, or with the work before, it would be a long one.
+    await new Promise(setTimeout as never);
+    root.prepend(section);
+    section.scrollTop = 0;
+  }
   new ResizeObserver(fit).observe(section);
   if (was) {
     show();
@@ -247,7 +258,7 @@ const start = async (): Promise<void> => {
   setTimeout(() => {
     tabs = new BroadcastChannel("consent");
     tabs.onmessage = ({ data }) => {
-      if (signedIn()) return;
+      if (account) return;
       said = data;
       apply();
     };

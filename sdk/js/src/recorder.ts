@@ -14,7 +14,7 @@ export interface Recorded {
 }
 
 /** A page that declares a signed-in customer, for `account.js`, works for her from the start. */
-let account = document.querySelector<HTMLElement>("script[src*=account][data-token]")?.dataset.token;
+export let account = document.querySelector<HTMLElement>("script[src*=account][data-token]")?.dataset.token;
 let token = account;
 let sending = false;
 let delay = 1e3;
@@ -25,8 +25,6 @@ export const use = (next?: string): void => {
   account = token = next;
   unsaved = [];
 };
-
-export const signedIn = (): boolean => !!account;
 
 /** An account's decisions wait in this page only, so that nothing of it stays on the device. */
 export const waiting = (): Waiting[] => (account ? unsaved : store().queue);
