@@ -886,6 +886,8 @@ def view_rows(index: int, kind: str, match: "re.Match[str] | None") -> str:
         notice = match["notice"] if kind == "notice" else ""
         return f"{index},{kind},{match['recorded_at']},,,,,,,,{notice},,,,\r\n"
     start = f"{index},{kind},{recorded},{decided},{cell(subject)},{_same_cells(*same)}"
+    if not outcomes:  # a link that changed nothing
+        return start + ",,\r\n"
     if '"-' in outcomes:
         outcomes = outcomes.replace('"-', "\"'-")  # the only start of a purpose that could be a formula
     # "a":{"status":"b","valid_until":"c"},… becomes "a",b,c and a new row

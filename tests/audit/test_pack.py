@@ -21,6 +21,7 @@ from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.record import ErasureRecord, decode_record
 from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.manage_tenants import create_tenant
+from consent_service.operations.parquet_views import verify_parquet
 from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.verifier import verify
 from consent_service.verifier.verify import PARQUET_UNREAD, Fault, verify_pack
@@ -245,6 +246,23 @@ def test_the_table_has_a_row_for_each_choice(pack: Path) -> None:
         "coupons=granted",
     }
     assert {row["kind"] for row in rows} == {"notice", "decision", "link", "erasure"}
+
+
+def test_a_link_that_changed_nothing_is_a_whole_row_of_every_table(tmp_path: Path) -> None:
+    with Installation(
+        home=tmp_path / "home", database_url=f"sqlite:///{tmp_path / 'consent.db'}"
+    ) as installation:
+        installation.publish()
+        installation.decide(VISITOR, {"recommendations": "granted"})
+        link = installation.link(VISITOR, KNOWN).index  # who never chose anything
+        pack = export_to(tmp_path / "pack.zip", installation, AuditRequest())
+        result = verify_pack(pack, vkey=installation.tenant.signer.vkey)
+
+    checked = verify_parquet(pack, result)["checked"]
+    rows = list(csv.reader(members_of(pack)["table/000000.csv"].decode().splitlines()))
+    assert {len(row) for row in rows} == {15}
+    assert [row[1] for row in rows[1:] if row[0] == str(link)] == ["link"]
+    assert checked["parquet"] == 2
 
 
 def test_the_page_speaks_the_languages_of_the_notice(pack: Path) -> None:

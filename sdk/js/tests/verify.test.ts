@@ -11,7 +11,7 @@ import { verifyTlogProof } from "../src/verify/receipt.ts";
 import { commitment, leafPattern } from "../src/verify/record.ts";
 import { after } from "../src/verify/standing.ts";
 import { Tree, leafHash, verifyConsistency, verifyInclusion } from "../src/verify/tree.ts";
-import { cell } from "../src/verify/view.ts";
+import { VIEW_HEADER, cell, viewRows } from "../src/verify/view.ts";
 
 type Case = Record<string, any>;
 const vectors = (name: string): any => JSON.parse(readFileSync(`${process.env["VECTORS"]}/${name}.json`, "utf8"));
@@ -167,6 +167,13 @@ test("canonical are documents that say the same to every reader", () => {
 
 test("no cell of a table is a formula", () => {
   assert.deepEqual(["=1", "+1", "-1", "@a", "\ta", 'a"b', "ok"].map(cell), [`"'=1"`, `"'+1"`, `"'-1"`, `"'@a"`, `"'\ta"`, `"a""b"`, `"ok"`]);
+});
+
+test("a link that changed nothing is a whole row of the table", () => {
+  const record = { recorded_at: "2026-11-22T12:34:56.789Z", subject: "s_a", actor: "backend", linked: "s_b", consents: "" };
+  const row = viewRows(7, "link", record);
+  assert.equal(row, '7,link,2026-11-22T12:34:56.789Z,,"s_a","","","backend","",,,"",,,\r\n');
+  assert.equal(row.split(",").length, VIEW_HEADER.split(",").length);
 });
 
 test("bytes and base64 have one spelling each", async () => {

@@ -16,7 +16,8 @@ export function viewRows(index: number, kind: Kind, record: Record_ | null): str
   const said = (parseChoices(record["choices"] ?? "") ?? []).map(([purpose, choice]) => `${purpose}=${choice}`).join(" ");
   const { method = "", source = "", language = "", gpc = "", notice = "", decided_at: decided = "" } = kind === "decision" ? record : {};
   const start = `${index},${kind},${recorded},${decided},${cell(subject)},${cell(method)},${cell(source)},${cell(actor)},${cell(language)},${gpc},${notice},${cell(said)},`;
+  if (!record["consents"]) return start + ",,\r\n"; // a link that changed nothing
   // "a":{"status":"b","valid_until":"c"},… becomes "a",b,c and a new row; a purpose can begin with no other formula's sign
-  const rows = (record["consents"] ?? "").replaceAll('"-', "\"'-").replaceAll('":{"status":"', '",').replaceAll('","valid_until":"', ",");
+  const rows = record["consents"].replaceAll('"-', "\"'-").replaceAll('":{"status":"', '",').replaceAll('","valid_until":"', ",");
   return start + rows.slice(0, -2).replaceAll('"},', "\r\n" + start) + "\r\n";
 }
