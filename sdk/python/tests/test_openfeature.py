@@ -98,6 +98,33 @@ def test_other_types_have_closed_values_too(flags: OpenFeatureClient) -> None:
     assert str(verdict["valid_until"]).endswith("Z")
 
 
+def test_awaited_no_type_of_value_holds_the_event_loop_up() -> None:
+    async def values(flags: OpenFeatureClient, service: LiveService) -> list[object]:
+        asking = asyncio.gather(
+            flags.get_boolean_value_async("coupons", default_value=False, evaluation_context=ANA),
+            flags.get_string_value_async("coupons", "", ANA),
+            flags.get_integer_value_async("coupons", 7, ANA),
+            flags.get_float_value_async("coupons", 7.0, ANA),
+            flags.get_object_value_async("coupons", {}, ANA),
+        )
+        await asyncio.to_thread(wait_for, lambda: service.count("/v1/gate"))
+        service.gate_answers.set()
+        return await asking
+
+    with a_live_service() as service, ConsentClient(service.url, api_key="ck", miss_timeout=30.0) as client:
+        service.grant("ana")
+        service.gate_answers.clear()
+        assert client.wait_until_ready(10)
+        api.set_provider_and_wait(ConsentProvider(client))
+        found = asyncio.run(values(api.get_client(), service))
+    api.shutdown()
+    api.clear_providers()
+
+    assert found[:4] == [True, "granted", 1, 1.0]
+    assert isinstance(found[4], dict)
+    assert found[4]["allowed"] is True
+
+
 def test_not_even_the_first_moment_gives_the_callers_default(consent: FakeConsent) -> None:
     for _ in range(50):
         api.set_provider(ConsentProvider(consent))

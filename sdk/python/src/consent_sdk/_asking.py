@@ -102,10 +102,10 @@ class Asking:
 
     def refuse_misuse(self, subject: object, purpose: object) -> Verdict | None:
         """Return a denial, or raise in strict mode, for a question that cannot be asked."""
-        if type(subject) is str and subject.isascii() and 0 < len(subject) <= LONGEST_SUBJECT:
-            return None if is_purpose(purpose) else self.unknown_purpose(str(purpose))
         if not is_purpose(purpose):
-            return self.unknown_purpose(str(purpose))
+            return self.unknown_purpose(purpose)
+        if type(subject) is str and subject.isascii() and 0 < len(subject) <= LONGEST_SUBJECT:
+            return None
         try:
             encode_subject(subject)
         except InvalidSubject:
@@ -117,13 +117,19 @@ class Asking:
             return Verdict.of(Reason.NEVER_ASKED)
         return None
 
-    def unknown_purpose(self, purpose: str) -> Verdict:
-        """Deny a purpose that nobody published and say so once; raise `UnknownPurpose` in strict mode."""
+    def unknown_purpose(self, purpose: object) -> Verdict:
+        """Deny a purpose that nobody published and say so once; raise `UnknownPurpose` in strict mode.
+
+        What cannot be a purpose's key may be a subject in the wrong place: no log line repeats it.
+        """
         if self.strict:
             raise UnknownPurpose(purpose)
-        self.say_once(
-            f"purpose {purpose[:64]}", "A gate was asked about the unknown purpose %r: denied.", purpose[:64]
-        )
+        if is_purpose(purpose):
+            self.say_once(
+                f"purpose {purpose}", "A gate was asked about the unknown purpose %s: denied.", purpose
+            )
+        else:
+            self.say_once("purpose", "A gate was asked about something that is no purpose's key: denied.")
         return Verdict.of(Reason.PURPOSE_UNKNOWN)
 
     def read_verdict(self, answer: Answer, purpose: str) -> Verdict:

@@ -54,6 +54,6 @@ def read_date(text: str) -> float | None:
 
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError):  # by Python's version
         return None
     return None if date.tzinfo is None else date.timestamp()

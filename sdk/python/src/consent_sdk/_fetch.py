@@ -98,8 +98,13 @@ class Fetcher:
                 self._queue.put(flight)
                 return flight
             self._workers += 1
-        self._queue.put(flight)
-        Thread(target=self._work, args=(self._queue,), name="consent-fetch", daemon=True).start()
+        try:
+            Thread(target=self._work, args=(self._queue, flight), name="consent-fetch", daemon=True).start()
+        except RuntimeError:  # no thread is to be had, as at the interpreter's end
+            self._asking.say_once("thread", "No thread could be started to ask the consent service: denied.")
+            with self._lock:
+                self._workers = max(0, self._workers - 1)
+            self._land(flight)
         return flight
 
     def forget(self, subject: str) -> None:
@@ -114,20 +119,25 @@ class Fetcher:
         for _ in range(workers):
             self._queue.put(None)
 
-    def _work(self, queue: SimpleQueue[Flight | None]) -> None:
-        while True:
+    def _work(self, queue: SimpleQueue[Flight | None], first: Flight) -> None:
+        flight: Flight | None = first
+        while flight is not None:
+            try:
+                self._fly(flight)
+            except Exception as error:  # noqa: BLE001  # whatever it is, others wait for this thread
+                kind = type(error).__name__
+                self._asking.say_once(f"fetch {kind}", "The consent service could not be asked (%s).", kind)
+            finally:
+                self._land(flight)
             with self._lock:
                 self._idle += 1
             flight = queue.get()
             with self._lock:
                 self._idle = max(0, self._idle - 1)
-            if flight is None:
-                return
-            try:
-                self._fly(flight)
-            finally:
-                self._board_no_more(flight)
-                flight.land()
+
+    def _land(self, flight: Flight) -> None:
+        self._board_no_more(flight)
+        flight.land()
 
     def _fly(self, flight: Flight) -> None:
         for _ in range(_ATTEMPTS):

@@ -68,8 +68,13 @@ class Follower:
         with self._lock:
             if self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
                 return
-            self._thread = Thread(target=self._run, args=(self._stop,), name="consent-stream", daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._run, args=(self._stop,), name="consent-stream", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is to be had: whoever asks next tries again
+                self._asking.say_once("thread", "No thread could be started to follow the consent service.")
+                return
+            self._thread = thread
 
     def stop(self) -> None:
         """End the thread and wait for it, a moment at most."""
@@ -131,7 +136,8 @@ class Follower:
         self.refused = False
         self._copy.service_time(read_date(date))
         self._copy.reconnect()
-        return Intake(self._copy, self._notify, opened=opened, heard=self._heard)
+        patience = self._source.silence
+        return Intake(self._copy, self._notify, opened=opened, heard=self._heard, patience=patience)
 
     def _heard(self) -> bool:
         if self._copy.live:

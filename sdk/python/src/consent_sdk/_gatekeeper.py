@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from consent_sdk._source import Source
     from consent_sdk._transport import HttpTransport
 
+_LONGEST_TIME_S = 1e9
+"""Far more is more than a socket can wait."""
+_LONGEST_WAIT_S = 60.0
+
 
 class Options(Frozen):
     """How a client follows; times in seconds."""
@@ -54,10 +58,11 @@ class Options(Frozen):
 
     def __init__(self, **values: object) -> None:
         self._init(**values)
-        if not self.max_staleness > 0 or self.cache_size < 1 or not self.timeout > 0 or self.miss_timeout < 0:
-            raise ConfigurationError(
-                "max_staleness, timeout and cache_size must be positive, and miss_timeout not negative."
-            )
+        times: tuple[object, ...] = (self.max_staleness, self.timeout, self.miss_timeout)
+        if not all(isinstance(each, (int, float)) and 0 <= each <= _LONGEST_TIME_S for each in times):
+            raise ConfigurationError("max_staleness, timeout and miss_timeout are seconds, not endless ones.")
+        if not self.max_staleness > 0 or not self.cache_size >= 1 or not self.timeout > 0:
+            raise ConfigurationError("max_staleness, timeout and cache_size must be positive.")
         if self.preload and not self.follow:
             raise ConfigurationError("A preloaded copy needs the stream.")
 
@@ -149,13 +154,13 @@ class Gatekeeper:
         while not self.copy.live and (left := deadline - monotonic()) > 0:
             # Set again at every proof, so that what is cleared here too late costs a second at most.
             self.follower.ready.clear()
-            self.follower.ready.wait(left)
+            self.follower.ready.wait(min(left, _LONGEST_WAIT_S))
         return self.copy.live
 
     def require_purpose(self, purpose: str) -> None:
         """Raise `UnknownPurpose` for what cannot be the key of a purpose."""
         if not is_purpose(purpose):
-            raise UnknownPurpose(str(purpose))
+            raise UnknownPurpose(purpose)
 
     def bind(self, purpose: str, slow: Callable[[str, str], Verdict]) -> Callable[[str], bool]:
         """Return the gate of one purpose: the hot path. Raises `UnknownPurpose` for what cannot be one.
@@ -176,7 +181,7 @@ class Gatekeeper:
             if now < lease.until:  # (1)
                 try:
                     limit = limits[subject][place]  # (2)
-                except (LookupError, TypeError):
+                except Exception:  # noqa: BLE001  # nothing known; or no subject, whatever its hash does
                     return slow(subject, purpose).reason is Reason.GRANTED
                 if now < limit:
                     return True
@@ -249,7 +254,7 @@ class Gatekeeper:
 
     def notify(self, touched: list[str | None]) -> None:
         """Tell the listeners whose consents changed."""
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             for subject in touched:
                 try:
                     listener(subject)
@@ -270,7 +275,7 @@ class Gatekeeper:
         state = "live" if self.copy.live else self.copy.closed.reason.value
         if state != "live" and self.follower.refused:
             state = "refused"
-        for listener in self._state_listeners:
+        for listener in tuple(self._state_listeners):
             try:
                 listener(state)
             except Exception as error:  # noqa: BLE001  # as above

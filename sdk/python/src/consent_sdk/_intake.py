@@ -18,7 +18,11 @@ _MOST_PARTS = 1024
 
 
 class Intake:
-    """Events of one connection, which was asked for at `opened`; `heard` says whether to go on."""
+    """Events of one connection, which was asked for at `opened`; `heard` says whether to go on.
+
+    A connection that brings bytes but no event for `patience` seconds has ended: something between keeps it
+    open with comments, or the service's bytes come in drops.
+    """
 
     def __init__(
         self,
@@ -27,11 +31,14 @@ class Intake:
         *,
         opened: float,
         heard: Callable[[], bool] = lambda: True,
+        patience: float = float("inf"),
     ) -> None:
         self._copy = copy
         self._notify = notify
         self._opened = opened
         self._heard = heard
+        self._patience = patience
+        self._said_at = opened
         self._reader = EventReader()
         self._parts: list[Event] = []
 
@@ -40,10 +47,11 @@ class Intake:
         said = [message for event in self._reader.feed(chunk) for message in self._read(event)]
         follows = True
         if said:
+            self._said_at = received
             follows, touched = self._copy.take(said, received=received, opened=self._opened)
             if touched:
                 self._notify(touched)
-        return self._heard() and follows
+        return self._heard() and follows and received - self._said_at < self._patience
 
     def take_message(self, message: bytes, *, received: float) -> bool:
         """Apply a message that is whole events; raises `BadStream` for any other, as `take`."""

@@ -23,7 +23,7 @@ class OverHttp(Source):
         """Follow one connection to its end; raise `TurnedAway`, `BadStream`, `Malformed`, httpx2's errors."""
         opened = self.clock.monotonic()
         request = stream_request(follower.cursor, follower.leaf)
-        with self._http.open(request, connect=CONNECT_S, read=self._silence) as response:
+        with self._http.open(request, connect=CONNECT_S, read=self.silence) as response:
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if response.status_code != OK or kind != "text/event-stream":
                 raise TurnedAway(response.status_code, response.headers)

@@ -165,7 +165,7 @@ class OverNats(Source):
 
         last = self.clock.monotonic()
         while True:
-            async with asyncio.timeout(self._silence):
+            async with asyncio.timeout(self.silence):
                 message = await waiting.get()
             if message is None:
                 return False

@@ -88,14 +88,15 @@ MOST_SUBJECTS = 500
 """Profiles in one request."""
 
 
-def use_of(subject: str, purpose: str, feature: str) -> Use | None:
+def use_of(subject: str, purpose: object, feature: object) -> Use | None:
     """Return a use as the service takes it, `None` for what it would refuse with all that is sent beside it.
 
     `Shop.for you` becomes `shop.for_you`: a feature is a word of up to 32 of the characters `a-z0-9_.-`.
     """
     if not is_purpose(purpose) or not subject.isprintable():
         return None
-    word = "".join(each if each in _FEATURE_CHARACTERS else "_" for each in feature.lower()).lstrip("_.-")
+    text = feature.lower() if isinstance(feature, str) else ""
+    word = "".join(each if each in _FEATURE_CHARACTERS else "_" for each in text).lstrip("_.-")
     return subject, purpose, word[:_LONGEST_FEATURE] or "feature"
 
 

@@ -22,7 +22,7 @@ class Source(ABC):
     def __init__(self, http: HttpTransport, clock: Clock, *, silence: float) -> None:
         self.clock = clock
         self._http = http
-        self._silence = silence
+        self.silence = silence
         self.after_fork()
 
     def load(self, copy: LocalCopy) -> None:

@@ -34,6 +34,9 @@ class TurnedAway(Exception):
         self.retry_after = retry_after(Answer(status, {name.lower(): headers[name] for name in headers}, b""))
 
 
+_OTHER_FAILURES = (OSError, RuntimeError, ValueError)
+"""Of sockets, of an event loop that has ended, of a host that no name can have."""
+
 ABANDONED: list[object] = []
 """Connections inherited by a fork: kept, so that nothing says goodbye to the service in the parent's name."""
 
@@ -44,9 +47,13 @@ class Endpoint:
     __slots__ = ("_api_key", "url")
 
     def __init__(self, url: str, api_key: str) -> None:
-        if not str(url).startswith(("http://", "https://")):
-            raise ConfigurationError("The service's URL must begin with http:// or https://.")
-        if not api_key or not api_key.isascii() or not api_key.isprintable():
+        if not _is_address(url):
+            raise ConfigurationError(
+                "The service's URL must begin with http:// or https:// and name a host, and at most a port "
+                "and a path: a key goes into api_key."
+            )
+        given: object = api_key
+        if not isinstance(given, str) or not given or not given.isascii() or not given.isprintable():
             raise ConfigurationError("An API key (ck_...) is needed: consent key create --role backend.")
         self.url = url.rstrip("/")
         self._api_key = api_key
@@ -76,6 +83,19 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return "<Endpoint>"
+
+
+def _is_address(url: object) -> bool:
+    """Whether a service can be at this URL: httpx2 would send a name in it in the place of our key."""
+    from urllib.parse import urlsplit  # noqa: PLC0415  # httpx2 needs it too
+
+    if not isinstance(url, str) or not url.isprintable() or not {" ", "?", "#", "@"}.isdisjoint(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return url.startswith(("http://", "https://")) and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class _NoAddress:
@@ -116,7 +136,7 @@ class HttpTransport:
                 content=request.content or None,
                 timeout=timeout,
             )
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, RuntimeError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, *_OTHER_FAILURES) as error:
             raise Unreachable(type(error).__name__) from None
         return Answer(response.status_code, _lower(response.headers), response.content)
 
@@ -194,7 +214,7 @@ class AsyncHttpTransport:
                 content=request.content or None,
                 timeout=timeout,
             )
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, RuntimeError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, *_OTHER_FAILURES) as error:
             raise Unreachable(type(error).__name__) from None
         return Answer(response.status_code, _lower(response.headers), response.content)
 

@@ -56,8 +56,13 @@ class UseReporter:
         with self._lock:
             self._count(use, 1)
             if self._thread is None and not self._closed:
-                self._thread = Thread(target=self._run, name="consent-uses", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._run, name="consent-uses", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no thread is to be had: the next use tries again
+                    self._asking.say_once("thread of uses", "No thread could be started to report uses.")
+                    return
+                self._thread = thread
 
     def flush(self) -> bool:
         """Send what waits; return whether everything was taken."""

@@ -6,7 +6,14 @@ from functools import partial
 
 from consent_sdk._asking import a_decision, new_idempotency_key, outcome, retry_in
 from consent_sdk._client import Client, some_options
-from consent_sdk._personalized import feature_name, is_async, personalize_async, subject_finder
+from consent_sdk._personalized import (
+    feature_name,
+    is_async,
+    is_async_generator,
+    personalize_async,
+    personalize_generator,
+    subject_finder,
+)
 from consent_sdk._profile import (
     MOST_SUBJECTS,
     Profile,
@@ -133,21 +140,22 @@ class AsyncConsentClient(Client):
     def personalized(
         self, purpose: str, *, fallback: object, subject: str | None = None, feature: str | None = None
     ) -> Callable[[F], F]:
-        """Decorate a coroutine function, as `ConsentClient.personalized` describes.
+        """Decorate a coroutine function or an async generator, as `ConsentClient.personalized` describes.
 
         Raises `TypeError` for a plain function, which could not wait.
         """
         gate = self.gate(purpose)
 
         def decorate(function: F) -> F:
-            if not is_async(function):
+            if not is_async(function) and not is_async_generator(function):
                 raise TypeError("personalized() of an AsyncConsentClient decorates coroutine functions.")
+            personalize = personalize_async if is_async(function) else personalize_generator
             find, name = subject_finder(function, subject), feature_name(function, feature)
 
             def report(who: str) -> None:
                 self.report_use(who, purpose, feature=name)
 
-            return personalize_async(function, gate, find=find, fallback=fallback, report=report)
+            return personalize(function, gate, find=find, fallback=fallback, report=report)
 
         return decorate
 

@@ -7,7 +7,15 @@ from functools import partial
 
 from consent_sdk._asking import a_decision, new_idempotency_key, outcome, retry_in
 from consent_sdk._client import Client, some_options
-from consent_sdk._personalized import feature_name, is_async, personalize, personalize_async, subject_finder
+from consent_sdk._personalized import (
+    feature_name,
+    is_async,
+    is_async_generator,
+    personalize,
+    personalize_async,
+    personalize_generator,
+    subject_finder,
+)
 from consent_sdk._profile import (
     MOST_SUBJECTS,
     Profile,
@@ -102,7 +110,7 @@ class ConsentClient(Client):
         if now < self._lease.until:
             try:
                 limit = self._limits[subject][self._columns[purpose]]
-            except (LookupError, TypeError):
+            except Exception:  # noqa: BLE001  # nothing known; or no subject, whatever its hash does
                 return self._decide(subject, purpose).reason is Reason.GRANTED
             if now < limit:
                 return True
@@ -115,7 +123,7 @@ class ConsentClient(Client):
         if self._now() < self._lease.sure:
             try:
                 recent = self._recent[purpose].get(subject)
-            except (LookupError, TypeError):
+            except Exception:  # noqa: BLE001  # as in `allows`
                 recent = None
             if recent is not None:
                 return recent
@@ -140,13 +148,14 @@ class ConsentClient(Client):
         """Decorate a function, plain or async, so that it runs only for subjects who granted the purpose.
 
         For others the call gives `fallback`, called with the same arguments if it can be. The subject is the
-        parameter named `subject`, the first one unless given. Each run is reported as a use of `feature`, the
-        function's name unless given. Raises `TypeError` for a function without such a parameter.
+        parameter named `subject`, unless given the first one but `self` and `cls`. Each run is reported as a
+        use of `feature`, the function's name unless given. Raises `TypeError` for a function without such a
+        parameter.
         """
         gate = self.gate(purpose)
 
-        async def gate_async(who: str) -> bool:
-            return (await self._decide_async(who, purpose)).reason is Reason.GRANTED
+        async def awaited(who: str) -> bool:
+            return (await self.check_async(who, purpose)).reason is Reason.GRANTED
 
         def decorate(function: F) -> F:
             find, name = subject_finder(function, subject), feature_name(function, feature)
@@ -155,7 +164,9 @@ class ConsentClient(Client):
                 self.report_use(who, purpose, feature=name)
 
             if is_async(function):
-                return personalize_async(function, gate_async, find=find, fallback=fallback, report=report)
+                return personalize_async(function, awaited, find=find, fallback=fallback, report=report)
+            if is_async_generator(function):
+                return personalize_generator(function, awaited, find=find, fallback=fallback, report=report)
             return personalize(function, gate, find=find, fallback=fallback, report=report)
 
         return decorate

@@ -31,10 +31,9 @@ class MisuseError(ConsentError):
 class UnknownPurpose(MisuseError):
     """No notice of this tenant ever named the purpose, or its key is malformed."""
 
-    def __init__(self, purpose: str) -> None:
-        super().__init__(
-            f"No published notice has a purpose {purpose[:64]!r}: publish one, or mend the spelling."
-        )
+    def __init__(self, purpose: object) -> None:
+        shown = repr(purpose[:64]) if isinstance(purpose, str) else f"of the type {type(purpose).__name__}"
+        super().__init__(f"No published notice has a purpose {shown}: publish one, or mend the spelling.")
 
 
 class InvalidSubject(MisuseError, ValueError):

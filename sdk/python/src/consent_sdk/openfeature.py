@@ -82,11 +82,7 @@ class ConsentProvider(AbstractProvider):
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[bool]:
         """Return whether the purpose is allowed, without holding up the event loop."""
-        subject = evaluation_context.targeting_key if evaluation_context else None
-        try:
-            verdict = await self._client.check_async(subject or "", flag_key)
-        except MisuseError:
-            verdict = Verdict.of(Reason.PURPOSE_UNKNOWN)
+        verdict = await self._verdict_async(flag_key, evaluation_context)
         return _details(verdict, verdict.allowed)
 
     def resolve_string_details(
@@ -127,17 +123,59 @@ class ConsentProvider(AbstractProvider):
     ) -> FlagResolutionDetails[Sequence[FlagValueType] | Mapping[str, FlagValueType]]:
         """Return the verdict: allowed, reason, and valid_until and index where they are known."""
         verdict = self._verdict(flag_key, evaluation_context)
-        body: dict[str, FlagValueType] = {"allowed": verdict.allowed, "reason": verdict.reason.value}
-        if verdict.valid_until is not None:
-            body["valid_until"] = verdict.valid_until.isoformat().replace("+00:00", "Z")
-        if verdict.index is not None:
-            body["index"] = verdict.index
-        return _details(verdict, body)
+        return _details(verdict, _object(verdict))
+
+    async def resolve_string_details_async(
+        self,
+        flag_key: str,
+        default_value: str,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[str]:
+        """Return the reason, as all of these without holding up the event loop."""
+        verdict = await self._verdict_async(flag_key, evaluation_context)
+        return _details(verdict, verdict.reason.value)
+
+    async def resolve_integer_details_async(
+        self,
+        flag_key: str,
+        default_value: int,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[int]:
+        """Return 1 where the purpose is allowed, else 0."""
+        verdict = await self._verdict_async(flag_key, evaluation_context)
+        return _details(verdict, int(verdict.allowed))
+
+    async def resolve_float_details_async(
+        self,
+        flag_key: str,
+        default_value: float,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[float]:
+        """Return 1.0 where the purpose is allowed, else 0.0."""
+        verdict = await self._verdict_async(flag_key, evaluation_context)
+        return _details(verdict, float(verdict.allowed))
+
+    async def resolve_object_details_async(
+        self,
+        flag_key: str,
+        default_value: Sequence[FlagValueType] | Mapping[str, FlagValueType],
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[Sequence[FlagValueType] | Mapping[str, FlagValueType]]:
+        """Return the verdict."""
+        verdict = await self._verdict_async(flag_key, evaluation_context)
+        return _details(verdict, _object(verdict))
 
     def _verdict(self, purpose: str, context: EvaluationContext | None) -> Verdict:
         subject = context.targeting_key if context else None
         try:
             return self._client.check(subject or "", purpose)
+        except MisuseError:
+            return Verdict.of(Reason.PURPOSE_UNKNOWN)
+
+    async def _verdict_async(self, purpose: str, context: EvaluationContext | None) -> Verdict:
+        subject = context.targeting_key if context else None
+        try:
+            return await self._client.check_async(subject or "", purpose)
         except MisuseError:
             return Verdict.of(Reason.PURPOSE_UNKNOWN)
 
@@ -147,6 +185,15 @@ class ConsentProvider(AbstractProvider):
             return
         self._told = state
         self.emit(_EVENTS[state], ProviderEventDetails(message=state))
+
+
+def _object(verdict: Verdict) -> dict[str, FlagValueType]:
+    body: dict[str, FlagValueType] = {"allowed": verdict.allowed, "reason": verdict.reason.value}
+    if verdict.valid_until is not None:
+        body["valid_until"] = verdict.valid_until.isoformat().replace("+00:00", "Z")
+    if verdict.index is not None:
+        body["index"] = verdict.index
+    return body
 
 
 def _details(verdict: Verdict, value: Value) -> FlagResolutionDetails[Value]:

@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+    from typing import TypeGuard
 
 OK = 200
 CREATED = 201
@@ -102,7 +103,7 @@ def encode_subject(subject: object) -> str:
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
 
 
-def is_purpose(key: object) -> bool:
+def is_purpose(key: object) -> TypeGuard[str]:
     """Whether this can be the key of a purpose: `[a-z0-9_.-]+`, at most 64 characters."""
     return isinstance(key, str) and 0 < len(key) <= _LONGEST_PURPOSE and _PURPOSE_CHARACTERS.issuperset(key)
 

@@ -16,6 +16,7 @@ from consent_sdk.testing._service import ServiceInMemory
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Self
 
 __all__ = ["FakeConsent", "SettableClock"]
 
@@ -63,6 +64,11 @@ class FakeConsent(ConsentClient):
         self._send_head()
         for subject, granted in (grants or {}).items():
             self.grant(subject, *granted)
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Return a fake in which nobody was asked yet: it needs no environment."""
+        return cls()
 
     def grant(self, subject: str, *purposes: str) -> None:
         """Let the subject grant these purposes now."""
