@@ -34,17 +34,8 @@ class PostgresServer:
         self._databases = 0
         if not (self._folder / "data").exists():
             self._make_cluster()
-        self._process = ServerProcess(
-            [
-                *(str(self._programs / "postgres"), "-D", str(self._folder / "data")),
-                *("-c", "listen_addresses=", "-c", f"unix_socket_directories={self._folder}"),
-                *("-c", f"fsync={'on' if fsync else 'off'}"),
-            ],
-            folder=self._folder,
-            log=self._folder / "server.log",
-            account=self._account,
-        )
-        self._process.wait_until_ready(self._answers, what="PostgreSQL to answer")
+        self._fsync = fsync
+        self._process = self._started()
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of a database of this server."""
@@ -124,6 +115,35 @@ class PostgresServer:
     def stop(self) -> None:
         """End the server, whoever is connected."""
         self._process.stop(signal.SIGINT)
+
+    def end_of_log(self) -> tuple[Path, int]:
+        """The file of the write-ahead log in which the next record begins, and where in it."""
+        with self._session() as session:
+            row = session.execute("SELECT * FROM pg_walfile_name_offset(pg_current_wal_insert_lsn())")
+            name, offset = row.fetchone() or ("", 0)
+        return self._folder / "data" / "pg_wal" / str(name), int(str(offset))
+
+    def checkpoint(self) -> None:
+        """Let everything so far be in the tables' files; what comes is in the write-ahead log only."""
+        self._execute("CHECKPOINT")
+
+    def start_again(self) -> None:
+        """Start the server that was killed."""
+        self._process = self._started()
+
+    def _started(self) -> ServerProcess:
+        process = ServerProcess(
+            [
+                *(str(self._programs / "postgres"), "-D", str(self._folder / "data")),
+                *("-c", "listen_addresses=", "-c", f"unix_socket_directories={self._folder}"),
+                *("-c", f"fsync={'on' if self._fsync else 'off'}"),
+            ],
+            folder=self._folder,
+            log=self._folder / "server.log",
+            account=self._account,
+        )
+        process.wait_until_ready(self._answers, what="PostgreSQL to answer")
+        return process
 
     def _make_cluster(self) -> None:
         self._run(

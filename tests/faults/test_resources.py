@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 
 import httpx2
 import pytest
@@ -249,7 +250,37 @@ def test_a_damaged_log_loses_only_its_end_and_an_older_checkpoint_shows_it(tmp_p
     log[len(log) * 3 // 4] ^= 1
     Path(f"{copy}-wal").write_bytes(log)
 
-    with Installation(home=tmp_path / "home", database_url=f"sqlite:///{copy}") as damaged:
+    assert_only_the_end_is_gone(tmp_path / "home", f"sqlite:///{copy}")
+
+
+def test_a_damaged_log_of_postgresql_loses_only_its_end_and_an_older_checkpoint_shows_it(
+    tmp_path: Path,
+) -> None:
+    with TemporaryDirectory(prefix="consent-pg-") as folder:  # a short path: it holds a socket
+        server = PostgresServer(Path(folder))
+        url = server.url(server.create_database())
+        with Installation(home=tmp_path / "home", database_url=url) as installation:
+            installation.publish()
+            server.checkpoint()
+            for number in range(15):
+                installation.decide(f"customer-{number}")
+            log, end = server.end_of_log()
+            for number in range(15, 20):
+                installation.decide(f"customer-{number}")
+            server.kill()
+        content = bytearray(log.read_bytes())
+        content[end + 8] ^= 1  # in the head of a record, or of the page that begins there
+        log.write_bytes(content)
+
+        server.start_again()
+
+        assert_only_the_end_is_gone(tmp_path / "home", url)
+        server.stop()
+
+
+def assert_only_the_end_is_gone(home: Path, database_url: str) -> None:
+    """Of a notice and 20 decisions some are left and verify; whoever saw all of them can tell."""
+    with Installation(home=home, database_url=database_url) as damaged:
         left = damaged.size
         with pytest.raises(InvalidInput, match="from a smaller size to a larger one"):
             prove_consistency(damaged.service.deployment, damaged.tenant, old_size=21)
