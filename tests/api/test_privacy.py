@@ -181,24 +181,25 @@ class Run:
     metrics: str
     database: str
     backend: str
+    workers: int
     processes: str
     errors: str
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A full run against a real server on each kind of database."""
+    """A full run against a real server on each kind of database, on PostgreSQL one of two workers."""
     home = tmp_path_factory.mktemp("home")
     if request.param == "sqlite":
-        yield _run(home, f"sqlite:///{home / 'consent.db'}")
+        yield _run(home, f"sqlite:///{home / 'consent.db'}", workers=1)
         return
     postgres: PostgresServer = request.getfixturevalue("postgres_server")
     name = postgres.create_database()
-    yield _run(home, postgres.url(name))
+    yield _run(home, postgres.url(name), workers=2)
     postgres.drop_database(name)
 
 
-def _run(home: Path, database_url: str) -> Run:
+def _run(home: Path, database_url: str, *, workers: int) -> Run:
     with Installation(home=home, database_url=database_url) as installation:
         notice = installation.publish().digest
         backend = create_api_key(installation.service.deployment, installation.tenant, Role.BACKEND).key
@@ -206,7 +207,12 @@ def _run(home: Path, database_url: str) -> Run:
     canaries = Canaries([])
     debugging = {"CONSENT_LOG_LEVEL": "debug"}
     with (
-        ConsentServer(home=home, database_url=database_url, environment=debugging) as process,
+        ConsentServer(
+            home=home,
+            database_url=database_url,
+            options=("--workers", str(workers)),
+            environment=debugging,
+        ) as process,
         httpx2.Client(timeout=30) as client,
     ):
         server = Server(process=process, backend=backend, notice=notice, tampering=tampering)
@@ -229,6 +235,7 @@ def _run(home: Path, database_url: str) -> Run:
         metrics=metrics,
         database=database,
         backend=backend,
+        workers=workers,
         processes=processes,
         errors="\n".join(answer.text for answer in answers if answer.is_error),
     )
@@ -293,6 +300,7 @@ def test_no_subject_and_no_credential_shows_in_an_error(run: Run) -> None:
 
 def test_nothing_shows_in_what_the_machine_lists_of_a_process(run: Run) -> None:
     assert "serve" in run.processes
+    assert ("spawn_main(" in run.processes) == (run.workers > 1)
     assert shown(run, run.processes) == []
     assert run.backend not in run.processes
     assert "DATABASE_URL" not in run.processes

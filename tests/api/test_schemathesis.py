@@ -32,11 +32,10 @@ ENDLESS = ("/v1/stream", "/ofrep/v1/stream")
 Document = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A shop with a decision of a subject."""
-    folder = tmp_path_factory.mktemp("schemathesis")
-    place = Place(f"sqlite:///{folder / 'consent.db'}", folder)
+@pytest.fixture
+def place(migrated_url: str, tmp_path: Path) -> Iterator[Place]:
+    """A shop."""
+    place = Place(migrated_url, tmp_path)
     yield place
     place.close()
 
