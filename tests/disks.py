@@ -94,6 +94,11 @@ class LimitedFiles:
         """Let files grow again."""
         resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
 
+    def write_protect(self, *, on: bool) -> None:
+        """Let nobody write any more, or again, who opens a file from now on."""
+        for path in (*self.folder.iterdir(), self.folder):
+            path.chmod(path.stat().st_mode & ~0o222 if on else path.stat().st_mode | 0o200)
+
     def close(self) -> None:
         """Take the folder away."""
         self.make_room()
