@@ -29,11 +29,17 @@ class DayOfUses:
 
 
 def read_uses(
-    deployment: Deployment, recorder: UsesRecorder, tenant: Tenant, subject: Subject, *, language: str
+    deployment: Deployment,
+    recorder: UsesRecorder,
+    tenant: Tenant,
+    subject: Subject,
+    *,
+    language: str,
+    purpose: str | None = None,
 ) -> tuple[list[DayOfUses], list[str]]:
     """Return a subject's uses day by day, oldest first, and in sentences of `language`.
 
-    None for a subject about whom nothing is held.
+    Of one purpose, or of all. None for a subject about whom nothing is held.
     """
     recorder.flush()
     with deployment.reading(tenant) as scope:
@@ -42,6 +48,12 @@ def read_uses(
             return [], []
         days = uses_of(scope, deployment.refreshed(scope, tenant), known[0])
         current = deployment.book(scope).current
+    if purpose is not None:
+        days = [
+            DayOfUses(day=day.day, uses=own)
+            for day in days
+            if (own := {kind: count for kind, count in day.uses.items() if kind.purpose == purpose})
+        ]
     return days, sentences(days, None if current is None else current.notice, language)
 
 

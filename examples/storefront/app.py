@@ -1,7 +1,7 @@
 """The shop's pages: each personal block asks its gate, says why it is there, and has an impersonal twin."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from jinja2 import Environment, FileSystemLoader
 from examples.storefront.catalogue import Catalogue, Customer
 from examples.storefront.consent_desk import ConsentDesk
 from examples.storefront.support import HISTORY, Conversation, hand_over, say
+from examples.storefront.words import RIGHT_TO_LEFT, WORDS, best, spoken
 
 _FOLDER = Path(__file__).parent
 _SESSION = "shop-session"
+_PAGES = ("/", "/coupons", "/support")
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class Visit:
     """One browser session of the shop, in memory."""
 
     customer: Customer | None = None
+    language: str = ""
     talk: Conversation = field(default_factory=Conversation)
 
 
@@ -34,13 +37,14 @@ def create_storefront(desk: ConsentDesk, catalogue: Catalogue) -> FastAPI:
     app = FastAPI(title="Storefront", docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=_FOLDER / "static"), name="static")
     banner = PageBanner(desk.url, key=desk.browser_key, stylesheet="/banner.css")
-    pages = Pages(desk=desk, catalogue=catalogue, banner=banner)
+    pages = Pages(desk=desk, catalogue=catalogue, banner=banner, languages=spoken(desk.languages()))
     app.add_api_route("/", pages.home, methods=["GET"])
     app.add_api_route("/banner.css", pages.banner_style, methods=["GET"])
     app.add_api_route("/coupons", pages.coupons, methods=["GET"])
     app.add_api_route("/support", pages.support, methods=["GET"])
     app.add_api_route("/support", pages.say, methods=["POST"])
     app.add_api_route("/sign-in", pages.sign_in, methods=["POST"])
+    app.add_api_route("/language", pages.speak, methods=["POST"])
     return app
 
 
@@ -51,6 +55,7 @@ class Pages:
     desk: ConsentDesk
     catalogue: Catalogue
     banner: PageBanner
+    languages: Sequence[str]
     visits: dict[str, Visit] = field(default_factory=dict)
     templates: Environment = field(
         default_factory=lambda: Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True)
@@ -68,7 +73,7 @@ class Pages:
             "home.html",
             personal=bool(shelf),
             shelf=shelf or self.catalogue.best_sellers(),
-            reasons=self._reasons(visit.customer, "recommendations") if shelf else [],
+            reasons=self._reasons(request, "recommendations") if shelf else [],
         )
 
     def coupons(self, request: Request) -> Response:
@@ -81,7 +86,7 @@ class Pages:
             "coupons.html",
             personal=bool(chosen),
             shelf=chosen or self.catalogue.coupons_for_everybody(),
-            reasons=self._reasons(visit.customer, "coupons") if chosen else [],
+            reasons=self._reasons(request, "coupons") if chosen else [],
         )
 
     def banner_style(self) -> Response:
@@ -91,7 +96,7 @@ class Pages:
     def support(self, request: Request) -> Response:
         """Show the conversation, and beside it what the human at the other end sees."""
         visit = self._visit(request)
-        reasons = self._reasons(visit.customer, HISTORY) if visit.talk.agent_sees else []
+        reasons = self._reasons(request, HISTORY) if visit.talk.agent_sees else []
         return self._page(request, "support.html", talk=visit.talk, reasons=reasons)
 
     async def say(self, request: Request) -> Response:
@@ -100,9 +105,9 @@ class Pages:
         form = parse_qs((await request.body()).decode("utf-8", "replace"))
         subject = visit.customer.subject if visit.customer else None
         if "human" in form:
-            hand_over(self.desk, subject, visit.talk)
+            hand_over(self.desk, subject, visit.talk, WORDS[self._language(request)])
         elif text := form.get("text", [""])[0].strip()[:500]:
-            say(self.desk, subject, visit.talk, text)
+            say(self.desk, subject, visit.talk, text, WORDS[self._language(request)])
         return self._kept(request, visit, "/support")
 
     async def sign_in(self, request: Request) -> Response:
@@ -114,6 +119,14 @@ class Pages:
         visit.talk = Conversation()
         return self._kept(request, visit, "/")
 
+    async def speak(self, request: Request) -> Response:
+        """Go on in another language, on the page she was on."""
+        visit = self._visit(request)
+        form = parse_qs((await request.body()).decode("utf-8", "replace"))
+        visit.language = form.get("language", [""])[0]
+        page = form.get("page", [""])[0]
+        return self._kept(request, visit, page if page in _PAGES else "/")
+
     def _open(self, customer: Customer | None, purpose: str) -> Mapping[str, Any]:
         """Keep her purchases up to date in the sealed profile and open it for one purpose, if it may be."""
         if customer is None or not self.desk.allows(customer.subject, purpose):
@@ -124,8 +137,18 @@ class Pages:
         self.desk.remember(customer.subject, own)
         return self.desk.profile(customer.subject, purpose)
 
-    def _reasons(self, customer: Customer | None, purpose: str) -> list[str]:
-        return [] if customer is None else list(self.desk.uses(customer.subject, purpose))
+    def _reasons(self, request: Request, purpose: str) -> list[str]:
+        customer = self._visit(request).customer
+        return (
+            []
+            if customer is None
+            else list(self.desk.uses(customer.subject, purpose, self._language(request)))
+        )
+
+    def _language(self, request: Request) -> str:
+        """Return the language she took, else the browser's, of those that the shop and the notice share."""
+        wanted = [self._visit(request).language, *request.headers.get("accept-language", "").split(",")]
+        return best(wanted, self.languages)
 
     def _visit(self, request: Request) -> Visit:
         """Return the visit of this browser; a new one is kept only once she signs in or writes."""
@@ -142,12 +165,13 @@ class Pages:
 
     def _page(self, request: Request, template: str, **values: Any) -> Response:
         visit = self._visit(request)
+        language = self._language(request)
         text = self.templates.get_template(template).render(
             customer=visit.customer,
             customers=self.catalogue.customers,
             # What a signed-in customer chose is not in her browser's cookie: the script asks the ledger.
             banner=self.banner.markup(
-                language="en",
+                language=language,
                 said=None if visit.customer else request.cookies.get("eu-consent", ""),
                 gpc=request.headers.get("sec-gpc") == "1",
             ),
@@ -155,6 +179,10 @@ class Pages:
             service=self.desk.public_url,
             key=self.desk.browser_key,
             path=request.url.path,
+            language=language,
+            direction="rtl" if language in RIGHT_TO_LEFT else "ltr",
+            words=WORDS[language],
+            others={tag: WORDS[tag]["own_name"] for tag in self.languages if tag != language},
             **values,
         )
         policy = (

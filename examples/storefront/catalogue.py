@@ -4,6 +4,7 @@ From the Complete Journey data set (84.51°, 2017); PyPI has it as completejourn
 grocer's, prices the average paid.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -52,8 +53,13 @@ _SHORT = {
     "bnls": "boneless",
     "whl": "whole",
     "hh": "household",
+    "sgl": "single",
+    "sv": "serve",
+    "vend": "vending",
+    "mach": "machine",
+    "wt": "weight",
 }
-_DROPPED = {"only", "carb", "excp", "ex", "misc", "not", "bulk&bag"}
+_DROPPED = {"only", "carb", "excp", "ex", "misc", "bulk&bag", "incl"}
 SHOWN = 8
 """Products on a shelf."""
 
@@ -160,8 +166,12 @@ def _product(number: int, row: "pd.Series[str]", price: float) -> Product:
 
 
 def readable(kind: str) -> str:
-    """Return a kind of product in words: the data set has a till's abbreviations."""
-    text = kind.partition("(")[0].replace("/", " / ").replace("-", " ").replace(":", ": ").lower()
+    """Return a kind of product in words: the data set has a till's abbreviations, cut off after 30 letters.
+
+    What a kind is not, and the single letter that a cut leaves of a last word, are left out.
+    """
+    said = re.sub(r"( NOT .*|[/ -]+\w)$", "", kind.partition("(")[0].rstrip())
+    text = said.replace("/", " / ").replace("-", " ").replace(":", ": ").lower()
     return " ".join(_SHORT.get(word, word) for word in text.split() if word not in _DROPPED).capitalize()
 
 

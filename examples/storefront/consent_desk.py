@@ -59,13 +59,22 @@ class ConsentDesk:
         attributes: Mapping[str, Any] = answer.json()["attributes"]
         return attributes
 
-    def uses(self, subject: str, purpose: str) -> Sequence[str]:
+    def uses(self, subject: str, purpose: str, language: str) -> Sequence[str]:
         """Return in plain words what the customer's data was used for under one purpose."""
-        answer = self._call("GET", "/v1/uses?language=en", subject)
+        answer = self._call("GET", f"/v1/uses?language={language}&purpose={purpose}", subject)
         if answer.status_code != _OK:
             return []
-        named = self._purpose_name(purpose)
-        return [sentence for sentence in answer.json()["sentences"] if f" for {named}," in sentence]
+        sentences: Sequence[str] = answer.json()["sentences"]
+        return sentences
+
+    def languages(self) -> Sequence[str]:
+        """Return the languages of the notice; none while the service does not answer."""
+        try:
+            answer = self._http.get("/v1/notice")
+        except httpx2.TransportError:
+            return []
+        languages: Sequence[str] = answer.json()["notice"]["languages"] if answer.status_code == _OK else []
+        return languages
 
     def token(self, subject: str) -> str:
         """Return a short-lived subject token for a page of this customer."""
@@ -73,11 +82,6 @@ class ConsentDesk:
         answer.raise_for_status()
         token: str = answer.json()["token"]
         return token
-
-    def _purpose_name(self, purpose: str) -> str:
-        notice = self._http.get("/v1/notice?language=en").json()["notice"]
-        name: str = notice["purposes"][purpose]["name"]
-        return name
 
     def _call(self, method: str, path: str, subject: str, **options: Any) -> httpx2.Response:
         return self._http.request(method, path, headers={"Consent-Subject": quote(subject)}, **options)

@@ -6,13 +6,9 @@ from typing import Any
 
 from examples.storefront.catalogue import readable
 from examples.storefront.consent_desk import ConsentDesk
+from examples.storefront.words import Words
 
 AI, HISTORY = "ai_assistance", "support_context"
-_BOT = (
-    "Your last order left the shop this morning. If that does not answer it, a human takes over at any time."
-)
-_HUMAN = "Good day, this is Inès. How can I help?"
-_HUMAN_WITH_HISTORY = "Good day, this is Inès. I have read what you wrote, you need not repeat it."
 
 
 @dataclass(slots=True)
@@ -21,22 +17,22 @@ class Conversation:
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     with_human: bool = False
-    agent_sees: list[str] = field(default_factory=list)
+    agent_sees: list[tuple[str, str]] = field(default_factory=list)
 
 
-def say(desk: ConsentDesk, subject: str | None, talk: Conversation, text: str) -> None:
+def say(desk: ConsentDesk, subject: str | None, talk: Conversation, text: str, words: Words) -> None:
     """Take one message of the customer and answer it: the assistant where she allowed it, else a human."""
     talk.lines.append(("you", text))
     if talk.with_human:
-        talk.lines.append(("human", "I am looking into it."))
+        talk.lines.append(("human", words["human_looks"]))
     elif subject is not None and desk.allows(subject, AI):
-        talk.lines.append(("assistant", _BOT))
+        talk.lines.append(("assistant", words["bot_says"]))
         desk.remember(subject, {"support_history": {"conversation": [line for _, line in talk.lines]}})
     else:
-        hand_over(desk, subject, talk)
+        hand_over(desk, subject, talk, words)
 
 
-def hand_over(desk: ConsentDesk, subject: str | None, talk: Conversation) -> None:
+def hand_over(desk: ConsentDesk, subject: str | None, talk: Conversation, words: Words) -> None:
     """Bring a human in; she sees the history where the customer allowed that, else nothing."""
     talk.with_human = True
     shown: Mapping[str, Any] = {}
@@ -44,10 +40,7 @@ def hand_over(desk: ConsentDesk, subject: str | None, talk: Conversation) -> Non
         desk.remember(subject, {"support_history": {"conversation": [line for _, line in talk.lines]}})
         shown = desk.profile(subject, HISTORY)
     talk.agent_sees = [
-        *[f"Wrote before: {line}" for line in shown.get("support_history", {}).get("conversation", [])],
-        *[
-            f"Buys often: {readable(kind).lower()}"
-            for kind in shown.get("purchases", {}).get("favourites", [])[:3]
-        ],
+        *[("said_before", line) for line in shown.get("support_history", {}).get("conversation", [])],
+        *[("buys", readable(kind).lower()) for kind in shown.get("purchases", {}).get("favourites", [])[:3]],
     ]
-    talk.lines.append(("human", _HUMAN_WITH_HISTORY if talk.agent_sees else _HUMAN))
+    talk.lines.append(("human", words["human_knows" if talk.agent_sees else "human_says"]))

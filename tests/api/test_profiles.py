@@ -251,6 +251,20 @@ def test_every_read_and_every_reported_use_is_shown_to_the_subject(client: TestC
         assert told[0].startswith("Ce que vous avez acheté ici")
 
 
+def test_uses_of_one_purpose_leave_out_the_others(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted", recommendations="granted")
+    uses = [{"purpose": purpose, "feature": "page"} for purpose in ("coupons", "recommendations")]
+    assert client.post("/v1/uses", json={"uses": uses}, headers=ANA).json() == {"noted": 2}
+
+    told = client.get("/v1/uses", params={"purpose": "recommendations"}, headers=ANA).json()
+    none = client.get("/v1/uses", params={"purpose": "support_context"}, headers=ANA).json()
+
+    assert {use["purpose"] for use in told["uses"]} == {"recommendations"}
+    assert len(told["sentences"]) == len(told["uses"]) > 0
+    assert all("for Recommendations" in sentence for sentence in told["sentences"])
+    assert none == {"uses": [], "sentences": []}
+
+
 def test_a_thousand_uses_of_long_names_are_taken_at_once(client: TestClient) -> None:
     decide(client, "ana", coupons="granted")
     uses = [

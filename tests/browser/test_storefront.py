@@ -3,16 +3,22 @@
 import itertools
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from consent_service.domain.notice import Notice
 from consent_service.operations.manage_tenants import Role, create_api_key
 from consent_service.web.honesty import Bench, Rule, portable_rules
-from consent_service.web.honesty.bench import layer_two, press
+from consent_service.web.honesty.bench import layer_one, layer_two, press
+from consent_service.web.words import direction
+from consent_service.web.words import words as banner_words
 from examples.storefront.app import create_storefront
-from examples.storefront.catalogue import Catalogue, Customer, Product
+from examples.storefront.catalogue import Catalogue, Customer, Product, readable
 from examples.storefront.consent_desk import ConsentDesk
+from examples.storefront.words import FALLBACK, WORDS, best, spoken
+from tests.browser.notices import in_languages
 from tests.browser.own_platform_rules import violations
 from tests.browser.serving import served
 from tests.browser.shop import Shop
@@ -43,11 +49,12 @@ CATALOGUE = Catalogue(
 _HOUSEHOLDS = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def storefront(shop: Shop) -> Iterator[str]:
+@contextmanager
+def opened(shop: Shop, notice: Notice) -> Iterator[str]:
+    """The shop with a notice of its own; give its address."""
     port = unused_port()
     origin = f"http://127.0.0.1:{port}"
-    shop.open_tenant(a_notice(), origins=(origin,))
+    shop.open_tenant(notice, origins=(origin,))
     desk = ConsentDesk(
         url=shop.service_url,
         public_url=shop.service_url,
@@ -55,6 +62,19 @@ def storefront(shop: Shop) -> Iterator[str]:
         browser_key=shop.key,
     )
     with desk, served(create_storefront(desk, CATALOGUE), port) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def storefront(shop: Shop) -> Iterator[str]:
+    with opened(shop, a_notice()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def abroad(shop: Shop) -> Iterator[str]:
+    """The shop with a notice that has no English."""
+    with opened(shop, in_languages(("ar", "de", "fr"))) as url:
         yield url
 
 
@@ -166,3 +186,80 @@ def test_the_honesty_kit_finds_the_control_that_the_shop_brings_itself(
         rule.check(bench)
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize("language", ["ar", "de", "fr"])
+def test_page_and_banner_speak_her_language_and_so_do_the_reasons(
+    browser: Browser, abroad: str, language: str
+) -> None:
+    words = WORDS[language]
+    context = browser.new_context(locale=language, viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(abroad)
+    page.get_by_label(words["sign_in_as"]).select_option(str(next(_HOUSEHOLDS)))
+    page.get_by_role("button", name=words["sign_in"]).click()
+    page.locator("consent-banner [data-reach]").wait_for()
+
+    spoken_by = [
+        page.locator(element).evaluate("(element) => [element.lang, element.dir]")
+        for element in ("html", "consent-banner")
+    ]
+    # What the banner calls her choices is what the shop's own link is called.
+    assert layer_one(page).get_by_text(banner_words(language)["open"]).count() == 1
+    assert page.locator("footer [data-consent-open]").inner_text() == banner_words(language)["open"]
+    press(page, "accept_all")
+    expect(page.get_by_role("heading", name=words["for_you"])).to_be_visible()
+    page.get_by_text(words["why"]).click()
+
+    expect(page.locator(".why li").filter(has_text=f"({language})")).to_have_count(1)
+    assert spoken_by == [[language, direction(language)]] * 2
+    assert violations(page, "html") == []
+    context.close()
+
+
+def test_she_goes_on_in_another_language_on_the_page_she_was_on(browser: Browser, abroad: str) -> None:
+    context = browser.new_context(locale="de")
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(f"{abroad}/coupons")
+    press(page, "refuse_all")
+
+    page.get_by_role("button", name=WORDS["ar"]["own_name"]).click()
+
+    expect(page.get_by_role("heading", name=WORDS["ar"]["coupons_for_all"])).to_be_visible()
+    assert page.url == f"{abroad}/coupons"
+    page.get_by_role("link", name=WORDS["ar"]["support"]).click()
+    expect(page.get_by_role("heading", name=WORDS["ar"]["agent"])).to_be_visible()
+    answer = context.request.post(
+        f"{abroad}/language",
+        form={"language": "fr", "page": "//elsewhere.example"},
+        max_redirects=0,
+    )
+    assert answer.headers["location"] == "/"
+    context.close()
+
+
+def test_the_shop_has_every_word_in_every_language_and_takes_the_next_best() -> None:
+    assert {frozenset(words) for words in WORDS.values()} == {frozenset(WORDS[FALLBACK])}
+    assert all(text.strip() for words in WORDS.values() for text in words.values())
+    assert spoken(["ja", "fr", "en"]) == ["fr", "en"]
+    assert spoken(["ja"]) == ["en"]
+    assert best(["", "de-AT;q=0.9", "fr"], ["en", "fr"]) == "fr"
+    assert best(["ja"], ["fr", "en"]) == "en"
+    assert best(["ja"], ["fr", "de"]) == "fr"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("YOGURT NOT MULTI-PACKS", "Yogurt"),
+        ("SGL SV/VEND MACH SNACKS CHIP/P", "Single serve / vending machine snacks chip"),
+        ("DAIRY CASE 100% PURE JUICE - O", "Dairy case 100% pure juice"),
+        ("NATURAL CHEESE EXACT WT SLICES", "Natural cheese exact weight slices"),
+        ("SFT DRNK SNGL SRV BTL CARB (EX", "Soft drink single serve bottle"),
+        ("EGGS - X-LARGE", "Eggs x large"),
+    ],
+)
+def test_what_a_till_calls_a_product_is_said_in_words(kind: str, name: str) -> None:
+    assert readable(kind) == name

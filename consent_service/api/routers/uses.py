@@ -72,12 +72,15 @@ def get_uses(
     service: Service,
     caller: BackendOrSubject,
     language: Annotated[str, Query(max_length=256, description="Languages wanted, best first.")] = "",
+    purpose: Annotated[str | None, Query(max_length=64, description="Of this purpose alone.")] = None,
 ) -> Response:
     """Return the uses by day, purpose, feature and category, and in plain words."""
     subject = subject_of(request.headers, caller)
     wanted = f"{language},{request.headers.get('accept-language', '')},{FALLBACK}"
     spoken = best_language(wanted, spoken_languages())
-    days, told = read_uses(service.deployment, service.uses, caller.tenant, subject, language=spoken)
+    days, told = read_uses(
+        service.deployment, service.uses, caller.tenant, subject, language=spoken, purpose=purpose
+    )
     return JsonBytes({"uses": [item for day in days for item in use_items(day)], "sentences": told})
 
 
