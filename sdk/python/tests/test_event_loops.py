@@ -1,7 +1,9 @@
 """A subject not seen before holds no event loop up: the example shops under a real ASGI server."""
 
 import asyncio
+import gc
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from consent_sdk import ConsentClient, Reason
+from consent_sdk import AsyncConsentClient, ConsentClient, Reason
 from consent_sdk.django.request import DjangoConsent
 from consent_sdk.testing import FakeConsent
 from django.http import HttpRequest
@@ -191,3 +193,30 @@ def test_a_subject_that_a_database_knows_may_be_found_in_an_async_view() -> None
     consent = DjangoConsent(FakeConsent(grants={"ana": ["coupons"]}), a_request(None), from_the_database)
 
     assert asyncio.run(consent.aallows("coupons"))
+
+
+@pytest.mark.parametrize("stream", ["sse", "off"])
+def test_one_client_serves_one_event_loop_after_the_other(service: LiveService, stream: str) -> None:
+    """As under Flask's async views, and where tasks run under `asyncio.run`: each has a loop of its own."""
+    client = AsyncConsentClient(service.url, api_key="ck_test", stream=stream, miss_timeout=10.0)
+
+    async def ask(number: int) -> list[object]:
+        await client.wait_until_ready(10)
+        service.grant(f"visitor-{number}")
+        proof = await client.check(f"visitor-{number}", "coupons"), await client.consents("ana")
+        return [proof[0].reason, proof[1].reason]
+
+    async def close() -> Reason:
+        await client.close()
+        return (await client.check("ana", "coupons")).reason
+
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        answers = [asyncio.run(ask(number)) for number in range(4)]
+        kept = len(client._http._clients)
+        closed = asyncio.run(close())
+        gc.collect()  # the sockets that ended loops left
+
+    assert [answer[0] for answer in answers] == ["granted"] * 4
+    assert kept == 1
+    assert closed == "unavailable"
+    assert not client._http._clients

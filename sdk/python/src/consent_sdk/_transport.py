@@ -10,6 +10,7 @@ from consent_sdk.protocol import Answer, retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from logging import LogRecord
@@ -187,27 +188,21 @@ class HttpTransport:
 
 
 class AsyncHttpTransport:
-    """As `HttpTransport`, for one event loop."""
+    """As `HttpTransport`, for asyncio: each event loop has a pool of its own, for no other can use it."""
 
     def __init__(self, endpoint: Endpoint, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._pid = os.getpid()
         self._endpoint = endpoint
         self._transport = transport
-        self._client: httpx2.AsyncClient | None = None
+        self._clients: dict[AbstractEventLoop, httpx2.AsyncClient] = {}
 
     async def send(self, request: Request, *, timeout: float) -> Answer:  # noqa: ASYNC109  # httpx2's
         """Return the answer, read to its end within `timeout` seconds a step, or raise `Unreachable`."""
+        client = self._http()
         import httpx2  # noqa: PLC0415  # imported when the client starts
 
-        if os.getpid() != self._pid:
-            self.after_fork()
-        if self._client is None:
-            self._endpoint.keep_out_of_logs()
-            self._client = httpx2.AsyncClient(
-                transport=self._transport, follow_redirects=False, verify=self._endpoint.trust()
-            )
         try:
-            response = await self._client.request(
+            response = await client.request(
                 request.method,
                 self._endpoint.url + request.path,
                 headers=self._endpoint.headers(request),
@@ -220,16 +215,36 @@ class AsyncHttpTransport:
 
     def after_fork(self) -> None:
         """Leave the parent its connections: neither use nor close them."""
-        if self._client is not None:
-            ABANDONED.append(self._client)
-        self._client = None
+        ABANDONED.extend(self._clients.values())
+        self._clients = {}
         self._pid = os.getpid()
 
     async def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
-        client, self._client = self._client, None
+        """Close the connections of this event loop; the next request opens new ones."""
+        from asyncio import get_running_loop  # noqa: PLC0415  # too slow to import with the package
+
+        client = self._clients.pop(get_running_loop(), None)
+        self._clients = {}
         if client is not None:
             await client.aclose()
+
+    def _http(self) -> httpx2.AsyncClient:
+        from asyncio import get_running_loop  # noqa: PLC0415  # as above
+
+        import httpx2  # noqa: PLC0415  # imported when the client starts
+
+        if os.getpid() != self._pid:
+            self.after_fork()
+        loop = get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            for ended in [each for each in tuple(self._clients) if each.is_closed()]:
+                self._clients.pop(ended, None)
+            self._endpoint.keep_out_of_logs()
+            client = self._clients[loop] = httpx2.AsyncClient(
+                transport=self._transport, follow_redirects=False, verify=self._endpoint.trust()
+            )
+        return client
 
 
 def _a_lock() -> Lock:
