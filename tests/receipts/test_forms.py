@@ -16,7 +16,9 @@ import jsonschema
 import pypdf
 import pytest
 import rdflib
+import segno
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from PIL import Image
 
 from consent_service.domain.notice import Notice
 from consent_service.domain.notice_form import parse_notice
@@ -27,6 +29,7 @@ from consent_service.ledger.receipt_forms.html import html_page
 from consent_service.ledger.receipt_forms.json_ld import json_ld
 from consent_service.ledger.receipt_forms.kantara import kantara
 from consent_service.ledger.receipt_forms.plain import EVIDENCE_MARK, plain_text
+from consent_service.ledger.receipt_forms.qr import qr_png, qr_svg
 from consent_service.ledger.receipt_forms.wording import wording_for
 from consent_service.ledger.words import spoken, spoken_languages, words_of
 from consent_service.operations.read_receipt import PDF_MEDIA_TYPE, write_receipt
@@ -256,6 +259,27 @@ def test_an_html_receipt_is_one_page_that_fetches_nothing() -> None:
     assert not [tag for tag, attributes in tags if "src" in attributes or tag == "link"]
     evidence = page.partition('id="consent-evidence">')[2].partition("</script>")[0]
     assert verified(json.loads(evidence)) == SIZE
+
+
+def test_the_code_on_a_receipt_leads_to_where_choices_are_changed() -> None:
+    url, other = "https://shop.example/choices?from=receipt", "https://shop.example/elsewhere"
+    receipt = a_receipt(preferences_url=url)
+    page = html_page(receipt)
+    reader = pypdf.PdfReader(BytesIO(write_receipt(receipt, PDF_MEDIA_TYPE, Settings())))
+    (drawn,) = [image for part in reader.pages for image in part.images]
+    dark = [[bool(module) for module in row] for row in segno.make_qr(url, error="m").matrix]
+
+    assert (qr_svg(url) in page, qr_svg(other) in page) == (True, False)
+    assert _modules(drawn.image) == _modules(Image.open(BytesIO(qr_png(url)))) == dark
+    assert _modules(Image.open(BytesIO(qr_png(other)))) != dark
+
+
+def _modules(image: Any) -> list[list[bool]]:
+    """Which modules of a code are dark, from a picture with six pixels for each and four for the margin."""
+    grey, scale, margin = image.convert("L"), 6, 4
+    count = grey.width // scale - 2 * margin
+    at = [scale * (margin + number) + scale // 2 for number in range(count)]
+    return [[grey.getpixel((x, y)) < 128 for x in at] for y in at]
 
 
 def test_hostile_words_of_a_notice_stay_words() -> None:
