@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = await run_in_threadpool(ConsentService.open, settings, clock=clock)
-        _look_for_garbage_seldom()
+        look_for_garbage_seldom()
         app.state.service = service
         app.state.streams = Streams(service)
         service.committer.when_committed = app.state.streams.wake
@@ -113,7 +113,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
     return app
 
 
-def _look_for_garbage_seldom() -> None:
+def look_for_garbage_seldom() -> None:
     """Look for cycles among what is made from now on, and not at every 700 new objects.
 
     A batch of 500 decisions makes some thousands that live until its commit: looking through them over and

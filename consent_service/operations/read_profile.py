@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import chain, groupby, islice
-from operator import itemgetter
+from itertools import chain, islice
 
 from consent_service.domain.consent import NOBODY, SubjectState
 from consent_service.domain.gate import Catalogue, Verdict, evaluate_key
@@ -27,7 +26,7 @@ from consent_service.storage.vault_store import (
     purpose_grants,
 )
 from consent_service.vault.keyring import TenantKeyring
-from consent_service.vault.places import ValuePlaces, value_place
+from consent_service.vault.places import ValuePlaces, value_place, value_tail
 from consent_service.vault.seal import SealingKey, open_each, open_sealed
 from consent_service.vault.values import decode_value, decode_values
 
@@ -120,12 +119,13 @@ class _Sealed:
     """What one purpose holds of some subjects, still sealed."""
 
     def __init__(self, scope: TenantScope, subject_ids: Sequence[int], purpose: Purpose) -> None:
-        self._purpose = purpose
-        self._grants = purpose_grants(scope, subject_ids, purpose.key)
+        self._purpose = purpose.key
         self._values: dict[tuple[int, CategoryKey], list[ValueRow]] = defaultdict(list)
-        rows = find_values(scope, subject_ids, purpose.categories)
-        for place, values in groupby(rows, itemgetter(0, 1)):  # Most often, though, they come together.
-            self._values[place] += values
+        for value in find_values(scope, subject_ids, purpose.categories):
+            self._values[value[:2]].append(value)
+        self._grants = [
+            grant for grant in purpose_grants(scope, subject_ids, purpose.key) if grant[:2] in self._values
+        ]
 
     def foreign_to(self, keyring: TenantKeyring) -> bool:
         """Whether a key grant is of an epoch that this keyring does not have (yet)."""
@@ -136,9 +136,9 @@ class _Sealed:
         subjects: dict[int, dict[CategoryKey, dict[FieldKey, ProfileValue]]] = defaultdict(dict)
         for start in range(0, len(self._grants), _GRANTS_AT_ONCE):
             grants = self._grants[start : start + _GRANTS_AT_ONCE]
-            texts = [self._texts(keyring, grant) for grant in grants]
+            texts = self._texts(keyring, grants)
             values = iter(decode_values([*chain.from_iterable(texts)]))
-            for (subject_id, category, *_), own in zip(grants, texts, strict=True):
+            for (subject_id, category, _, _), own in zip(grants, texts, strict=True):
                 opened = dict(islice(values, len(own)))
                 if fields is not None:
                     opened = {
@@ -148,24 +148,22 @@ class _Sealed:
                     subjects[subject_id][category] = opened
         return subjects
 
-    def _texts(self, keyring: TenantKeyring, grant: PurposeGrant) -> list[bytes]:
-        """Return the opened values of the category whose key this grant holds."""
-        subject_id, category, _, wrapped = grant
-        values = self._values.get((subject_id, category))
-        if values is None:
-            return []
-        subject = str(subject_id)
-        secret = keyring.unwrap_for_purpose(
-            wrapped, subject=subject, category=category, purpose=self._purpose.key
-        )
-        key, places = SealingKey(secret), ValuePlaces(keyring.tenant, subject, category)
-        return open_each(
-            key,
-            [
-                (sealed, places.of(tag, source if index is None else source_name(source, index)))
-                for _, _, tag, source, index, sealed in values
-            ],
-        )
+    def _texts(self, keyring: TenantKeyring, grants: Sequence[PurposeGrant]) -> list[list[bytes]]:
+        """Return the opened values of each of the categories whose keys these grants hold."""
+        named = [(str(subject_id), category, wrapped) for subject_id, category, _, wrapped in grants]
+        secrets = keyring.unwrap_each(self._purpose, named)
+        head_of = ValuePlaces(keyring.tenant).head
+        return [
+            open_each(
+                SealingKey(secret),
+                [
+                    (sealed, value_tail(tag, source if index is None else source_name(source, index)))
+                    for _, _, tag, source, index, sealed in self._values[grant[:2]]
+                ],
+                shared=head_of(subject, category),
+            )
+            for secret, grant, (subject, category, _) in zip(secrets, grants, named, strict=True)
+        ]
 
 
 def open_value(tenant: str, key: SealingKey, value: SealedValue) -> tuple[FieldKey, ProfileValue]:

@@ -24,7 +24,7 @@ from consent_service.storage.vault_store import (
     store_values,
 )
 from consent_service.vault.keyring import TenantKeyring, field_tag
-from consent_service.vault.places import ValuePlaces
+from consent_service.vault.places import ValuePlaces, value_tail
 from consent_service.vault.seal import SealingKey, seal
 from consent_service.vault.values import encode_value
 
@@ -163,11 +163,11 @@ class _Writer:
         key = SealingKey(secret)
         source, index = ("", None) if derivation is None else (derivation.purpose, derivation.index)
         sealed = []
-        places = ValuePlaces(self._keyring.tenant, str(self._subject_id), category)
+        head = ValuePlaces(self._keyring.tenant).head(str(self._subject_id), category)
         name, now_ms = source_name(source, index), to_ms(self._now)
         for field, value in values.items():
             tag = field_tag(secret, field)
-            data = seal(key, encode_value(field, value), places.of(tag, name))
+            data = seal(key, encode_value(field, value), head + value_tail(tag, name))
             sealed.append(SealedValue(self._subject_id, category, tag, source, index, now_ms, data))
         return sealed
 

@@ -165,9 +165,9 @@ def _consent(row: Sequence[Any]) -> Consent:  # as `encode_state` writes it
     return Consent(  # By position, and no call of the enumeration: hot (ADR 0080).
         _STATUSES[status],
         version,
-        from_ms(since),
-        from_ms(decided),
-        from_ms(until),
+        _EPOCH + since * _MILLISECOND,
+        _EPOCH + decided * _MILLISECOND,
+        _EPOCH + until * _MILLISECOND,
         index,
         bool(flags & _GPC),
         bool(flags & _BY_SIGNAL),

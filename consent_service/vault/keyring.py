@@ -6,14 +6,23 @@ A category key is wrapped once for each purpose that was granted it. The last wr
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.subject import ExternalId
 from consent_service.errors import SealBroken
 from consent_service.vault.places import FIELD_TAG_SIZE, GrantPlaces, external_id_place, subject_key_place
-from consent_service.vault.seal import OVERHEAD, SECRET_SIZE, SealingKey, open_sealed, seal, sealed_key_id
+from consent_service.vault.seal import (
+    OVERHEAD,
+    SECRET_SIZE,
+    SealingKey,
+    open_each,
+    open_sealed,
+    seal,
+    sealed_key_id,
+)
 
 WRAPS_PER_TENANT_KEY = 2**28
 """Wraps after which a tenant key is replaced, whatever its age.
@@ -56,6 +65,22 @@ class TenantKeyring:
         """Return the category key's secret."""
         version, key = self._key_of(wrapped)
         return open_sealed(key, wrapped, self._places.of(subject, category, purpose, version))
+
+    def unwrap_each(
+        self, purpose: PurposeKey, grants: Iterable[tuple[str, CategoryKey, bytes]]
+    ) -> list[bytes]:
+        """Do as `unwrap_for_purpose` with several subjects, categories and wrapped keys: all or none."""
+        secrets: list[bytes] = []
+        place_of = self._places.of
+        for (version, key), some in groupby(grants, lambda grant: self._key_of(grant[2])):
+            secrets += open_each(
+                key,
+                [
+                    (wrapped, place_of(subject, category, purpose, version))
+                    for subject, category, wrapped in some
+                ],
+            )
+        return secrets
 
     def is_current(self, wrapped: bytes) -> bool:
         """Say whether bytes name the newest tenant key, by their header: not whether they open."""

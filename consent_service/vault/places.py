@@ -75,28 +75,27 @@ def external_id_place(*, tenant: str, blind_index: bytes, version: int) -> bytes
 
 
 class ValuePlaces:
-    """The places of one subject's values in one category, fast: what all of them share is encoded once.
+    """The places of one tenant's values, fast: what many of them share is encoded once.
 
-    `of` gives the same bytes as `value_place`.
+    A `head` and a `value_tail` make the same bytes as `value_place`.
     """
 
-    __slots__ = ("_head", "_to_tag")
+    __slots__ = ("_head",)
 
-    def __init__(self, tenant: str, subject: str, category: CategoryKey) -> None:
+    def __init__(self, tenant: str) -> None:
+        self._head = _place("consent/v1/value", tenant)
+
+    def head(self, subject: str, category: CategoryKey) -> bytes:
+        """Return what the places of all values of a subject's category begin with."""
         name = subject.encode()
-        self._head = b"%b%b%b%b" % (
-            _shared("consent/v1/value", tenant),
-            len(name).to_bytes(4, "big"),
-            name,
-            _shared(category),
-        )
-        self._to_tag = self._head + _TAG_LENGTH
+        return b"%b%b%b%b" % (self._head, len(name).to_bytes(4, "big"), name, _shared(category))
 
-    def of(self, field_tag: bytes, source: str) -> bytes:
-        """Return the place of one field's value."""
-        if not source and len(field_tag) == FIELD_TAG_SIZE:
-            return self._to_tag + field_tag + _NOTHING
-        return self._head + _place(field_tag, source)
+
+def value_tail(field_tag: bytes, source: str) -> bytes:
+    """Return how the place of one field's value ends."""
+    if not source and len(field_tag) == FIELD_TAG_SIZE:
+        return _TAG_LENGTH + field_tag + _NOTHING
+    return _place(field_tag, source)
 
 
 def evidence_place(*, origin: str, index: int) -> bytes:

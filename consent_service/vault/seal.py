@@ -28,6 +28,7 @@ KEY_ID_SIZE = 16
 _SHA256 = hashes.SHA256()
 _VERSION = b"\x01"
 _COMMITMENT_SIZE = 32
+_DERIVED_SIZE = KEY_ID_SIZE + _COMMITMENT_SIZE + SECRET_SIZE
 _NONCE_SIZE = 12
 _TAG_SIZE = 16
 _NONCE_AT = len(_VERSION) + KEY_ID_SIZE + _COMMITMENT_SIZE
@@ -44,21 +45,20 @@ class SealingKey:
     changed shows by its id. Raises `InvalidKey` for any other length. The secret never appears in a repr.
     """
 
-    __slots__ = ("_cipher", "header", "id", "secret")
+    __slots__ = ("_cipher", "header", "secret")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != SECRET_SIZE:
             raise InvalidKey("A sealing key is 32 bytes.")
-        derived = HKDF(
-            algorithm=_SHA256,
-            length=KEY_ID_SIZE + _COMMITMENT_SIZE + SECRET_SIZE,
-            salt=None,
-            info=b"consent/v1/seal",
-        ).derive(secret)
+        derived = HKDF(_SHA256, _DERIVED_SIZE, None, b"consent/v1/seal").derive(secret)
         self.secret = bytes(secret)
-        self.id = derived[:KEY_ID_SIZE]
-        self.header = _VERSION + derived[: KEY_ID_SIZE + _COMMITMENT_SIZE]
-        self._cipher = AESGCM(derived[KEY_ID_SIZE + _COMMITMENT_SIZE :])
+        self.header = _VERSION + derived[:-SECRET_SIZE]
+        self._cipher = AESGCM(derived[-SECRET_SIZE:])
+
+    @property
+    def id(self) -> bytes:
+        """The key id, as it stands in the header."""
+        return self.header[1 : 1 + KEY_ID_SIZE]
 
     @classmethod
     def generate(cls) -> "SealingKey":
@@ -90,9 +90,13 @@ def open_sealed(key: SealingKey, sealed: bytes, aad: bytes) -> bytes:
     return plaintext
 
 
-def open_each(key: SealingKey, seals: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-    """Do as `open_sealed` with several pairs of sealed bytes and AAD, in one loop: all or none."""
+def open_each(key: SealingKey, seals: Iterable[tuple[bytes, bytes]], *, shared: bytes = b"") -> list[bytes]:
+    """Do as `open_sealed` with several pairs of sealed bytes and AAD, in one loop: all or none.
+
+    Every AAD begins with `shared`.
+    """
     header, decrypt = key.header, key._cipher.decrypt  # noqa: SLF001 - the key's own module
+    first = header + shared
     plaintexts = []
     for sealed, aad in seals:
         if len(sealed) < OVERHEAD:  # (1)
@@ -100,7 +104,7 @@ def open_each(key: SealingKey, seals: Iterable[tuple[bytes, bytes]]) -> list[byt
         if not hmac.compare_digest(sealed[:_NONCE_AT], header):  # (2)
             raise SealBroken("The sealed bytes are of another version or under another key.")
         try:
-            plaintexts.append(decrypt(sealed[_NONCE_AT:_TEXT_AT], sealed[_TEXT_AT:], header + aad))  # (3)
+            plaintexts.append(decrypt(sealed[_NONCE_AT:_TEXT_AT], sealed[_TEXT_AT:], first + aad))  # (3)
         except InvalidTag:
             raise SealBroken("The sealed bytes were changed, or belong to another place.") from None
     return plaintexts

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import text
 
+from consent_service.api.app import look_for_garbage_seldom
 from consent_service.domain.purpose import PurposeKey
 from consent_service.operations.read_profile import ProfileQuestion, read_profiles
 from consent_service.operations.tenant import Tenant
@@ -47,6 +48,7 @@ def _reads() -> dict[str, object]:
                 {c: {f"field_{n}": f"value {n}" for n in range(count)} for c, count in _CATEGORIES.items()},
             )
         tenant = shop.tenant
+        look_for_garbage_seldom()  # As `consent serve` does.
         rates = interleaved(
             {
                 "single": lambda: _rate(

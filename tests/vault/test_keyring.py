@@ -87,6 +87,25 @@ def test_a_wrap_of_a_destroyed_epoch_does_not_open() -> None:
         a_keyring(v2=SECOND).unwrap_for_purpose(old, subject="s1", category=PURCHASES, purpose=COUPONS)
 
 
+def test_many_keys_come_back_in_order_whatever_their_epochs() -> None:
+    old, new = a_keyring(v1=FIRST), a_keyring(v1=FIRST, v2=SECOND)
+    secrets = [bytes([number]) * 32 for number in range(4)]
+    grants = [
+        (
+            f"s{number}",
+            PURCHASES,
+            ring.wrap_for_purpose(secret, subject=f"s{number}", category=PURCHASES, purpose=COUPONS),
+        )
+        for number, (ring, secret) in enumerate(zip((old, old, new, old), secrets, strict=True))
+    ]
+
+    assert new.unwrap_each(COUPONS, grants) == secrets
+    with pytest.raises(SealBroken):
+        new.unwrap_each(COUPONS, [grants[0], ("s0", *grants[1][1:])])
+    with pytest.raises(SealBroken):
+        old.unwrap_each(COUPONS, grants)
+
+
 def test_a_subjects_own_key_is_no_category_key() -> None:
     ring = a_keyring()
     wrapped = ring.wrap_subject_key(SECRET, subject="s1")

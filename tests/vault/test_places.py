@@ -68,4 +68,4 @@ def test_the_fast_places_of_values_are_the_same(
     key = CategoryKey(category)
     slow = places.value_place(tenant=tenant, subject=subject, category=key, field_tag=tag, source=source)
 
-    assert places.ValuePlaces(tenant, subject, key).of(tag, source) == slow
+    assert places.ValuePlaces(tenant).head(subject, key) + places.value_tail(tag, source) == slow
