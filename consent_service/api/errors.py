@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from consent_service import errors
 from consent_service.api.callers import require_access
+from consent_service.api.schemas import DuplicateMember
 from consent_service.observability import logger
 
 _MOST_FINDINGS = 20
@@ -183,7 +184,9 @@ def install(app: FastAPI, methods_of: Callable[[str], Collection[str]]) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.BAD_REQUEST:  # Only what FastAPI could not read ends here.
-            return await _unless_refused(request, MalformedBody("The request's body cannot be read."))
+            twice = isinstance(error.__cause__, DuplicateMember)
+            detail = str(error.__cause__) if twice else "The request's body cannot be read."
+            return await _unless_refused(request, MalformedBody(detail))
         status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
         if methods := methods_of(request.scope["path"]):
             status, headers = HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": ", ".join(sorted(methods))}

@@ -104,11 +104,16 @@ class _Reader:
     def values(self, catalogue: Catalogue, now: datetime) -> list[HeldValue]:
         live = [grant for grant in self._grants if self._live(grant, catalogue, now)]
         keys = {value.category: self._key(value.category) for value in self._values}
-        held = [self._held(value, keys[value.category], live, catalogue) for value in self._values]
+        held = [self._held(value, keys[value.category], live, catalogue, now) for value in self._values]
         return sorted(held, key=lambda value: (value.category, value.field))
 
     def _held(
-        self, stored: SealedValue, key: SealingKey, live: Sequence[KeyGrant], catalogue: Catalogue
+        self,
+        stored: SealedValue,
+        key: SealingKey,
+        live: Sequence[KeyGrant],
+        catalogue: Catalogue,
+        now: datetime,
     ) -> HeldValue:
         field, value = open_value(self._keyring.tenant, key, stored)
         stored_at, purposes = from_ms(stored.stored_at_ms), catalogue.purposes
@@ -120,9 +125,17 @@ class _Reader:
             value=value,
             stored_at=stored_at,
             derived_for=PurposeKey(stored.source) if stored.source else None,
-            open_to=sorted(grant.purpose for grant in live if grant.category == stored.category),
+            open_to=self._open_to(stored, live, catalogue, now),
             kept_until=max(ends) if len(ends) == len(holding) else None,
         )
+
+    def _open_to(
+        self, stored: SealedValue, live: Sequence[KeyGrant], catalogue: Catalogue, now: datetime
+    ) -> list[PurposeKey]:
+        source = PurposeKey(stored.source)
+        if source and not evaluate_key(source, catalogue, self._subject.state, now).allowed:
+            return []
+        return sorted(grant.purpose for grant in live if grant.category == stored.category)
 
     def _live(self, grant: KeyGrant, catalogue: Catalogue, now: datetime) -> bool:
         verdict = evaluate_key(grant.purpose, catalogue, self._subject.state, now)

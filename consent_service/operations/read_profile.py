@@ -61,9 +61,10 @@ def read_profiles(
 ) -> list[Profile | PurposeClosed]:
     """Return a profile for each subject, or why the purpose is closed to her, in the order asked.
 
-    Reads one snapshot, so that nothing is opened that was withdrawn before. Raises `SealBroken` when stored
-    bytes were changed, truncated or moved, and `InvalidProfile` for fields of a category that no notice had;
-    one that this purpose does not see, or that has no value, is only absent.
+    What was derived for another purpose is there only while that one is open, too. Reads one snapshot, so
+    that nothing is opened that was withdrawn before. Raises `SealBroken` when stored bytes were changed,
+    truncated or moved, and `InvalidProfile` for fields of a category that no notice had; one that this
+    purpose does not see, or that has no value, is only absent.
     """
     with deployment.reading(tenant) as scope:
         book = deployment.book(scope)
@@ -72,16 +73,21 @@ def read_profiles(
         catalogue = book.catalogue
         find = partial(find_known, only=[question.purpose])
         known = look_up(deployment, scope, tenant, question.subjects, find)
-        verdicts = _verdicts(question, catalogue, known, deployment.clock())
-        open_ids = [
-            known[subject.blind_index][0]
+        now = deployment.clock()
+        verdicts = _verdicts(question, catalogue, known, now)
+        named = {
+            known[subject.blind_index][0]: subject
             for subject, verdict in zip(question.subjects, verdicts, strict=True)
             if verdict.allowed
-        ]
+        }
+        open_ids = [*named]
         opened: dict[int, Attributes] = {}
         for start in range(0, len(open_ids), _SUBJECTS_AT_ONCE):
             some = open_ids[start : start + _SUBJECTS_AT_ONCE]
             sealed = _Sealed(scope, some, catalogue.purposes[question.purpose])
+            if sealed.derived:
+                whole = look_up(deployment, scope, tenant, [named[i] for i in sealed.derived], find_known)
+                sealed.keep_open(dict(whole.values()), catalogue, now, gpc=question.gpc)
             if sealed.foreign_to(tenant.keyring):
                 tenant = deployment.refreshed(scope, tenant)
             opened.update(sealed.opened(tenant.keyring, question.fields))
@@ -121,11 +127,28 @@ class _Sealed:
     def __init__(self, scope: TenantScope, subject_ids: Sequence[int], purpose: Purpose) -> None:
         self._purpose = purpose.key
         self._values: dict[tuple[int, CategoryKey], list[ValueRow]] = defaultdict(list)
+        self.derived: dict[int, set[PurposeKey]] = defaultdict(set)
+        """For which other purposes values of which subjects were derived."""
         for value in find_values(scope, subject_ids, purpose.categories):
             self._values[value[:2]].append(value)
+            if value[3] and value[3] != purpose.key:
+                self.derived[value[0]].add(PurposeKey(value[3]))
         self._grants = [
             grant for grant in purpose_grants(scope, subject_ids, purpose.key) if grant[:2] in self._values
         ]
+
+    def keep_open(
+        self, states: Mapping[int, SubjectState], catalogue: Catalogue, now: datetime, *, gpc: bool
+    ) -> None:
+        """Keep of what was derived for other purposes only that of purposes which are open now."""
+        closed = {
+            (subject_id, purpose)
+            for subject_id, purposes in self.derived.items()
+            for purpose in purposes
+            if not evaluate_key(purpose, catalogue, states[subject_id], now, gpc=gpc).allowed
+        }
+        for place, values in self._values.items():
+            self._values[place] = [value for value in values if (value[0], value[3]) not in closed]
 
     def foreign_to(self, keyring: TenantKeyring) -> bool:
         """Whether a key grant is of an epoch that this keyring does not have (yet)."""

@@ -46,7 +46,9 @@ def report_uses(
         if use.subject.blind_index not in known:
             continue
         key = PurposeKey(use.purpose)
-        categories = use.categories or purposes[key].categories
+        categories = dict.fromkeys(
+            use.categories or purposes[key].categories
+        )  # One use, however often named.
         kinds = [
             UseKind(purpose=key, feature=Feature(use.feature), category=CategoryKey(category))
             for category in categories

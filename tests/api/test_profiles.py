@@ -192,6 +192,53 @@ def test_a_malformed_change_is_refused(client: TestClient, body: bytes) -> None:
     assert answer.status_code in {400, 422}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/v1/profile", b'{"household": {"size": 3}, "household": null}'),
+        ("PATCH", "/v1/profile", b'{"household": {"size": 3, "size": null}}'),
+        ("PATCH", "/v1/profile", b'{"household": {"size": {"adults": 2, "adults": 3}}}'),
+        (
+            "POST",
+            "/v1/profiles/query",
+            b'{"purpose": "ai_assistance", "purpose": "coupons", "subjects": ["ana"]}',
+        ),
+        ("POST", "/v1/uses", b'{"uses": [{"purpose": "coupons", "feature": "a", "times": 9, "times": 1}]}'),
+    ],
+)
+def test_a_body_with_a_member_twice_is_refused_and_changes_nothing(
+    client: TestClient, method: str, path: str, body: bytes
+) -> None:
+    decide(client, "ana", coupons="granted")
+    client.patch("/v1/profile", json={"household": {"size": 2}}, headers=ANA)
+
+    answer = client.request(method, path, content=body, headers={**ANA, "Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/malformed-body")
+    assert answer.json()["detail"] == "Every member of a JSON object comes once."
+    assert client.get("/v1/uses", headers=ANA).json()["uses"] == []
+    read = client.get("/v1/profile", params={"purpose": "coupons"}, headers=ANA)
+    assert read.json()["attributes"] == {"household": {"size": 2}}
+
+
+@pytest.mark.parametrize("times", ["3", 3.0, True, 0, 1_000_001, None])
+def test_how_often_something_was_used_is_a_whole_number(client: TestClient, times: object) -> None:
+    decide(client, "ana", coupons="granted")
+    use = {"purpose": "coupons", "feature": "mailing", "times": times}
+
+    assert client.post("/v1/uses", json={"uses": [use]}, headers=ANA).status_code == 422
+
+
+def test_a_category_that_a_use_names_twice_was_used_once(client: TestClient) -> None:
+    decide(client, "ana", coupons="granted")
+    use = {"purpose": "coupons", "feature": "mailing", "categories": ["purchases", "purchases"], "times": 2}
+
+    client.post("/v1/uses", json={"uses": [use]}, headers=ANA)
+
+    [item] = client.get("/v1/uses", headers=ANA).json()["uses"]
+    assert item["times"] == 2
+
+
 def test_no_value_and_no_subject_shows_in_logs_or_metrics(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

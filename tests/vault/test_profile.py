@@ -5,10 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from consent_service.domain.profile import MAX_FIELDS
+from consent_service.domain.profile import MAX_FIELDS, Attributes
+from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import InvalidProfile, NoLiveGrant, PurposeClosed, SealBroken
 from consent_service.operations.link_subjects import LinkSubjects
-from tests.builders import a_notice
+from consent_service.operations.read_personal_data import read_personal_data
+from consent_service.operations.read_profile import ProfileQuestion, read_profiles
+from tests.builders import REMOVED, a_notice
 from tests.shop import Shop
 
 MONTHS = timedelta(days=31)
@@ -216,6 +219,58 @@ def test_derived_values_disappear_with_the_purpose_they_were_made_for(shop: Shop
     shop.deny("ana", "recommendations")
 
     assert shop.read("ana", "coupons") == {"purchases": {"last_basket": ["milk"]}}
+
+
+@pytest.mark.parametrize("closed", ["expired", "notice_outdated", "purpose_retired"])
+def test_derived_values_are_closed_to_every_purpose_while_their_own_is(shop: Shop, closed: str) -> None:
+    shop.grant("ben", "coupons")
+    shop.write("ben", {"purchases": {"last_basket": ["bread"]}})
+    shop.grant("ana", "coupons")
+    shop.write("ana", {"purchases": {"last_basket": ["milk"]}})
+    shop.grant("ana", "recommendations")
+    shop.write("ana", {"purchases": {"taste": 0.7}}, derived_for="recommendations")
+
+    if closed == "expired":
+        shop.pass_time(timedelta(days=180))
+        shop.grant("ana", "coupons")
+        shop.grant("ben", "coupons")
+        shop.pass_time(timedelta(days=5))
+    elif closed == "notice_outdated":
+        shop.publish(a_notice({"purposes/recommendations/version": 2}))
+    else:
+        shop.publish(a_notice({"purposes/recommendations": REMOVED}))
+
+    assert read_each(shop, "coupons", "ana", "stranger", "ben", "ana") == [
+        {"purchases": {"last_basket": ["milk"]}},
+        None,
+        {"purchases": {"last_basket": ["bread"]}},
+        {"purchases": {"last_basket": ["milk"]}},
+    ]
+    held = read_personal_data(shop.service.deployment, shop.service.uses, shop.tenant, shop.subject("ana"))
+    assert {value.field: value.open_to for value in held.values} == {
+        "last_basket": ["coupons"],
+        "taste": [],
+    }
+    if closed == "expired":
+        shop.grant("ana", "recommendations")
+        assert read_each(shop, "coupons", "ana") == [{"purchases": {"last_basket": ["milk"], "taste": 0.7}}]
+
+
+def test_a_privacy_signal_closes_what_was_derived_for_a_purpose_that_honours_it(shop: Shop) -> None:
+    shop.grant("ana", "coupons", "recommendations")
+    shop.write("ana", {"purchases": {"segment": "B"}}, derived_for="coupons")
+
+    assert read_each(shop, "recommendations", "ana") == [{"purchases": {"segment": "B"}}]
+    assert read_each(shop, "recommendations", "ana", gpc=True) == [{}]
+
+
+def read_each(shop: Shop, purpose: str, *names: str, gpc: bool = False) -> list[Attributes | None]:
+    """What a batch read of these subjects gives through a purpose; nothing for whom it is closed."""
+    question = ProfileQuestion(
+        subjects=[shop.subject(name) for name in names], purpose=PurposeKey(purpose), gpc=gpc
+    )
+    answers = read_profiles(shop.service.deployment, shop.tenant, question)
+    return [None if isinstance(answer, PurposeClosed) else answer.attributes for answer in answers]
 
 
 def test_nothing_is_derived_for_a_closed_purpose(shop: Shop) -> None:

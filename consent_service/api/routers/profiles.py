@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from consent_service.api.answers import ProfileAnswer, ProfilesAnswer, StoredAnswer, answers
 from consent_service.api.callers import Backend, Service, gpc_of, subject_of
 from consent_service.api.hot_routes import JsonBytes
+from consent_service.api.once import OnceRoute
 from consent_service.api.schemas import PurposeName, Word
 from consent_service.domain.profile import parse_changes, parse_fields
 from consent_service.domain.purpose import PurposeKey
@@ -19,7 +20,7 @@ from consent_service.operations.read_profile import Profile, ProfileQuestion, re
 from consent_service.operations.service import ConsentService
 from consent_service.operations.update_profile import update_profile
 
-router = APIRouter(tags=["profile"])
+router = APIRouter(tags=["profile"], route_class=OnceRoute)
 MAX_SUBJECTS = 500
 
 Fields = Annotated[
@@ -39,6 +40,7 @@ class ProfilesBody(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [{"purpose": "recommendations", "subjects": ["customer-42", "customer-43"]}]
         },

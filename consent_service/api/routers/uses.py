@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from consent_service.api.answers import NotedAnswer, UsesAnswer, answers
 from consent_service.api.callers import Backend, BackendOrSubject, Service, subject_of
 from consent_service.api.hot_routes import JsonBytes
+from consent_service.api.once import OnceRoute
 from consent_service.api.schemas import PurposeName, Word
 from consent_service.domain.uses import date_of
 from consent_service.ledger.record import format_time
@@ -16,14 +17,14 @@ from consent_service.operations.read_uses import DayOfUses, read_uses
 from consent_service.operations.report_uses import ReportedUse, report_uses
 from consent_service.web.words import best_language
 
-router = APIRouter(tags=["uses"])
+router = APIRouter(tags=["uses"], route_class=OnceRoute)
 MAX_USES = 1000
 
 
 class UseBody(BaseModel):
     """One use, or several of one kind; `categories` are the purpose's where they are not named."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     subject: Annotated[str, Field(max_length=256)] | None = None
     purpose: PurposeName
@@ -37,6 +38,7 @@ class UsesBody(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [{"uses": [{"purpose": "recommendations", "feature": "home_page", "times": 3}]}]
         },
