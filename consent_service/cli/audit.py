@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -141,6 +142,7 @@ def write_whole(path: Path, pieces: Iterator[bytes]) -> int:
     Bytes that an earlier attempt wrote are read and compared, and written again only where they differ.
     """
     part = path.with_name(path.name + ".part")
+    pieces = chain([next(pieces, b"")], pieces)  # what cannot be made leaves nothing behind
     try:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         os.fchmod(descriptor, 0o600)  # an old part may have been somebody else's idea

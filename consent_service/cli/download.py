@@ -14,6 +14,7 @@ from consent_service.errors import InvalidInput, Unavailable
 _TIMEOUT_S = 600.0  # the service makes the part anew that is here already before it sends the rest
 _ATTEMPTS = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)|bytes \*/(\d+)", re.ASCII)
+_STRONG = re.compile(r'"[!#-~]+"', re.ASCII)
 _TOKEN_VARIABLE = "CONSENT_API_KEY"  # noqa: S105  # the name of a variable
 
 Progress = Callable[[int, int | None], None]
@@ -60,9 +61,10 @@ class Download:
         headers, have = {**self.headers, "Accept-Encoding": "identity"}, 0
         if os.environ.get(_TOKEN_VARIABLE):
             headers["Authorization"] = f"Bearer {os.environ[_TOKEN_VARIABLE]}"
-        if part.exists() and tag.exists():
+        held = _strong(tag.read_text(encoding="latin-1")) if part.exists() and tag.exists() else ""
+        if held:
             have = part.stat().st_size
-            headers |= {"Range": f"bytes={have}-", "If-Range": tag.read_text(encoding="ascii")}
+            headers |= {"Range": f"bytes={have}-", "If-Range": held}
         with client.stream("GET", self.url, params=dict(self.params), headers=headers) as answer:
             found = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
             if answer.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE and found and found[3]:
@@ -76,7 +78,7 @@ class Download:
                 self._append(answer, part, progress, int(found[2]))
             elif answer.status_code == httpx2.codes.OK:
                 part.unlink(missing_ok=True)
-                tag.write_text(answer.headers.get("etag", ""), encoding="ascii")
+                tag.write_text(_strong(answer.headers.get("etag", "")), encoding="ascii")
                 self._append(answer, part, progress, None)
             else:
                 raise InvalidInput(f"The service answers {answer.status_code} to this export.")
@@ -90,6 +92,11 @@ class Download:
                 progress(file.tell(), total)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _strong(tag: str) -> str:
+    """Return an entity tag by which a download can go on (RFC 9110, section 8.8.3), nothing for another."""
+    return tag if _STRONG.fullmatch(tag) else ""
 
 
 class _Busy(Exception):

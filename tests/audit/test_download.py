@@ -219,3 +219,35 @@ def test_the_command_goes_on_after_both_sides_were_killed_and_the_shop_went_on(s
     assert verify_pack(shop.out, vkey=shop.vkey)["verified"]
     assert shop.out.stat().st_mode & 0o777 == 0o600
     assert not shop.beside(".part.tag").exists()
+
+
+@pytest.mark.parametrize("held", [b"", b"\xff\xfe", b"a\nb", b'W/"weak"', b'"\xe9"'])
+def test_a_download_whose_tag_is_none_begins_anew(shop: Shop, held: bytes) -> None:
+    shop.beside(".part").write_bytes(b"of another file")
+    shop.beside(".part.tag").write_bytes(held)
+
+    with ConsentServer(home=shop.home, database_url=shop.url) as server:
+        fetched = shop.export(server.url)
+
+    assert fetched.exit_code == 0, fetched.output
+    assert verify_pack(shop.out, vkey=shop.vkey)["verified"]
+
+
+def test_a_service_that_tags_its_packs_with_anything_is_fetched_from(shop: Shop) -> None:
+    tags = [b'"h\xe9"', b"", b'"ok"']
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            for tag in tags:
+                caller, _ = listener.accept()
+                with caller:
+                    caller.recv(65_536)
+                    caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: " + tag + b"\r\n\r\nhello")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        codes = [shop.export(f"http://127.0.0.1:{listener.getsockname()[1]}").exit_code for _ in tags]
+        thread.join(10)
+
+    assert codes == [0, 0, 0]
+    assert shop.out.read_bytes() == b"hello"

@@ -338,6 +338,23 @@ def test_a_pack_that_cannot_be_made_is_refused_before_the_first_byte(
     assert not (tmp_path / "none.zip").exists()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--subject", "nobody"], ["--since", "10000"], ["--from", "2030-01-02", "--until", "2030-01-01"]],
+)
+def test_a_refused_export_leaves_no_file(
+    installation: Installation, tmp_path: Path, options: list[str]
+) -> None:
+    environment = {"CONSENT_HOME": str(installation.home), "CONSENT_DATABASE_URL": installation.database_url}
+
+    run = CliRunner(env=environment).invoke(
+        cli, ["audit", "export", "--out", str(tmp_path / "none.zip"), *options]
+    )
+
+    assert run.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_subject_who_came_back_after_her_erasure_begins_anew(
     installation: Installation, tmp_path: Path
 ) -> None:
