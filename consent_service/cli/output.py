@@ -133,14 +133,14 @@ def key_of(key: str | None) -> str | None:
 
 
 def moment_of(text: str | None) -> datetime | None:
-    """Return the moment that an option names, UTC where it names no zone; raise `InvalidInput`."""
+    """Return the moment in UTC that an option names, with or without a zone; raise `InvalidInput`."""
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # The latter beyond the calendar, in UTC.
         raise InvalidInput("A moment is RFC 3339, such as 2026-11-21T12:00:00Z.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:

@@ -92,3 +92,15 @@ def test_the_command_says_it_in_words_and_as_json(told: tuple[Installation, list
         1,
         "granted",
     )
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "2026-02-30"])
+def test_a_moment_beyond_the_calendar_is_none(told: tuple[Installation, list[datetime]], moment: str) -> None:
+    installation, _ = told
+    environment = {"CONSENT_HOME": str(installation.home), "CONSENT_DATABASE_URL": installation.database_url}
+    question = ["explain", "--subject", "ana", "--purpose", "coupons", "--at", moment]
+
+    run = CliRunner(env=environment).invoke(cli, question)
+
+    assert run.exit_code == 2
+    assert "A moment is RFC 3339" in run.stderr
