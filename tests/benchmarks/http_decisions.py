@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks.load import Load, apply_load
 from tests.benchmarks.measure import SECONDS, interleaved, median, ratio
-from tests.benchmarks.services import Served, bare, count_rows, served
+from tests.benchmarks.services import Served, Servers, bare, count_rows, served
 from tests.postgres import PostgresServer
 
 _CONNECTIONS = 64
@@ -41,7 +41,9 @@ def figures() -> dict[str, object]:
 def _on(
     folder: Path, url: str | None = None, bare_url: str | None = None, two_url: str | None = None
 ) -> dict[str, object]:
-    with served(folder, url) as ours, bare(folder, bare_url) as port:
+    with Servers() as servers:
+        starting = servers.start(served(folder, url)), servers.start(bare(folder, bare_url))
+        ours, port = starting[0].result(), starting[1].result()
         loads = {
             "decision": _load(ours, ours.port, "/v1/decisions", ours.decision()),
             "commit": _load(ours, port, "/bare/commit", ours.decision()),

@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from tests.benchmarks.beside import GATE, compared, fill_ours, rate, rate_of_ours, settings_of_ours
 from tests.benchmarks.load import NUMBER, numbered
 from tests.benchmarks.measure import ROUNDS, interleaved
-from tests.benchmarks.services import served, served_again, wait_for
+from tests.benchmarks.services import served, serving, wait_for
 from tests.postgres import PostgresServer
 from tests.servers import ServerProcess, unused_port
 
@@ -170,7 +170,7 @@ def _beside(folder: Path, postgres: PostgresServer) -> dict[str, object]:
     place = make_url(peer)
     with (
         served(folder / "ours", url) as ours,
-        served_again(folder, ours, workers=2) as two,
+        serving(folder, ours, unused_port(), workers=2) as two,
         _redis(folder / "redis") as redis,
         _fides(folder / "fides", place, redis) as port,
     ):

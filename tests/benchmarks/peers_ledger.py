@@ -23,7 +23,7 @@ from sqlalchemy.engine import make_url
 from tests.benchmarks.beside import GATE, compared, fill_ours, rate, rate_of_ours, settings_of_ours
 from tests.benchmarks.load import NUMBER
 from tests.benchmarks.measure import QUICK, interleaved
-from tests.benchmarks.services import served, served_again, wait_for
+from tests.benchmarks.services import Servers, served, serving, wait_for
 from tests.postgres import PostgresServer
 from tests.servers import ServerProcess, unused_port
 
@@ -90,12 +90,12 @@ def _node() -> str:
 
 
 @contextmanager
-def _peer(folder: Path, postgres: PostgresServer | None, *, mended: bool) -> Iterator[_Peer]:
+def _peer(folder: Path, url: str | None, *, mended: bool) -> Iterator[_Peer]:
     folder.mkdir(parents=True)
     location = ("sqlite", str(folder / "peer.db"), "-")
-    if postgres is not None:
-        url = make_url(postgres.url(postgres.create_database()))
-        location = ("postgresql", str(url.query["host"]), str(url.database))
+    if url is not None:
+        database = make_url(url)
+        location = ("postgresql", str(database.query["host"]), str(database.database))
     port = unused_port()
     shutil.copy(_SOURCES / "server.mjs", _INSTALLED)
     command = [_node(), str(_INSTALLED / "server.mjs"), str(port), *location, *(["mended"] if mended else [])]
@@ -104,6 +104,13 @@ def _peer(folder: Path, postgres: PostgresServer | None, *, mended: bool) -> Ite
     with ServerProcess(command, folder=_INSTALLED, log=log, environment=environment) as server:
         wait_for(server, port, "/status")
         yield _Peer(port=port, location=location, settings=json.loads(server.output().splitlines()[0]))
+
+
+@contextmanager
+def _filled_peer(folder: Path, url: str | None, size: int, *, mended: bool) -> Iterator[_Peer]:
+    with _peer(folder, url, mended=mended) as peer:
+        _fill_peer(peer, size)
+        yield peer
 
 
 def _fill_peer(peer: _Peer, size: int) -> None:
@@ -151,16 +158,18 @@ def _filling(columns: dict[str, list[str]], numbers: str) -> list[str]:
 
 def _beside(folder: Path, size: int, postgres: PostgresServer | None) -> dict[str, object]:
     """Return the figures of one database at one size."""
-    url = None if postgres is None else postgres.url(postgres.create_database())
-    with (
-        served(folder / "ours", url) as ours,
-        served_again(folder, ours, workers=2) as two,
-        _peer(folder / "shipped", postgres, mended=False) as shipped,
-        _peer(folder / "mended", postgres, mended=True) as mended,
-    ):
+    names = ("ours", "shipped", "mended")
+    urls = {name: None if postgres is None else postgres.url(postgres.create_database()) for name in names}
+    url = urls["ours"]
+    with Servers() as servers:
+        peers = [
+            servers.start(_filled_peer(folder / name, urls[name], size, mended=name == "mended"))
+            for name in names[1:]
+        ]
+        ours = servers.enter_context(served(folder / "ours", url))
+        again = servers.start(serving(folder, ours, unused_port(), workers=2))
         fill_ours(ours, size)
-        for peer in (shipped, mended):
-            _fill_peer(peer, size)
+        two, shipped, mended = again.result(), peers[0].result(), peers[1].result()
         rates = interleaved(
             {
                 "write": rate_of_ours(ours, ours.port, "/v1/decisions", ours.decision(), prefix="new-"),

@@ -4,9 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import TypeVar
 
 import httpx2
 from pydantic import SecretStr
@@ -20,6 +24,8 @@ from consent_service.operations.service import ConsentService
 from consent_service.settings import Settings
 from consent_service.storage.engine import Database
 from tests.servers import PLAIN, ServerProcess, unused_port
+
+T = TypeVar("T")
 
 _CONSENT = str(Path(sys.executable).parent / "consent")
 _ROOT = Path(__file__).parents[2]
@@ -67,10 +73,33 @@ def consent(*arguments: str, environment: dict[str, str]) -> dict[str, object]:
     return answer
 
 
+class Servers(ExitStack):
+    """Servers that start at the same time, since a start is no figure, and end where this context ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pool = ThreadPoolExecutor()
+
+    def start(self, server: AbstractContextManager[T]) -> Future[T]:
+        """Begin to start a server; its result is what the context gives, once it answers."""
+        return self._pool.submit(self.enter_context, server)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """End them all, those that still start as well."""
+        self._pool.shutdown()
+        return bool(super().__exit__(kind, error, trace))
+
+
+_MIGRATING = Lock()  # Alembic has one context for the whole process.
+
+
 def set_up(home: Path, database_url: str | None = None) -> tuple[str, str]:
     """Create what a service needs before it serves; return a backend key and the example notice's digest."""
     url = None if database_url is None else SecretStr(database_url)
-    service = ConsentService.open(Settings(home=home, database_url=url))
+    with _MIGRATING:
+        service = ConsentService.open(Settings(home=home, database_url=url))
     try:
         return ready_to_decide(service)
     finally:
@@ -106,9 +135,8 @@ def wait_for(server: ServerProcess, port: int, path: str, *, timeout: float = 60
     server.wait_until_ready(answers, what=path, timeout=timeout)
 
 
-@contextmanager
-def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -> Iterator[Served]:
-    """Serve the toolkit from an empty folder, with the example notice published."""
+def prepared(folder: Path, database_url: str | None = None) -> Served:
+    """Return the toolkit in an empty folder, with the example notice published, before it is served."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         "CONSENT_HOME": str(folder / "home"),
@@ -118,22 +146,25 @@ def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -
     if database_url is not None:
         environment["CONSENT_DATABASE_URL"] = database_url
     key, notice = set_up(folder / "home", database_url)
-    port = unused_port()
-    command = [_CONSENT, "serve", "--port", str(port), "--workers", str(workers)]
-    with ServerProcess(command, folder=_ROOT, log=folder / "serve.log", environment=environment) as server:
-        wait_for(server, port, "/ready")
-        yield Served(port=port, key=key, notice=notice, home=folder / "home", environment=environment)
+    return Served(port=unused_port(), key=key, notice=notice, home=folder / "home", environment=environment)
 
 
 @contextmanager
-def served_again(folder: Path, ours: Served, *, workers: int = 1) -> Iterator[int]:
-    """Serve the same database from a second process or more; yield the port."""
-    port = unused_port()
+def serving(folder: Path, ours: Served, port: int, *, workers: int = 1) -> Iterator[int]:
+    """Serve what was prepared, or what is served already, on a port; yield the port."""
     command = [_CONSENT, "serve", "--port", str(port), "--workers", str(workers)]
-    log = folder / "serve-again.log"
+    log = folder / f"serve-{port}.log"
     with ServerProcess(command, folder=_ROOT, log=log, environment=ours.environment) as server:
         wait_for(server, port, "/ready")
         yield port
+
+
+@contextmanager
+def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -> Iterator[Served]:
+    """Serve the toolkit from an empty folder, with the example notice published."""
+    ours = prepared(folder, database_url)
+    with serving(folder, ours, ours.port, workers=workers):
+        yield ours
 
 
 @contextmanager

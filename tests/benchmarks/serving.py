@@ -35,10 +35,11 @@ def figures() -> dict[str, object]:
         environment = {**os.environ, "CONSENT_HOME": str(home), "CONSENT_LOG_LEVEL": "warning"}
         key, notice = ready_to_decide(shop.service)
         starts = []
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS - 1):
             with _serving(environment, Path(name)) as (_, seconds):
                 starts.append(seconds)
-        with _serving(environment, Path(name)) as (server, _):
+        with _serving(environment, Path(name)) as (server, seconds):
+            starts.append(seconds)
             ours = Served(port=server.port, key=key, notice=notice, home=home, environment=environment)
             idle = server.resident_mib()
             decided = _decide(ours)

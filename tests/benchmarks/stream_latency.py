@@ -20,8 +20,9 @@ from consent_service.domain.purpose import PurposeKey
 from consent_service.domain.subject import SubjectRef
 from consent_service.followers.changes import encode_change
 from tests.benchmarks.measure import QUICK
-from tests.benchmarks.services import Served, served, served_again
+from tests.benchmarks.services import Served, Servers, prepared, serving
 from tests.postgres import PostgresServer
+from tests.servers import unused_port
 
 _FEW, _MANY = 100, 1000
 _WITHDRAWALS = 40 if QUICK else 300
@@ -67,7 +68,10 @@ def figures() -> dict[str, object]:
 
 
 def _on(folder: Path, url: str | None = None) -> dict[str, float]:
-    with served(folder, url) as first, served_again(folder, first) as second:
+    first, second = prepared(folder, url), unused_port()
+    with Servers() as servers:
+        for starting in [servers.start(serving(folder, first, port)) for port in (first.port, second)]:
+            starting.result()
         few = asyncio.run(_measure(first, (first.port, second), _FEW, _WITHDRAWALS))
         many = asyncio.run(_measure(first, (first.port, second), _MANY, _WITHDRAWALS_TO_MANY))
     every = sorted(ms for times in few for ms in times)

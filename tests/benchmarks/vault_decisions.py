@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.benchmarks.load import Load, apply_load
 from tests.benchmarks.measure import QUICK, SECONDS, interleaved, median, ratio
-from tests.benchmarks.services import Served, set_up, wait_for
+from tests.benchmarks.services import Served, Servers, set_up, wait_for
 from tests.postgres import PostgresServer
 from tests.servers import ServerProcess, unused_port
 
@@ -41,11 +41,12 @@ def figures() -> dict[str, object]:
 
 
 def _on(folder: Path, urls: dict[str, str]) -> dict[str, object]:
-    with ExitStack() as stack:
-        served = {
-            name: stack.enter_context(_served(folder / name, factory, urls.get(name)))
+    with Servers() as servers:
+        starting = {
+            name: servers.start(_served(folder / name, factory, urls.get(name)))
             for name, factory in _FACTORIES.items()
         }
+        served = {name: service.result() for name, service in starting.items()}
         new = _measured(served, 1_000_000_000)
         known = _measured(served, 500)
     return {

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -18,7 +18,7 @@ from consent_service.operations.read_profile import ProfileQuestion, read_profil
 from consent_service.operations.tenant import Tenant
 from tests.benchmarks.load import Load, apply_load
 from tests.benchmarks.measure import QUICK, SECONDS, interleaved, median, ratio
-from tests.benchmarks.services import served, wait_for
+from tests.benchmarks.services import Servers, served, wait_for
 from tests.builders import a_notice
 from tests.servers import ServerProcess, unused_port
 from tests.shop import Shop
@@ -129,10 +129,10 @@ def _bare(shop: Shop) -> Callable[[], float]:
 
 
 def _writes() -> dict[str, object]:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
-        ours = stack.enter_context(served(folder / "ours"))
-        port = stack.enter_context(_clear(folder / "clear"))
+    with Servers() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
+        starting = servers.start(served(folder / "ours")), servers.start(_clear(folder / "clear"))
+        ours, port = starting[0].result(), starting[1].result()
         body = json.dumps(_CHANGE)
         grant = Load(
             port=ours.port,
