@@ -17,11 +17,14 @@ from consent_service.api.app import create_app
 from consent_service.domain.subject import SubjectRef
 from consent_service.ledger.canonical import canonical_json
 from consent_service.ledger.certificate import ErasureCertificate
+from consent_service.ledger.checkpoint import open_checkpoint, sign_checkpoint
+from consent_service.ledger.note import NoteVerifier
+from consent_service.ledger.proof import TlogProof
 from consent_service.ledger.record import ErasureRecord, decode_record
 from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.read_receipt import FORMS, PDF_MEDIA_TYPE, read_receipt, write_receipt
 from consent_service.settings import Settings
-from consent_service.verifier.verify import Fault, verify_pack
+from consent_service.verifier.verify import Fault, verify_pack, verify_receipt
 from consent_service.web.verifying import verifier_languages
 from consent_service.web.words import languages
 from tests.audit.conftest import KNOWN, fill
@@ -37,7 +40,7 @@ from tests.browser.own_platform_rules import judge
 from tests.browser.serving import served
 from tests.builders import a_decision
 from tests.installation import Installation
-from tests.receipts.make import a_receipt
+from tests.receipts.make import SIGNER, a_receipt
 from tests.servers import unused_port
 from tests.size import size
 
@@ -331,6 +334,25 @@ def test_a_receipt_of_every_form_verifies_and_a_changed_one_does_not(
     for begins in (b'{"title":{"en":"Other words"},', b'{"A":NaN,'):
         ambiguous = json.dumps({"evidence": a_receipt(begins=begins).evidence.document()}).encode()
         assert ask(ambiguous, name="receipt")[1]["check"] == "notices"
+
+
+def test_a_receipt_from_the_change_of_a_key_verifies_under_both(ask: Ask) -> None:
+    """Whoever holds the old key and whoever holds the new one are told the same by both verifiers."""
+    receipt = a_receipt()
+    proof, newer = TlogProof.parse(receipt.evidence.proof), a_foreign_signer(SIGNER.name)
+    checkpoint = open_checkpoint(proof.checkpoint, NoteVerifier.parse(SIGNER.vkey), origin=SIGNER.name)
+    both = replace(proof, checkpoint=sign_checkpoint(checkpoint, SIGNER, newer)).encode()
+    document = replace(receipt.evidence, proof=both, vkey=newer.vkey).document()
+    keys = (SIGNER.vkey, newer.vkey, a_foreign_signer(SIGNER.name).vkey)
+
+    data = json.dumps(document)
+    asked = [ask(data.encode(), name="receipt", key=key) for key in keys]
+
+    assert [kind for kind, _ in asked] == ["receipt", "receipt", "fault"]
+    assert [found["vkey"] for _, found in asked[:2]] == list(keys[:2])
+    assert [verify_receipt(data, vkey=key)["vkey"] for key in keys[:2]] == list(keys[:2])
+    with pytest.raises(Fault):
+        verify_receipt(data, vkey=keys[2])
 
 
 @pytest.fixture

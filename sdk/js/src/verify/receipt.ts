@@ -40,7 +40,6 @@ interface Evidence {
 export async function verifyReceipt(source: Source, vkey: string | null = null): Promise<VerifiedReceipt> {
   if (source.size > LARGEST) throw new Fault("receipt", "file", "is larger than any receipt");
   const evidence = read(await evidenceIn(await source.read(0, source.size)));
-  if (vkey !== null && evidence.vkey !== vkey) throw new Fault("manifest", "vkey", "names a foreign key: not the one that you gave");
   const checkpoint = await check("proof", () => proven(evidence, vkey ?? evidence.vkey));
   const record = await check("commitments", () => committed(evidence));
   const words = hex(hash(utf8(evidence.notice)));
@@ -49,7 +48,7 @@ export async function verifyReceipt(source: Source, vkey: string | null = null):
   const outcomes = [...record["consents"]!.matchAll(/"([^"]+)":\{"status":"([a-z]+)","valid_until":"([^"]+)"\}/g)];
   return {
     origin: evidence.origin,
-    vkey: evidence.vkey,
+    vkey: vkey ?? evidence.vkey,
     keyPinned: vkey !== null,
     index: evidence.index,
     ...checkpoint,
