@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from consent_sdk import ConsentClient, InvalidSubject
+from consent_sdk import ConfigurationError, ConsentClient, InvalidSubject
 from consent_sdk._bound import RequestConsent
+from consent_sdk.flask import Consent
 from consent_sdk.testing import FakeConsent, SettableClock
 from django.core.exceptions import ImproperlyConfigured
 from django.test import AsyncClient, Client, override_settings
 from fastapi.testclient import TestClient
+from flask import Flask
 
 from examples.shops import django_shop, fastapi_shop, flask_shop
 
@@ -56,6 +58,33 @@ def test_flask_asks_for_each_request(consent: FakeConsent) -> None:
     assert [use["feature"] for use in consent.uses] == ["home"]
     consent.go_stale()
     assert browser.get("/", headers=ANA).text == "best sellers"
+
+
+def test_flask_personalizes_async_views(consent: FakeConsent) -> None:
+    app = Flask(__name__)
+    extension = Consent(app, consent, subject=flask_shop.customer)
+
+    async def everybody() -> str:
+        await asyncio.sleep(0)
+        return "best sellers"
+
+    @app.get("/")
+    @extension.personalized("recommendations", otherwise=everybody)
+    async def home() -> str:
+        await asyncio.sleep(0)
+        return "chosen"
+
+    browser = app.test_client()
+    assert browser.get("/", headers=ANA).text == "chosen"
+    assert browser.get("/").text == "best sellers"
+
+
+def test_flask_is_given_everything_or_nothing_at_first(consent: FakeConsent) -> None:
+    app = Flask(__name__)
+    Consent().init_app(app, consent, subject=flask_shop.customer)
+
+    with pytest.raises(ConfigurationError):
+        Consent(app, consent)
 
 
 @pytest.fixture

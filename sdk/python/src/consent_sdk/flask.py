@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flask import current_app
 
 from consent_sdk._bound import RequestConsent
+from consent_sdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ _NAME = "consent"
 class Consent:
     """The extension. `subject` gives the subject of the request at hand, None for a visitor nobody knows.
 
+    Raises `ConfigurationError` where some of the three are given and not all.
+
     Templates get `consent`: `{% if consent.allows("coupons") %}`.
     """
 
@@ -45,6 +48,8 @@ class Consent:
     ) -> None:
         if app is not None and client is not None and subject is not None:
             self.init_app(app, client, subject=subject)
+        elif (app, client, subject) != (None, None, None):
+            raise ConfigurationError("Consent takes an app, a client and a subject, or none before init_app.")
 
     def init_app(self, app: Flask, client: ConsentClient, *, subject: Callable[[], str | None]) -> None:
         """Make the extension ask `client` in this application."""
@@ -64,15 +69,18 @@ class Consent:
         self._bound().report_use(purpose, feature=feature)
 
     def personalized(self, purpose: str, *, otherwise: Callable[..., object]) -> Callable[[View], View]:
-        """Decorate a view: it runs where the purpose is allowed, `otherwise` does for everybody else."""
+        """Decorate a view: it runs where the purpose is allowed, `otherwise` does for everybody else.
+
+        Either may be a coroutine function, which Flask runs on an event loop of its own.
+        """
 
         def decorate(view: View) -> View:
             @wraps(view)
             def wrapper(*args: object, **kwargs: object) -> object:
                 if not self.allows(purpose):
-                    return otherwise(*args, **kwargs)
+                    return current_app.ensure_sync(otherwise)(*args, **kwargs)
                 self.report_use(purpose, feature=view.__name__)
-                return view(*args, **kwargs)
+                return current_app.ensure_sync(view)(*args, **kwargs)
 
             return wrapper  # type: ignore[return-value]  # it takes and gives what the view does
 
