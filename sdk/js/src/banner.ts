@@ -215,8 +215,8 @@ const speak = async (languages?: string): Promise<void> => {
   dialog.onchange = ({ target }) => (target as HTMLSelectElement).options && speak((target as HTMLSelectElement).value);
   host.lang = section.lang;
   host.dir = section.dir;
-  const late = !host.isConnected;
-  if (late) {
+  const here = host.isConnected;
+  if (!here) {
     section.remove();
     document.body.prepend(host);
   }
@@ -226,9 +226,10 @@ const speak = async (languages?: string): Promise<void> => {
     host.showPopover?.();
   }
   recall();
-  if (late) {
+  if (!here) {
     // A task for its layout alone: in the frame that paints it, or with the work before, it would be a long one.
-    await new Promise(setTimeout as never);
+    // Before any frame, unlike a timer's; a browser that cannot yield does it at once.
+    await (window as unknown as Scope).scheduler?.yield?.();
     root.prepend(section);
     section.scrollTop = 0;
   }
@@ -240,7 +241,7 @@ const speak = async (languages?: string): Promise<void> => {
 };
 
 type Prepared = Document & { prerendering?: boolean; onprerenderingchange?: (event: unknown) => void };
-type Scope = { consent?: { ready?: unknown; [name: string]: unknown } };
+type Scope = { scheduler?: { yield?: () => Promise<void> }; consent?: { ready?: unknown; [name: string]: unknown } };
 
 const start = async (): Promise<void> => {
   // A page that is only being prepared asks nobody yet.
