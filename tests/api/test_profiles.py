@@ -221,12 +221,22 @@ def test_a_body_with_a_member_twice_is_refused_and_changes_nothing(
     assert read.json()["attributes"] == {"household": {"size": 2}}
 
 
-@pytest.mark.parametrize("times", ["3", 3.0, True, 0, 1_000_001, None])
+@pytest.mark.parametrize("times", ["3", 3.5, True, 0, 1_000_001, None])
 def test_how_often_something_was_used_is_a_whole_number(client: TestClient, times: object) -> None:
     decide(client, "ana", coupons="granted")
     use = {"purpose": "coupons", "feature": "mailing", "times": times}
 
     assert client.post("/v1/uses", json={"uses": [use]}, headers=ANA).status_code == 422
+
+
+def test_a_whole_number_with_a_fraction_of_nothing_is_one(client: TestClient) -> None:
+    """As JSON Schema has it, which the OpenAPI document is written in."""
+    decide(client, "ana", coupons="granted")
+    use = {"purpose": "coupons", "feature": "mailing", "categories": ["purchases"], "times": 3.0}
+
+    assert client.post("/v1/uses", json={"uses": [use]}, headers=ANA).status_code == 202
+    [item] = client.get("/v1/uses", headers=ANA).json()["uses"]
+    assert item["times"] == 3
 
 
 def test_a_category_that_a_use_names_twice_was_used_once(client: TestClient) -> None:

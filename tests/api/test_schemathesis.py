@@ -29,6 +29,9 @@ HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 ENDLESS = ("/v1/stream", "/ofrep/v1/stream")
 """What does not end by itself; tests/followers and tests/api/test_access.py ask these."""
 
+OF_NO_SUBJECT = {("get", "/v1/audit/export"), ("get", "/v1/receipts/{index}"), ("post", "/v1/uses")}
+"""What needs no subject of the request: it is about all, about one entry, or each use names its own."""
+
 Document = dict[str, Any]
 
 
@@ -41,9 +44,9 @@ def place(migrated_url: str, tmp_path: Path) -> Iterator[Place]:
 
 
 def tailored(document: Document, notice: str, purposes: list[str]) -> Document:
-    """The document as of this shop: its notice and purposes by name, a batch line by line, a subject always.
+    """The document as of this shop: its notice and purposes by name, a batch line by line.
 
-    No answer may have members that are not described.
+    Where a subject is needed, the header is. No answer may have members that are not described.
     """
     schemas = document["components"]["schemas"]
     asked = {name for name in schemas if name.endswith(("Body", "Line"))}
@@ -63,9 +66,10 @@ def tailored(document: Document, notice: str, purposes: list[str]) -> Document:
     publication["application/yaml"]["example"] = NOTICE.read_text()
     tile = paths["/v1/ledger/tile/{path}"]["get"]["parameters"][0]
     tile["schema"]["examples"] = ["entries/000.p/1", "0/000.p/1"]
-    for operation in (each for methods in paths.values() for each in methods.values()):
-        for parameter in operation.get("parameters", ()):
-            parameter["required"] |= parameter["name"] == "Consent-Subject"
+    for method, path in ((method, path) for path, methods in paths.items() for method in methods):
+        for parameter in paths[path][method].get("parameters", ()):
+            needed = parameter["name"] == "Consent-Subject" and (method, path) not in OF_NO_SUBJECT
+            parameter["required"] |= needed
     return document
 
 

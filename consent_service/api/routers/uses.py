@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from consent_service.api.answers import NotedAnswer, UsesAnswer, answers
 from consent_service.api.callers import Backend, BackendOrSubject, Service, subject_of
@@ -21,6 +21,11 @@ router = APIRouter(tags=["uses"], route_class=OnceRoute)
 MAX_USES = 1000
 
 
+def _whole(value: object) -> object:
+    """Return 3.0 as 3: both are an integer of JSON Schema, which OpenAPI 3.1 speaks."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class UseBody(BaseModel):
     """One use, or several of one kind; `categories` are the purpose's where they are not named."""
 
@@ -30,7 +35,7 @@ class UseBody(BaseModel):
     purpose: PurposeName
     feature: Word
     categories: Annotated[list[str], Field(min_length=1, max_length=100)] | None = None
-    times: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    times: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1_000_000)] = 1
 
 
 class UsesBody(BaseModel):
