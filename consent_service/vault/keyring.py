@@ -15,6 +15,7 @@ from consent_service.domain.subject import ExternalId
 from consent_service.errors import SealBroken
 from consent_service.vault.places import FIELD_TAG_SIZE, GrantPlaces, external_id_place, subject_key_place
 from consent_service.vault.seal import (
+    HEADER_SIZE,
     OVERHEAD,
     SECRET_SIZE,
     SealingKey,
@@ -72,7 +73,9 @@ class TenantKeyring:
         """Do as `unwrap_for_purpose` with several subjects, categories and wrapped keys: all or none."""
         secrets: list[bytes] = []
         place_of = self._places.of
-        for (version, key), some in groupby(grants, lambda grant: self._key_of(grant[2])):
+        for _, same in groupby(grants, lambda grant: grant[2][:HEADER_SIZE]):
+            some = [*same]
+            version, key = self._key_of(some[0][2])
             secrets += open_each(
                 key,
                 [

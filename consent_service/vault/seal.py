@@ -31,8 +31,11 @@ _COMMITMENT_SIZE = 32
 _DERIVED_SIZE = KEY_ID_SIZE + _COMMITMENT_SIZE + SECRET_SIZE
 _NONCE_SIZE = 12
 _TAG_SIZE = 16
-_NONCE_AT = len(_VERSION) + KEY_ID_SIZE + _COMMITMENT_SIZE
-_TEXT_AT = _NONCE_AT + _NONCE_SIZE
+
+HEADER_SIZE = len(_VERSION) + KEY_ID_SIZE + _COMMITMENT_SIZE
+"""Bytes with which every seal by one key begins."""
+
+_TEXT_AT = HEADER_SIZE + _NONCE_SIZE
 
 OVERHEAD = _TEXT_AT + _TAG_SIZE
 """Bytes that a seal adds to its plaintext."""
@@ -101,10 +104,10 @@ def open_each(key: SealingKey, seals: Iterable[tuple[bytes, bytes]], *, shared: 
     for sealed, aad in seals:
         if len(sealed) < OVERHEAD:  # (1)
             raise SealBroken("The sealed bytes are too short to be a seal.")
-        if not hmac.compare_digest(sealed[:_NONCE_AT], header):  # (2)
+        if not hmac.compare_digest(sealed[:HEADER_SIZE], header):  # (2)
             raise SealBroken("The sealed bytes are of another version or under another key.")
         try:
-            plaintexts.append(decrypt(sealed[_NONCE_AT:_TEXT_AT], sealed[_TEXT_AT:], first + aad))  # (3)
+            plaintexts.append(decrypt(sealed[HEADER_SIZE:_TEXT_AT], sealed[_TEXT_AT:], first + aad))  # (3)
         except InvalidTag:
             raise SealBroken("The sealed bytes were changed, or belong to another place.") from None
     return plaintexts

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import make_url, text
@@ -20,6 +21,7 @@ from consent_service.operations.deployment import Deployment
 from consent_service.operations.export_audit import AuditRequest, export_audit
 from consent_service.operations.read_ledger import read_checkpoint, read_keys
 from consent_service.operations.read_personal_data import read_personal_data
+from consent_service.operations.read_profile import open_value
 from consent_service.operations.read_receipt import read_receipt
 from consent_service.operations.rotate_keys import (
     due_tenants,
@@ -27,12 +29,20 @@ from consent_service.operations.rotate_keys import (
     rotate_root,
     rotate_signing_key,
 )
+from consent_service.operations.tenant import key_context
+from consent_service.storage.engine import Database
+from consent_service.storage.ledger_store import read_head
 from consent_service.storage.rotation_store import epoch_of
-from consent_service.storage.vault_store import tenant_keys
+from consent_service.storage.scope import TenantScope
+from consent_service.storage.vault_store import all_values, find_grants, tenant_keys
+from consent_service.vault.keyring import TenantKeyring
+from consent_service.vault.seal import SealingKey
 from consent_service.verifier.verify import verify_pack
 from tests.forked import CONSENT, run
 from tests.shop import Shop
 from tests.vault.rotations import SIZE, customers_come_and_go, die_rotating, settle, versions
+
+T = TypeVar("T")
 
 
 def rotate(shop: Shop) -> None:
@@ -123,14 +133,16 @@ def test_a_backup_from_before_does_not_open_what_was_erased_since(sqlite_url: st
     shop = Shop(sqlite_url, tmp_path / "home")
     a_customer(shop, "ana")
     a_customer(shop, "ben")
-    backup = a_copy(sqlite_url, tmp_path / "backup")
+    backup, ana = a_copy(sqlite_url, tmp_path / "backup"), shop.subject_id("ana")
     assert opens(backup, tmp_path / "home", "ana")
 
     shop.erase("ana")
+    assert found_by_hand(backup, shop, ana) == [("size", 2)]
     rotate(shop)
 
     assert shop.read("ben", "coupons") == SIZE
     assert not opens(backup, tmp_path / "home", "ana")
+    assert found_by_hand(backup, shop, ana) == []
     shop.close()
 
 
@@ -139,14 +151,81 @@ def test_a_base_backup_does_not_open_what_was_erased_since(
 ) -> None:
     shop = Shop(postgresql_url, tmp_path / "home")
     a_customer(shop, "ana")
-    backup = base_backup(postgresql_url)
+    a_customer(shop, "ben")
+    backup, ana = base_backup(postgresql_url), shop.subject_id("ana")
     assert opens(backup, tmp_path / "home", "ana")
 
     shop.erase("ana")
+    assert found_by_hand(backup, shop, ana) == [("size", 2)]
     rotate(shop)
 
+    assert shop.read("ben", "coupons") == SIZE
     assert not opens(backup, tmp_path / "home", "ana")
+    assert found_by_hand(backup, shop, ana) == []
     shop.close()
+
+
+def found_by_hand(database_url: str, shop: Shop, subject_id: int) -> list[tuple[str, object]]:
+    """What of a subject opens in this copy by any key that is left, without asking the service that refuses.
+
+    The keys are every root key on every wrapped key of the copy, the live tenant keys, under any version, and
+    every category key that some living subject still has.
+    """
+    roots, live = shop.service.deployment.roots, shop.tenant.keyring
+    with shop.service.deployment.reading(shop.tenant) as scope:
+        living = find_grants(scope, range(1, read_head(scope).next_subject_id))
+        stored = tenant_keys(scope)
+    copy = Database(database_url)
+    with copy.reading() as connection:
+        scope = TenantScope(connection, shop.tenant.id)
+        grants, values = find_grants(scope, [subject_id]), all_values(scope, subject_id)
+        stored += tenant_keys(scope)
+    copy.close()
+    keys = {
+        opened
+        for key in stored
+        for root in (roots.lasting, roots.epoch)
+        if (
+            opened := unless_refused(
+                root.unwrap, key.wrapped, context=key_context(live.tenant, key.purpose, key.version)
+            )
+        )
+    }
+    rings = [
+        TenantKeyring(live.tenant, {version: SealingKey(key)})
+        for key in keys
+        for version in range(1, live.version + 1)
+    ]
+    assert len(rings) > 1
+    secrets = {
+        secret
+        for ring in rings
+        for grant in (*grants, *living)
+        if (
+            secret := unless_refused(
+                ring.unwrap_for_purpose,
+                grant.wrapped,
+                subject=str(grant.subject_id),
+                category=grant.category,
+                purpose=grant.purpose,
+            )
+        )
+    }
+    assert secrets  # Those of who is alive.
+    return [
+        found
+        for value in values
+        for secret in secrets
+        if (found := unless_refused(open_value, live.tenant, SealingKey(secret), value))
+    ]
+
+
+def unless_refused(act: Callable[..., T], *given: object, **named: object) -> T | None:
+    """What this gives, or nothing where a seal or a root key refuses."""
+    try:
+        return act(*given, **named)
+    except (SealBroken, WrongKey):
+        return None
 
 
 def opens(database_url: str, home: Path, name: str) -> bool:
