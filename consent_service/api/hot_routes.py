@@ -68,10 +68,16 @@ def idempotency_of(key: str | None, caller: Caller, subject: Subject, body: byte
         return None
     if not 0 < len(key) <= _MAX_KEY or not key.isascii() or not key.isprintable():
         raise InvalidInput(f"An idempotency key has 1 to {_MAX_KEY} printable ASCII characters.")
-    ref = caller.tenant.ref(subject).encode()
-    return IdempotencyKey(
+    tenant = caller.tenant
+    ref = tenant.ref(subject).encode()
+    former = IdempotencyKey(
         key_digest=hashlib.sha256((b"" if caller.subject is None else ref) + key.encode()).digest(),
         request_digest=hashlib.sha256(ref + body).digest(),
+    )
+    return IdempotencyKey(
+        key_digest=tenant.request_digest(former.key_digest),
+        request_digest=tenant.request_digest(former.request_digest),
+        former=former,
     )
 
 

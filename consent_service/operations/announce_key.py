@@ -34,9 +34,9 @@ class AnnounceKey:
         return ()
 
     @property
-    def idempotency_key(self) -> bytes | None:
+    def idempotency_keys(self) -> Sequence[bytes]:
         """None: the version says whether it was announced."""
-        return None
+        return ()
 
     def perform(self, batch: Batch) -> int:
         """Store the key and append its entry; raise `RotationOvertaken` where the version exists."""

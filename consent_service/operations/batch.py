@@ -61,8 +61,8 @@ class Request(Protocol):
         """The subjects whose state it needs."""
 
     @property
-    def idempotency_key(self) -> bytes | None:
-        """The SHA-256 of its idempotency key, if it has one."""
+    def idempotency_keys(self) -> Sequence[bytes]:
+        """The digests under which an earlier answer to it may be stored."""
 
     def perform(self, batch: "Batch") -> object:
         """Append to the batch and return the answer, or raise and leave no trace."""
@@ -107,7 +107,7 @@ class Batch:
             for request in requests
             for subject in request.subjects
         }
-        keys = {request.idempotency_key for request in requests if request.idempotency_key is not None}
+        keys = {key for request in requests for key in request.idempotency_keys}
         found = find_subjects(self.scope, [each for named in self._named.values() for each in named.indexes])
         self._subjects = {
             named.blind_index: found[index]

@@ -51,9 +51,9 @@ class EraseSubject:
         return (self.subject,)
 
     @property
-    def idempotency_key(self) -> bytes | None:
+    def idempotency_keys(self) -> Sequence[bytes]:
         """None: there is nobody left to erase twice."""
-        return None
+        return ()
 
     def perform(self, batch: Batch) -> ErasureAnswer:
         """Erase her and append the erasure; raise `UnknownSubject`, or `ErasureRefused` for a linked one."""

@@ -37,9 +37,9 @@ class LinkSubjects:
         return (self.anonymous, self.known)
 
     @property
-    def idempotency_key(self) -> bytes | None:
+    def idempotency_keys(self) -> Sequence[bytes]:
         """None: linking the same two again is refused, so it happens once."""
-        return None
+        return ()
 
     def perform(self, batch: Batch) -> LinkAnswer:
         """Append the link; raise `LinkRefused` where the anonymous side decided nothing or one is linked."""

@@ -41,9 +41,9 @@ class PublishNotice:
         return ()
 
     @property
-    def idempotency_key(self) -> bytes | None:
+    def idempotency_keys(self) -> Sequence[bytes]:
         """None: a notice's digest identifies it."""
-        return None
+        return ()
 
     def perform(self, batch: Batch) -> PublishedNotice:
         """Append the publication and return it; raise `InvalidNotice` where it widens in silence."""

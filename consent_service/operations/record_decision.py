@@ -18,10 +18,14 @@ from consent_service.storage.idempotency_store import StoredAnswer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
-    """SHA-256 of the key a client sent and of the request it came with."""
+    """Keyed digests of the key a client sent and of the request it came with: both may name the subject.
+
+    An answer of an earlier program stands under `former` digests, which needed no key.
+    """
 
     key_digest: bytes
     request_digest: bytes
+    former: "IdempotencyKey | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +52,9 @@ class RecordDecision:
         return (self.subject,)
 
     @property
-    def idempotency_key(self) -> bytes | None:
-        """The digest under which an earlier answer may be stored."""
-        return None if self.idempotency is None else self.idempotency.key_digest
+    def idempotency_keys(self) -> Sequence[bytes]:
+        """The digests under which an earlier answer may be stored."""
+        return tuple(key.key_digest for key in self._keys())
 
     def perform(self, batch: Batch) -> DecisionAnswer:
         """Append the decision and return the answer; a repeated request gets its first answer again.
@@ -99,14 +103,22 @@ class RecordDecision:
         return answer
 
     def _earlier(self, batch: Batch) -> DecisionAnswer | None:
+        for key in self._keys():
+            stored = batch.answered(key.key_digest)
+            if stored is None:
+                continue
+            if stored.request_digest != key.request_digest:
+                raise IdempotencyKeyReused(
+                    "This idempotency key came before with another body: use a fresh one."
+                )
+            return DecisionAnswer(index=stored.index, text=stored.answer, replayed=True)
+        return None
+
+    def _keys(self) -> Sequence[IdempotencyKey]:
         if self.idempotency is None:
-            return None
-        stored = batch.answered(self.idempotency.key_digest)
-        if stored is None:
-            return None
-        if stored.request_digest != self.idempotency.request_digest:
-            raise IdempotencyKeyReused("This idempotency key came before with another body: use a fresh one.")
-        return DecisionAnswer(index=stored.index, text=stored.answer, replayed=True)
+            return ()
+        former = self.idempotency.former
+        return (self.idempotency,) if former is None else (self.idempotency, former)
 
 
 def outcomes_of(state: SubjectState, purposes: Mapping[PurposeKey, object]) -> dict[PurposeKey, Outcome]:

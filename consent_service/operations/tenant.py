@@ -14,7 +14,7 @@ from consent_service.keystores.keystore import Keystore, SigningKeystore
 from consent_service.ledger.note import NoteSigner
 from consent_service.observability import logger
 from consent_service.storage.tenant_store import StoredTenant, WrappedKey
-from consent_service.vault.blind_index import blind_index, subject_ref
+from consent_service.vault.blind_index import blind_index, request_digest, subject_ref
 from consent_service.vault.keyring import TenantKeyring
 from consent_service.vault.seal import SealingKey, open_sealed, seal
 
@@ -97,6 +97,10 @@ class Tenant:
     def ref(self, subject: Subject) -> SubjectRef:
         """Return the opaque reference of a subject: no rotation changes it (ADR 0034)."""
         return subject_ref(self.reference_key, subject.external_id)
+
+    def request_digest(self, digest: bytes) -> bytes:
+        """Return what is stored of a request's digest: whoever has it and no key cannot test a guess."""
+        return request_digest(self.reference_key, digest)
 
     def seal_id(self, subject: Subject) -> bytes:
         """Return the external id sealed for a subject token, bound to the blind index."""

@@ -21,7 +21,7 @@ _FORGET = scoped_delete(IdempotencyRow).where(_row.c.index.in_(bindparam("indexe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAnswer:
-    """The answer that was given to the request with this key; digests are SHA-256."""
+    """The answer that was given to the request with this key; digests are keyed."""
 
     key_digest: bytes
     request_digest: bytes

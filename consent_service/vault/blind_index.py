@@ -4,6 +4,7 @@ The exact UTF-8 bytes are hashed: no Unicode normalisation, no case folding, no 
 are two subjects, because only the shop knows whether they are one (ADR 0031).
 """
 
+import hmac
 from binascii import b2a_base64
 from collections.abc import Callable
 from functools import lru_cache
@@ -24,6 +25,7 @@ KEY_SIZE = 32
 _LOOKUP = b"consent/v1/blind-index\x00"
 _REFERENCE = b"consent/v1/subject-ref\x00"
 _REFERENCE_KEY = b"consent/v1/subject-ref-key\x00"
+_REQUEST = b"consent/v1/request\x00"
 _REFERENCE_SIZE = 18
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
@@ -44,6 +46,14 @@ def subject_ref(key: bytes, external_id: str) -> SubjectRef:
     """
     digest = _keyed_hash(key, _REFERENCE, external_id)[:_REFERENCE_SIZE]
     return SubjectRef("s_" + b2a_base64(digest, newline=False).translate(_URL_SAFE).decode("ascii"))
+
+
+def request_digest(key: bytes, digest: bytes) -> bytes:
+    """Return 32 bytes that stand for the SHA-256 of a request, which may hold an external id (HMAC-SHA256).
+
+    `key` is the tenant's reference key, so that a request is known again after any rotation.
+    """
+    return hmac.digest(key, _REQUEST + digest, "sha256")
 
 
 def derived_reference_key(key: bytes) -> bytes:

@@ -427,8 +427,8 @@ class Forgery:
         return (self.subject,)
 
     @property
-    def idempotency_key(self) -> bytes | None:
-        return None
+    def idempotency_keys(self) -> Sequence[bytes]:
+        return ()
 
     def perform(self, batch: Batch) -> int:
         known = batch.subject(self.subject)

@@ -25,8 +25,8 @@ class Blocker:
         return ()
 
     @property
-    def idempotency_key(self) -> bytes | None:
-        return None
+    def idempotency_keys(self) -> Sequence[bytes]:
+        return ()
 
     def perform(self, batch: Batch) -> object:
         assert batch.size > 0
