@@ -97,7 +97,7 @@ def _run(config: uvicorn.Config) -> None:
         config.port = bound.getsockname()[1]  # The system chose it if it was 0.
         listeners += [bound, *(bound.dup() for _ in range(_LISTENERS // config.workers - 1))]
     if config.workers > 1:
-        multiprocess.Process = _Worker  # type: ignore[misc]  # What uvicorn starts and replaces is named there.
+        multiprocess.Process = _Worker  # type: ignore[misc]  # uvicorn has no parameter for it (ADR 0096)
         _Supervisor(config, sockets=listeners).run()
     else:
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended in good order.
