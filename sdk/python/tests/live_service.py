@@ -60,6 +60,7 @@ class LiveService:
         self.states: dict[str, dict[str, list[object]]] = {}
         self.trouble: str | None = None
         self.gate_delay = 0.0
+        self.heartbeat = HEARTBEAT
         self.gate_answers = threading.Event()
         self.gate_answers.set()
         self.retry_after = ""
@@ -223,7 +224,7 @@ class LiveService:
             connection.sendall(news)
             with self.changed:
                 if len(self.entries) == cursor:
-                    self.changed.wait(HEARTBEAT)
+                    self.changed.wait(self.heartbeat)
         if self.trouble == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
 

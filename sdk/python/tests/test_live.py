@@ -224,6 +224,17 @@ def test_after_days_without_the_stream_nothing_of_before_is_believed(service: Li
         assert not gate("ana")
 
 
+def test_a_staleness_of_little_more_than_a_heartbeat_needs_no_second_connection(service: LiveService) -> None:
+    service.heartbeat = 1.0
+    leases: set[float] = set()
+    with ConsentClient(service.url, api_key="ck_test", max_staleness=1.2) as client:
+        assert client.wait_until_ready(10)
+
+        wait_for(lambda: leases.add(client._keeper.copy.lease.until) or len(leases) > 4, seconds=20)
+
+        assert client.status.connections == 1
+
+
 def test_a_refusing_service_is_not_stormed(service: LiveService) -> None:
     with a_client(service):
         service.suffer("refused")

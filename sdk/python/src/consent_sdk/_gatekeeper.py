@@ -307,7 +307,8 @@ class Gatekeeper:
 
 
 def _source(http: HttpTransport, options: Options) -> Source:
-    silence = min(3.0, max(0.2, options.max_staleness * 0.6))
+    # Heartbeats come every second: whoever allows less time than that would hang up on each of them.
+    silence = min(3.0, max(1.6, options.max_staleness * 0.6))
     if options.relay is None:
         from consent_sdk._over_http import OverHttp  # noqa: PLC0415  # with the first client
 
