@@ -336,6 +336,17 @@ def test_a_receipt_of_every_form_verifies_and_a_changed_one_does_not(
         assert ask(ambiguous, name="receipt")[1]["check"] == "notices"
 
 
+@pytest.mark.parametrize("language", ["fr", "FR-ca", "fr-CA-x-quebec"])
+def test_purposes_on_a_receipt_have_the_names_that_were_shown(ask: Ask, language: str) -> None:
+    receipt = a_receipt(language=language)
+
+    _, found = ask(json.dumps(receipt.evidence.document()).encode(), name="receipt")
+
+    names = receipt.notice.purposes
+    assert found["choices"]
+    assert all(each["name"] == names[each["purpose"]].name["fr"] for each in found["choices"])
+
+
 def test_a_receipt_from_the_change_of_a_key_verifies_under_both(ask: Ask) -> None:
     """Whoever holds the old key and whoever holds the new one are told the same by both verifiers."""
     receipt = a_receipt()

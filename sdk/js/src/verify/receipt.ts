@@ -183,7 +183,12 @@ async function inflated(data: Bytes): Promise<Bytes | null> {
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }
 
+/** Return a purpose's name in the language of a decision, or a wider one (RFC 4647 look-up). */
 function nameOf(notice: Json, purpose: string, language: string): string {
-  const names = (((notice as Members)["purposes"] as Members)?.[purpose] as Members)?.["name"] as Record<string, string> | undefined;
-  return names?.[language] ?? Object.values(names ?? {})[0] ?? purpose;
+  const names = ((((notice as Members)["purposes"] as Members)?.[purpose] as Members)?.["name"] ?? {}) as Record<string, string>;
+  for (let tag = language.toLowerCase(); tag; tag = tag.slice(0, Math.max(0, tag.lastIndexOf("-")))) {
+    const written = Object.keys(names).find((each) => each.toLowerCase() === tag);
+    if (written !== undefined) return names[written]!;
+  }
+  return Object.values(names)[0] ?? purpose;
 }
