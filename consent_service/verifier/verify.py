@@ -971,10 +971,10 @@ class Verification:
         data = self.pack.read(MANIFEST, LARGEST_MANIFEST)
         note = self.pack.read(SIGNATURE, MEGABYTE)
         try:
-            document: dict[str, Any] = strict_json(data)
+            document: dict[str, Any] = json.loads(data.decode(), parse_constant=_no_number)
             expected = f"{NOTE_HEADER}\n{document['origin']}\n{_digest(data)}\n"
             signed = open_note(note.decode(), document["vkey"], alone=True) == expected
-            same = canonical(document) == data
+            same = _is_canonical(data)
             self._made_by = _soon_after(document["made_at"])
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Fault("manifest", SIGNATURE, f"{_reason(error)}: changed after signing") from None
@@ -1563,30 +1563,48 @@ class Verification:
             raise Fault("tree", MANIFEST, "names another root than the last checkpoint")
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("pack", "from", "to", "head"), (int,)),
-    **dict.fromkeys(("origin", "vkey", "made_at", "software", "mode", "root"), (str,)),
-    **dict.fromkeys(("start", "since"), (dict, type(None))),
-    "counts": (dict,),
-    "members": (list,),
-    "keys": (list,),
+_MANIFEST: dict[str, type] = {
+    **dict.fromkeys(("pack", "from", "to", "head"), int),
+    **dict.fromkeys(("origin", "vkey", "made_at", "software", "mode", "root"), str),
+    **dict.fromkeys(("start", "since"), object),
+    **dict.fromkeys(("members", "keys"), list),
+    "counts": dict,
 }
+_LISTED = {"name": str, "size": int, "sha256": str, "raw": str}
+_START, _SINCE = {"peaks": list}, {"size": int, "root": str, "proof": list}
 
 
-def _well_formed(manifest: dict[str, Any]) -> bool:
-    """Say whether a manifest has the members of this version, each of its type and in its range."""
+def _well_formed(manifest: Any) -> bool:
+    """Say whether a manifest has the members of this version, each of its form and in its range."""
+    if not _has(manifest, _MANIFEST):
+        return False
+    start, since = manifest["start"], manifest["since"]
     return (
-        manifest.keys() == _TYPES.keys()
-        and all(type(manifest[name]) in types for name, types in _TYPES.items())
-        and manifest["pack"] == FORMAT
+        manifest["pack"] == FORMAT
         and manifest["mode"] in {"range", "subject"}
         and 0 <= manifest["from"] <= manifest["to"] <= manifest["head"]
-        and (manifest["start"] is None) == (manifest["from"] == 0)
+        and (start is None) == (manifest["from"] == 0)
         and (manifest["mode"] == "range" or manifest["from"] == 0)
+        and (start is None or (_has(start, _START) and _texts(start["peaks"])))
+        and (since is None or (_has(since, _SINCE) and _texts(since["proof"])))
         and all(type(count) is int for count in manifest["counts"].values())
-        and all(type(key) is str for key in manifest["keys"])
+        and all(_has(member, _LISTED) for member in manifest["members"])
+        and _texts(manifest["keys"])
         and len(manifest["keys"]) > 0
     )
+
+
+def _has(document: Any, form: Mapping[str, type]) -> bool:
+    """Say whether a document has exactly the members of a form, each of its type."""
+    return (
+        type(document) is dict
+        and document.keys() == form.keys()
+        and all(kind in {object, type(document[name])} for name, kind in form.items())
+    )
+
+
+def _texts(values: list[Any]) -> bool:
+    return all(type(each) is str for each in values)
 
 
 def canonical(document: object) -> bytes:
@@ -1600,20 +1618,17 @@ AMBIGUOUS = "is not canonical JSON: readers could see different words"
 LARGEST_INTEGER = (1 << 53) - 1  # beyond it JavaScript's numbers have gaps
 
 
-def strict_json(data: bytes) -> Any:
-    """Return what JSON says to every reader: its keys are ASCII, its numbers integers; raise ValueError."""
-    return json.loads(
-        data,
-        object_pairs_hook=_ascii_keys,
-        parse_int=_integer,
-        parse_float=_no_number,
-        parse_constant=_no_number,
-    )
-
-
 def _is_canonical(data: bytes) -> bool:
+    """Say whether JSON says the same to every reader: canonical, its keys ASCII, its numbers integers."""
     try:
-        return canonical(strict_json(data)) == data
+        document = json.loads(
+            data,
+            object_pairs_hook=_ascii_keys,
+            parse_int=_integer,
+            parse_float=_no_number,
+            parse_constant=_no_number,
+        )
+        return canonical(document) == data
     except (ValueError, RecursionError):
         return False
 

@@ -545,17 +545,71 @@ def test_a_manifest_with_junk_in_it_is_a_fault_and_never_a_crash(
         assert fault_of(_resigned(members, signer, {member: junk})).check
 
 
+def test_a_manifest_says_nothing_that_nobody_reads(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf, tmp_path: Path
+) -> None:
+    first, *others = json.loads(members_of_bytes(packed(members, signer))[MANIFEST])["members"]
+    since: dict[str, Any] = {
+        "size": 0,
+        "root": base64.b64encode(hashlib.sha256(b"").digest()).decode(),
+        "proof": [],
+    }
+    good = tmp_path / "good.zip"
+    good.write_bytes(_resigned(members, signer, {"since": since}))
+
+    assert verify_pack(good, vkey=signer.vkey)["verified"]
+    for changes in (
+        {"members": [{**first, "note": ""}, *others]},
+        {"members": [{**first, "size": str(first["size"])}, *others]},
+        {"members": [{**first, "raw": None}, *others]},
+        {"members": [first["name"], *others]},
+        {"since": {**since, "note": ""}},
+        {"since": {**since, "size": "0"}},
+        {"since": {**since, "proof": [0]}},
+        {"from": 1, "start": {"peaks": [0]}},
+        {"from": 1, "start": {"peaks": [], "note": ""}},
+    ):
+        fault = fault_of(_resigned(members, signer, changes))
+        assert (fault.check, fault.where) == ("manifest", MANIFEST), changes
+
+
+@pytest.mark.parametrize(
+    ("spelling", "where"),
+    [
+        (b'{"counts":{"x":1e0,', MANIFEST),
+        (b'{"counts":{"x":1.0,', MANIFEST),
+        (b'{"counts":{"x":9007199254740993,', MANIFEST),
+        ('{"counts":{"\u00e9":1,'.encode(), MANIFEST),
+        (b'{"counts":{"x":NaN,', SIGNATURE),
+        (b'{"counts":{"\xed\xa0\x80":1,', SIGNATURE),
+    ],
+)
+def test_a_manifest_that_readers_read_differently_is_refused(
+    members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf, spelling: bytes, where: str
+) -> None:
+    data = members_of_bytes(packed(members, signer))[MANIFEST].replace(b'{"counts":{', spelling, 1)
+    assert data.startswith(spelling)
+
+    fault = fault_of(_signed_as_it_is(members, signer, data))
+
+    assert (fault.check, fault.where) == ("manifest", where)
+
+
 def _resigned(members: dict[str, bytes], signer: NoteSigner, changes: dict[str, Any]) -> bytes:
     """Return the pack with another manifest, signed."""
+    manifest = json.loads(members_of_bytes(packed(members, signer))[MANIFEST])
+    return _signed_as_it_is(members, signer, canonical_json({**manifest, **changes}))
+
+
+def _signed_as_it_is(members: dict[str, bytes], signer: NoteSigner, manifest: bytes) -> bytes:
+    """Return the pack with these bytes for its manifest, signed."""
     file = PackFile()
-    manifest = members[MANIFEST]
     outside = {name: data for name, data in members.items() if name not in {MANIFEST, SIGNATURE}}
     pieces = [piece for name, data in outside.items() for piece in file.member(name, [data])]
-    data = canonical_json({**json.loads(manifest), "members": [*file.members], **changes})
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    origin = json.loads(data)["origin"]
+    digest = base64.b64encode(hashlib.sha256(manifest).digest()).decode()
+    origin = json.loads(manifest.decode("utf-8", "replace"))["origin"]
     note = sign_note(f"{NOTE_HEADER}\n{origin}\n{digest}\n", signer)
-    for name, contents in ((MANIFEST, data), (SIGNATURE, note)):
+    for name, contents in ((MANIFEST, manifest), (SIGNATURE, note)):
         pieces += file.member(name, [contents])
     return b"".join([*pieces, file.directory()])
 

@@ -69,22 +69,33 @@ export function madeBy(moment: Json): string {
   return after(moment, CLOCK_TOLERANCE);
 }
 
+type Form = Record<string, (value: unknown) => boolean>;
 const isObject = (value: unknown): boolean => value !== null && typeof value === "object" && !Array.isArray(value);
-const TYPES: Record<string, (value: unknown) => boolean> = {
+const isText = (value: unknown): boolean => typeof value === "string";
+const are = (fits: (value: unknown) => boolean) => (value: unknown): boolean => Array.isArray(value) && value.every(fits);
+/** Say whether a document has exactly the members of a form, each as it has to be. */
+const has = (form: Form) => (value: unknown): boolean =>
+  isObject(value) &&
+  Object.keys(value as object).length === Object.keys(form).length &&
+  Object.entries(form).every(([name, fits]) => Object.hasOwn(value as object, name) && fits((value as Members)[name]));
+const orNull = (fits: (value: unknown) => boolean) => (value: unknown): boolean => value === null || fits(value);
+
+const LISTED: Form = { name: isText, size: Number.isSafeInteger, sha256: isText, raw: isText };
+const MANIFEST_FORM: Form = {
   ...Object.fromEntries(["pack", "from", "to", "head"].map((name) => [name, Number.isSafeInteger])),
-  ...Object.fromEntries(["origin", "vkey", "made_at", "software", "mode", "root"].map((name) => [name, (value: unknown) => typeof value === "string"])),
-  ...Object.fromEntries(["start", "since"].map((name) => [name, (value: unknown) => value === null || isObject(value)])),
-  counts: isObject,
-  members: Array.isArray,
-  keys: Array.isArray,
+  ...Object.fromEntries(["origin", "vkey", "made_at", "software", "mode", "root"].map((name) => [name, isText])),
+  start: orNull(has({ peaks: are(isText) })),
+  since: orNull(has({ size: Number.isSafeInteger, root: isText, proof: are(isText) })),
+  counts: (value) => isObject(value) && Object.values(value as object).every(Number.isSafeInteger),
+  members: are(has(LISTED)),
+  keys: are(isText),
 };
 
-/** Say whether a manifest has the members of this version, each of its type and in its range. */
+/** Say whether a manifest has the members of this version, each of its form and in its range. */
 function wellFormed(manifest: Members): boolean {
-  const { from, to, head, mode, keys, counts } = manifest as unknown as Manifest;
+  const { from, to, head, mode, keys } = manifest as unknown as Manifest;
   return (
-    Object.keys(manifest).length === Object.keys(TYPES).length &&
-    Object.entries(TYPES).every(([name, fits]) => Object.hasOwn(manifest, name) && fits(manifest[name])) &&
+    has(MANIFEST_FORM)(manifest) &&
     manifest["pack"] === 1 &&
     (mode === "range" || mode === "subject") &&
     0 <= from &&
@@ -92,8 +103,6 @@ function wellFormed(manifest: Members): boolean {
     to <= head &&
     (manifest["start"] === null) === (from === 0) &&
     (mode === "range" || from === 0) &&
-    Object.values(counts).every(Number.isSafeInteger) &&
-    keys.every((key) => typeof key === "string") &&
     keys.length > 0
   );
 }
