@@ -186,6 +186,27 @@ def test_a_profile_opens_for_a_purpose_and_its_uses_are_noted(shop: Shop) -> Non
         wait_for(lambda: "home_page" in uses_of(shop, "profiled"))
 
 
+def test_what_was_derived_for_a_purpose_goes_with_its_grant(shop: Shop) -> None:
+    basket, both_fields = {"last_basket": ["milk"]}, {"last_basket": ["milk"], "taste": 0.7}
+    with shop.client() as client:
+        shop.decide(client, "derived", {"recommendations": "granted", "coupons": "granted"})
+        client.update_profile("derived", {"purchases": basket})
+        stored = client.update_profile(
+            "derived", {"purchases": {"taste": 0.7}}, derived_for="recommendations"
+        )
+        assert stored == ("purchases.taste",)
+        assert dict(client.profile("derived", purpose="coupons")) == {"purchases": both_fields}
+
+        shop.decide(client, "derived", {"recommendations": "denied"})
+
+        assert dict(client.profile("derived", purpose="coupons")) == {"purchases": basket}
+        with pytest.raises(Refused):
+            client.update_profile("derived", {"purchases": {"taste": 1}}, derived_for="recommendations")
+        for wrong in ("No purpose", "a&b=c", ""):
+            with pytest.raises(UnknownPurpose):
+                client.update_profile("derived", {"purchases": {"taste": 1}}, derived_for=wrong)
+
+
 class ForYou:
     """A feature of a shop, as a class."""
 

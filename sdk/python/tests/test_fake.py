@@ -1,5 +1,5 @@
 import pytest
-from consent_sdk import Reason, ServiceUnavailable, UnknownPurpose
+from consent_sdk import Reason, Refused, ServiceUnavailable, UnknownPurpose
 from consent_sdk.testing import FakeConsent, SettableClock
 
 
@@ -87,3 +87,38 @@ def test_the_same_question_gives_the_same_object() -> None:
     consent = FakeConsent(grants={"ana": ["coupons"]})
 
     assert consent.check("ana", "coupons") is consent.check("ana", "coupons")
+
+
+def test_changes_of_a_profile_are_merged_and_null_deletes() -> None:
+    consent = FakeConsent()
+    consent.grant("ana", "recommendations")
+    consent.update_profile(
+        "ana", {"purchases": {"last_basket": ["milk"], "total": 9.5}, "household": {"size": 2}}
+    )
+
+    stored = consent.update_profile("ana", {"purchases": {"total": None, "visits": 3}, "household": None})
+
+    assert stored == ("purchases.visits",)
+    profile = consent.profile("ana", purpose="recommendations")
+    assert dict(profile) == {"purchases": {"last_basket": ["milk"], "visits": 3}}
+
+
+def test_what_was_derived_for_a_purpose_is_seen_while_it_is_open_and_goes_with_a_denial() -> None:
+    consent = FakeConsent(clock=SettableClock())
+    consent.grant("ana", "coupons", "recommendations")
+    consent.update_profile("ana", {"purchases": {"last_basket": ["milk"]}})
+    consent.update_profile("ana", {"purchases": {"taste": 0.7}}, derived_for="recommendations")
+    assert "taste" in consent.profile("ana", purpose="coupons")["purchases"]
+
+    consent.clock.advance(170 * 86_400)
+    consent.grant("ana", "coupons")
+    consent.clock.advance(20 * 86_400)
+    assert dict(consent.profile("ana", purpose="coupons")) == {"purchases": {"last_basket": ["milk"]}}
+    with pytest.raises(Refused):
+        consent.update_profile("ana", {"purchases": {"taste": 0.8}}, derived_for="recommendations")
+
+    consent.grant("ana", "recommendations")
+    assert "taste" in consent.profile("ana", purpose="coupons")["purchases"]
+    consent.withdraw("ana", "recommendations")
+    consent.grant("ana", "recommendations")
+    assert dict(consent.profile("ana", purpose="coupons")) == {"purchases": {"last_basket": ["milk"]}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from consent_sdk._frozen import Frozen
+from consent_sdk.errors import UnknownPurpose
 from consent_sdk.protocol import (
     CREATED,
     OK,
@@ -105,9 +106,12 @@ def profile_request(subject: str, purpose: str) -> Request:
     return about(subject, "GET", f"/v1/profile?purpose={purpose}")
 
 
-def update_request(subject: str, attributes: Mapping[str, object]) -> Request:
-    """Store attributes by category and field."""
-    return about(subject, "PATCH", "/v1/profile", attributes)
+def update_request(subject: str, attributes: Mapping[str, object], derived_for: str | None = None) -> Request:
+    """Store attributes by category and field; raise `UnknownPurpose` for what cannot be one's key."""
+    if derived_for is not None and not is_purpose(derived_for):
+        raise UnknownPurpose(derived_for)
+    query = "" if derived_for is None else f"?derived_for={derived_for}"
+    return about(subject, "PATCH", f"/v1/profile{query}", attributes)
 
 
 def token_request(subject: str) -> Request:

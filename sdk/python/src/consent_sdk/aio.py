@@ -174,9 +174,11 @@ class AsyncConsentClient(Client):
         """Return the profiles of several subjects, each as `profile` gives it."""
         return await self._profiles(list(dict.fromkeys(subjects)), purpose)
 
-    async def update_profile(self, subject: str, attributes: Mapping[str, object]) -> tuple[str, ...]:
+    async def update_profile(
+        self, subject: str, attributes: Mapping[str, object], *, derived_for: str | None = None
+    ) -> tuple[str, ...]:
         """Store attributes, as `ConsentClient.update_profile` describes."""
-        return await self._write(update_request(subject, attributes), read_stored)
+        return await self._write(update_request(subject, attributes, derived_for), read_stored)
 
     async def subject_token(self, subject: str) -> SubjectToken:
         """Return a short-lived token for a page of the subject's; raises as `decide` does."""

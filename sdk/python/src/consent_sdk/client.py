@@ -186,13 +186,17 @@ class ConsentClient(Client):
         """Return the profiles of several subjects, each as `profile` gives it."""
         return self._profiles(list(dict.fromkeys(subjects)), purpose)
 
-    def update_profile(self, subject: str, attributes: Mapping[str, object]) -> tuple[str, ...]:
+    def update_profile(
+        self, subject: str, attributes: Mapping[str, object], *, derived_for: str | None = None
+    ) -> tuple[str, ...]:
         """Store attributes, category to field to value; return the names of what was stored.
 
-        Raises `NoLiveGrant` for a category that nobody granted, `Refused`, `ServiceUnavailable`,
+        What was `derived_for` a purpose, such as a score, disappears with its grant, and nobody reads it
+        while that purpose is closed. Raises `NoLiveGrant` for a category that nobody granted, `Refused` where
+        `derived_for` is closed, `UnknownPurpose` where it is no purpose's key, `ServiceUnavailable`,
         `InvalidSubject`.
         """
-        return self._write(update_request(subject, attributes), read_stored)
+        return self._write(update_request(subject, attributes, derived_for), read_stored)
 
     def subject_token(self, subject: str) -> SubjectToken:
         """Return a short-lived token for a page of the subject's; raises as `decide` does."""

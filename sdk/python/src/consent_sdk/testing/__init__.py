@@ -96,7 +96,7 @@ class FakeConsent(ConsentClient):
 
     def set_profile(self, subject: str, attributes: Mapping[str, object]) -> None:
         """Let `profile` give these attributes, category to field to value, where its gate is open."""
-        self._service.attributes[encode_subject(subject)] = dict(attributes)
+        self._service.set_profile(encode_subject(subject), attributes)
 
     @property
     def uses(self) -> list[dict[str, object]]:

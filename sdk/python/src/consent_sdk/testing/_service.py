@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from consent_sdk._transport import Unreachable
 from consent_sdk.protocol import Answer, Request, encode_subject
@@ -33,7 +34,8 @@ class ServiceInMemory:
         self._answered: dict[str, Answer] = {}
         self._head = 0
         self._lock = Lock()
-        self.attributes: dict[str, dict[str, object]] = {}
+        self._attributes: dict[str, dict[str, dict[str, object]]] = {}
+        self._derived: dict[tuple[str, str, str], str] = {}
         self.uses: list[dict[str, object]] = []
         self.on_entry: Callable[[int, str], None] = lambda _index, _subject: None
 
@@ -45,7 +47,8 @@ class ServiceInMemory:
         subject = headers.get("consent-subject", "")
         route = (request.method, request.path.partition("?")[0])
         if route[1] in ("/v1/profile", "/v1/profiles/query", "/v1/uses", "/v1/subject/token"):
-            return self._data(route, subject, request.content)
+            derived_for = dict(parse_qsl(request.path.partition("?")[2])).get("derived_for")
+            return self._data(route, subject, request.content, derived_for)
         if route == ("POST", "/v1/gate"):
             return self._gate(subject, json.loads(request.content)["purposes"])
         if route == ("POST", "/v1/decisions"):
@@ -117,6 +120,7 @@ class ServiceInMemory:
                     "valid_until": _moment(self._clock.time() + _VALIDITY_S),
                     "index": index,
                 }
+            self._forget(subject, lambda purpose: choices.get(purpose) == "denied")
             decided = {purpose: standing[purpose] for purpose in choices}
             entry = {"index": index, "recorded_at": self._now(), **body, "consents": decided}
             self._decisions.setdefault(subject, []).append(entry)
@@ -136,12 +140,17 @@ class ServiceInMemory:
             for purpose, consent in self._consents.get(subject, {}).items()
         }
 
-    def _data(self, route: tuple[str, str], subject: str, content: bytes) -> Answer:
+    def set_profile(self, subject: str, attributes: Mapping[str, object]) -> None:
+        """Hold these attributes of a subject, category to field to value, and no others."""
+        self._forget(subject, lambda _purpose: True)
+        self._attributes[subject] = json.loads(json.dumps(attributes))  # As the service would give them back.
+
+    def _data(self, route: tuple[str, str], subject: str, content: bytes, derived_for: str | None) -> Answer:
         if route[0] == "GET":
-            return _answer(200, {"attributes": self.attributes.get(subject, {}), "index": None})
+            return _answer(200, {"attributes": self._held(subject), "index": None})
         if route == ("POST", "/v1/profiles/query"):
             subjects = json.loads(content)["subjects"]
-            kept = [self.attributes.get(encode_subject(subject), {}) for subject in subjects]
+            kept = [self._held(encode_subject(subject)) for subject in subjects]
             return _answer(200, {"profiles": [{"attributes": held, "index": None} for held in kept]})
         if route == ("POST", "/v1/uses"):
             self.uses.extend(json.loads(content)["uses"])
@@ -149,11 +158,47 @@ class ServiceInMemory:
         if route[0] == "POST":
             expires_at = _moment(self._clock.time() + 900)
             return _answer(201, {"token": f"fake.{subject}", "expires_at": expires_at})
-        stored = json.loads(content)
-        self.attributes.setdefault(subject, {}).update(stored)
-        return _answer(
-            200, {"stored": [f"{category}.{name}" for category in stored for name in stored[category]]}
-        )
+        if derived_for is not None and not self._verdict(subject, derived_for)["allowed"]:
+            return _problem(403, "purpose-closed", f"The gate of purpose {derived_for} is closed.")
+        return _answer(200, {"stored": self._merge(subject, json.loads(content), derived_for)})
+
+    def _merge(
+        self, subject: str, changes: dict[str, dict[str, object] | None], derived_for: str | None
+    ) -> list[str]:
+        held = self._attributes.setdefault(subject, {})
+        stored = []
+        for category, fields in changes.items():
+            for name in held.pop(category, {}) if fields is None else ():
+                self._derived.pop((subject, category, name), None)
+            for name, value in (fields or {}).items():
+                held.setdefault(category, {}).pop(name, None)
+                self._derived.pop((subject, category, name), None)
+                if value is not None:
+                    held[category][name] = value
+                    stored.append(f"{category}.{name}")
+                    if derived_for is not None:
+                        self._derived[subject, category, name] = derived_for
+        return stored
+
+    def _held(self, subject: str) -> dict[str, dict[str, object]]:
+        """Return what any purpose may read: nothing that was derived for one that is closed."""
+        opened = {
+            category: {
+                name: value
+                for name, value in fields.items()
+                if (purpose := self._derived.get((subject, category, name))) is None
+                or self._verdict(subject, purpose)["allowed"]
+            }
+            for category, fields in self._attributes.get(subject, {}).items()
+        }
+        return {category: fields for category, fields in opened.items() if fields}
+
+    def _forget(self, subject: str, denied: Callable[[str], bool]) -> None:
+        """Forget what was derived for purposes that were denied."""
+        for place, purpose in list(self._derived.items()):
+            if place[0] == subject and denied(purpose):
+                del self._derived[place]
+                self._attributes[subject][place[1]].pop(place[2], None)
 
     def _gate(self, subject: str, purposes: list[str]) -> Answer:
         verdicts = {purpose: self._verdict(subject, purpose) for purpose in purposes}
