@@ -1749,7 +1749,7 @@ LARGEST_RECEIPT = 16 * MEGABYTE
 
 
 def receipt_text(data: bytes) -> str:
-    """Return a receipt as text: of one in PDF, the file attached to it."""
+    """Return a receipt as text: of one in PDF, the file attached to it; nothing of what is no UTF-8."""
     if data.startswith(b"%PDF-"):
         for stream in re.findall(rb"(?<!end)stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL):
             try:
@@ -1757,8 +1757,12 @@ def receipt_text(data: bytes) -> str:
             except zlib.error:
                 attached = stream
             if attached.startswith(b'{"index":'):
-                return attached.decode("utf-8", "replace")
-    return data.decode("utf-8", "replace")
+                data = attached
+                break
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def evidence_in(text: str) -> dict[str, Any] | None:

@@ -143,6 +143,15 @@ def test_a_file_without_evidence_is_a_fault(text: str) -> None:
         verify_receipt(text)
 
 
+def test_a_file_that_is_no_utf_8_has_no_evidence() -> None:
+    body = write_receipt(a_receipt(), "text/html", Settings())
+
+    assert verify_receipt(receipt_text(body))["verified"]
+    for spoilt in (b"\xff" + body, body.replace(b"</html>", b"\xed\xa0\x80</html>")):
+        with pytest.raises(Fault, match="no evidence"):
+            verify_receipt(receipt_text(spoilt))
+
+
 def test_the_commands_check_a_file(tmp_path: Path) -> None:
     file, pdf, spoilt = (tmp_path / name for name in ("receipt.txt", "receipt.pdf", "spoilt.txt"))
     body = write_receipt(a_receipt(), "text/plain", Settings())
