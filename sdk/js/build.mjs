@@ -53,7 +53,7 @@ for (const [name, entry] of Object.entries(entries)) {
   const given = Object.entries(passed[name] ?? {});
   const reserved = given.map(([, letter]) => letter);
   const text = given.reduce((all, [word, letter]) => all.replaceAll(new RegExp(`\\b${word}\\b`, "g"), letter), outputFiles[0].text);
-  const { code: small } = await minify(fewer(name, text), { ...squeeze, mangle: { reserved } });
+  const { code: small } = await minify(fewer(name, text), { ...squeeze, compress: { ...squeeze.compress, lhs_constants: name !== "banner.js" }, mangle: { reserved } });
   const code = Buffer.from(`${hints[name] ?? ""}((${reserved})=>{${small.replace(/;$/, "")}})()\n`);
   integrity[name] = {
     hashed: name.replace(".js", `.${createHash("sha256").update(code).digest("hex").slice(0, 16)}.js`),

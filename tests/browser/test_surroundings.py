@@ -1,18 +1,26 @@
 """What surrounds the banner: prerendering, sub-domains, slow answers, large text, long and odd words."""
 
+import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route as Address
 
 from consent_service.web.honesty.bench import choices, layer_one, layer_two, press
 from consent_service.web.words import words
 from tests.browser.bench import ShopBench
 from tests.browser.notices import in_languages
 from tests.browser.own_rules import allowed
+from tests.browser.serving import served
 from tests.builders import a_notice
+from tests.servers import unused_port
 
 PRERENDERED = """let prepared = true;
   Object.defineProperty(Document.prototype, "prerendering", { get: () => prepared });
@@ -96,6 +104,36 @@ def test_a_slow_service_holds_nothing_up(bench: ShopBench) -> None:
     waiting[0].continue_()
 
     expect(layer_one(page)).to_be_visible()
+
+
+@pytest.mark.parametrize("how", ["async", "", "defer"], ids=["async", "at once", "deferred"])
+def test_a_script_that_is_there_before_the_page_waits_for_all_of_it(bench: ShopBench, how: str) -> None:
+    shop = bench.shop
+    port = unused_port()
+    shop.open_tenant(a_notice(), origins=(f"http://127.0.0.1:{port}",))
+    script = shop.script(defer=False).replace("></script>", f" {how}></script>")
+    gated = '<script type="text/plain" data-purpose="recommendations">document.title = "personal"</script>'
+
+    def arriving(_: Request) -> Response:
+        async def parts() -> AsyncIterator[str]:
+            yield f'<!doctype html><html lang="en"><head><title>Shop</title>{script}'
+            # Until the script is there: it came long ago when the page goes on.
+            await asyncio.sleep(0.8)
+            yield "</head><body><h1>Shop</h1>"
+            await asyncio.sleep(0.4)
+            yield f"{gated}</body></html>"
+
+        return StreamingResponse(parts(), media_type="text/html")
+
+    with served(Starlette(routes=[Address("/", arriving)]), port) as url:
+        page = bench.visit(url)
+        expect(layer_one(page)).to_be_visible()
+        press(page, "accept_all")
+        allowed(page)
+        page.reload()
+
+        page.wait_for_function("document.title === 'personal'")
+        assert page.evaluate("document.body.firstElementChild.localName") == "consent-banner"
 
 
 def test_what_is_announced_lies_in_nobodys_way(bench: ShopBench) -> None:

@@ -21,8 +21,6 @@ let status: HTMLElement;
 /** One switch a purpose; its attributes say what the notice says about it. */
 let inputs: HTMLInputElement[] = [];
 
-const $ = <E extends HTMLElement>(selector: string): E => root.querySelector<E>(selector)!;
-
 /** What was said about a purpose and still counts: under its version, within its validity. */
 const live = ({ name, dataset }: HTMLInputElement): Choice | undefined => {
   const [version, choice, day] = said[name] || [];
@@ -193,7 +191,7 @@ const press: Record<string, () => void> = {
   open: show,
   close: () => dialog.close(),
   page: async () => {
-    const form = $<HTMLFormElement & { token: HTMLInputElement }>("form");
+    const form = root.querySelector<HTMLFormElement & { token: HTMLInputElement }>("form")!;
     form.action = `${base}/preferences/enter?key=${settings.key}&language=${host.lang}`;
     if (account || store().handle) {
       form.token.value = await subjectToken();
@@ -207,10 +205,7 @@ const press: Record<string, () => void> = {
 const speak = async (languages?: string): Promise<void> => {
   const was = dialog?.open;
   await layOut(root, languages && languages + (gpc() ? "&gpc=1" : ""));
-  section = $("section");
-  dialog = $("dialog");
-  corner = $(".o");
-  status = $(".s");
+  [section, dialog, corner, status] = root.children as unknown as [HTMLElement, HTMLDialogElement, HTMLElement, HTMLElement];
   inputs = [...root.querySelectorAll<HTMLInputElement>("[role=switch]")];
   dialog.onchange = ({ target }) => (target as HTMLSelectElement).options && speak((target as HTMLSelectElement).value);
   host.lang = section.lang;
@@ -231,12 +226,12 @@ const speak = async (languages?: string): Promise<void> => {
     // Before any frame, unlike a timer's; a browser that cannot yield does it at once.
     await (window as unknown as Scope).scheduler?.yield?.();
     root.prepend(section);
-    section.scrollTop = 0;
+    fit();
   }
   new ResizeObserver(fit).observe(section);
   if (was) {
     show();
-    $("select").focus();
+    root.querySelector("select")!.focus();
   }
 };
 
@@ -244,6 +239,8 @@ type Prepared = Document & { prerendering?: boolean; onprerenderingchange?: (eve
 type Scope = { scheduler?: { yield?: () => Promise<void> }; consent?: { ready?: unknown; [name: string]: unknown } };
 
 const start = async (): Promise<void> => {
+  // A script without `defer` may be there before the page is: "loading" has no eighth letter, the states after it have.
+  if (!document.readyState[7]) await new Promise((go) => document.addEventListener("readystatechange", go));
   // A page that is only being prepared asks nobody yet.
   if ((document as Prepared).prerendering) await new Promise((go) => ((document as Prepared).onprerenderingchange = go));
   sheet.replaceSync(css);
