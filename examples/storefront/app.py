@@ -117,6 +117,8 @@ class Pages:
         wanted = form.get("household", [""])[0]
         visit.customer = next((c for c in self.catalogue.customers if str(c.household) == wanted), None)
         visit.talk = Conversation()
+        if visit.customer and (anonymous := form.get("anonymous", [""])[0]):
+            self.desk.link(visit.customer.subject, anonymous)
         return self._kept(request, visit, "/")
 
     async def speak(self, request: Request) -> Response:

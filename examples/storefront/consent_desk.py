@@ -9,6 +9,7 @@ import httpx2
 from consent_sdk import ConsentClient
 
 _NOT_GRANTED = {403, 404, 409}
+_NOT_LINKED = {400, 401, 403, 409, 422}
 _OK = 200
 
 
@@ -75,6 +76,16 @@ class ConsentDesk:
             return []
         languages: Sequence[str] = answer.json()["notice"]["languages"] if answer.status_code == _OK else []
         return languages
+
+    def link(self, subject: str, anonymous: str) -> bool:
+        """Link the subject of a browser to the customer who signed in there: the most protective choice wins.
+
+        `False` where the browser chose nothing, is linked already, or sent no token of ours.
+        """
+        answer = self._call("POST", "/v1/subject/link", subject, json={"anonymous": anonymous})
+        if answer.status_code not in _NOT_LINKED:
+            answer.raise_for_status()
+        return answer.is_success
 
     def token(self, subject: str) -> str:
         """Return a short-lived subject token for a page of this customer."""

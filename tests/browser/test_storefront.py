@@ -129,6 +129,33 @@ def test_the_shops_pages_bring_the_banner_along_for_who_has_not_answered(
     context.close()
 
 
+def test_a_no_said_before_she_signed_in_comes_along_and_a_forged_token_does_not(
+    browser: Browser, storefront: str
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.goto(storefront)
+    press(page, "open")
+    layer_two(page).get_by_role("switch", name="Recommendations").check()
+    press(page, "save")
+    page.wait_for_function("consent.allows('recommendations')")
+
+    page.get_by_label("Sign in as").select_option(str(next(_HOUSEHOLDS)))
+    page.get_by_role("button", name="Sign in").click()
+
+    # Only her yes has to be said again, as this customer.
+    page.locator("consent-banner [data-reach]").wait_for()
+    assert layer_one(page).locator("ul li:not([hidden])").all_inner_texts() == ["Recommendations"]
+    page.get_by_role("button", name="Sign out").click()
+    forged: dict[str, str | float | bool] = {
+        "household": str(next(_HOUSEHOLDS)),
+        "anonymous": "eyJhbGciOiJub25lIn0.e30.",
+    }
+    assert context.request.post(f"{storefront}/sign-in", form=forged).ok
+    context.close()
+
+
 def test_a_human_knows_the_history_where_that_is_allowed(page: Page) -> None:
     press(page, "accept_all")
     expect(page.get_by_role("heading", name="For you")).to_be_visible()

@@ -6,3 +6,12 @@ document.addEventListener("consentaccount", () => {
     if (purpose && window.consent.allows(purpose) !== known) location.reload();
   });
 });
+
+// What she chose before she signed in comes along: the shop links the browser's subject to hers. Who chose nothing is no subject, and stays none.
+document.querySelector(".who").addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!form.anonymous || !/\beu-consent=/.test(document.cookie)) return;
+  event.preventDefault();
+  form.anonymous.value = (await window.consent?.token().catch(() => "")) ?? "";
+  form.submit();
+});
