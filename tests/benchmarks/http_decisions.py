@@ -3,12 +3,12 @@
 import itertools
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from concurrent.futures import Future
 from pathlib import Path
 
 from tests.benchmarks.load import Load, apply_load
 from tests.benchmarks.measure import SECONDS, interleaved, median, ratio
-from tests.benchmarks.services import Served, Servers, bare, count_rows, served
+from tests.benchmarks.services import Served, Servers, a_cluster, bare, count_rows, served
 from tests.postgres import PostgresServer
 
 _CONNECTIONS = 64
@@ -25,25 +25,26 @@ _GATE = '{"purposes": ["recommendations"]}'
 def figures() -> dict[str, object]:
     """Return the ratios of the HTTP paths on both databases."""
     measured: dict[str, object] = {}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
+    with Servers() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
         folder.chmod(0o755)
-        measured["sqlite"] = _on(folder / "sqlite")
-        cluster = folder / "cluster"
-        cluster.mkdir()
-        postgres = PostgresServer(cluster)
-        stack.callback(postgres.stop)
+        cluster = servers.start(a_cluster(folder))
+        measured["sqlite"] = _on(folder / "sqlite", cluster)
+        postgres = cluster.result()
         urls = [postgres.url(postgres.create_database()) for _ in range(3)]
-        measured["postgresql"] = _on(folder / "postgresql", *urls)
+        measured["postgresql"] = _on(folder / "postgresql", cluster, *urls)
     return measured
 
 
 def _on(
-    folder: Path, url: str | None = None, bare_url: str | None = None, two_url: str | None = None
+    folder: Path, beside: Future[PostgresServer], url: str | None = None, *others: str
 ) -> dict[str, object]:
+    """Return the ratios on one database, once what starts beside has started."""
+    bare_url, two_url = others or (None, None)
     with Servers() as servers:
         starting = servers.start(served(folder, url)), servers.start(bare(folder, bare_url))
         ours, port = starting[0].result(), starting[1].result()
+        beside.result()
         loads = {
             "decision": _load(ours, ours.port, "/v1/decisions", ours.decision()),
             "commit": _load(ours, port, "/bare/commit", ours.decision()),

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from sqlalchemy.engine import make_url
 from tests.benchmarks.beside import GATE, compared, fill_ours, rate, rate_of_ours, settings_of_ours
 from tests.benchmarks.load import NUMBER
 from tests.benchmarks.measure import QUICK, interleaved
-from tests.benchmarks.services import Servers, served, serving, wait_for
+from tests.benchmarks.services import Servers, a_cluster, served, serving, wait_for
 from tests.postgres import PostgresServer
 from tests.servers import ServerProcess, unused_port
 
@@ -50,16 +51,15 @@ def figures() -> dict[str, object]:
     """Return the ratios of our rates to theirs on both databases at each size."""
     _install()
     measured: dict[str, object] = {}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
+    with Servers() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
         folder.chmod(0o755)
-        cluster = folder / "cluster"
-        cluster.mkdir()
-        postgres = PostgresServer(cluster)
-        stack.callback(postgres.stop)
+        cluster = servers.start(a_cluster(folder))
         for size in SIZES:
-            measured[f"sqlite_{size}"] = _beside(folder / f"sqlite-{size}", size, None)
-            measured[f"postgresql_{size}"] = _beside(folder / f"postgresql-{size}", size, postgres)
+            measured[f"sqlite_{size}"] = _beside(folder / f"sqlite-{size}", size, cluster)
+            measured[f"postgresql_{size}"] = _beside(
+                folder / f"postgresql-{size}", size, cluster, cluster.result()
+            )
     return measured
 
 
@@ -156,8 +156,10 @@ def _filling(columns: dict[str, list[str]], numbers: str) -> list[str]:
     return [statement.format(numbers=numbers, **values) for statement in _FILL]
 
 
-def _beside(folder: Path, size: int, postgres: PostgresServer | None) -> dict[str, object]:
-    """Return the figures of one database at one size."""
+def _beside(
+    folder: Path, size: int, beside: Future[PostgresServer], postgres: PostgresServer | None = None
+) -> dict[str, object]:
+    """Return the figures of one database at one size, once what starts beside has started."""
     names = ("ours", "shipped", "mended")
     urls = {name: None if postgres is None else postgres.url(postgres.create_database()) for name in names}
     url = urls["ours"]
@@ -170,6 +172,7 @@ def _beside(folder: Path, size: int, postgres: PostgresServer | None) -> dict[st
         again = servers.start(serving(folder, ours, unused_port(), workers=2))
         fill_ours(ours, size)
         two, shipped, mended = again.result(), peers[0].result(), peers[1].result()
+        beside.result()
         rates = interleaved(
             {
                 "write": rate_of_ours(ours, ours.port, "/v1/decisions", ours.decision(), prefix="new-"),

@@ -23,6 +23,7 @@ from consent_service.operations.read_notice_file import load_notice_file
 from consent_service.operations.service import ConsentService
 from consent_service.settings import Settings
 from consent_service.storage.engine import Database
+from tests.postgres import PostgresServer
 from tests.servers import PLAIN, ServerProcess, unused_port
 
 T = TypeVar("T")
@@ -165,6 +166,18 @@ def served(folder: Path, database_url: str | None = None, *, workers: int = 1) -
     ours = prepared(folder, database_url)
     with serving(folder, ours, ours.port, workers=workers):
         yield ours
+
+
+@contextmanager
+def a_cluster(folder: Path) -> Iterator[PostgresServer]:
+    """Serve PostgreSQL from a new folder below this one."""
+    cluster = folder / "cluster"
+    cluster.mkdir()
+    server = PostgresServer(cluster)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import resource
 import statistics
 import tempfile
 import time
-from contextlib import ExitStack
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from consent_service.domain.purpose import PurposeKey
 from consent_service.domain.subject import SubjectRef
 from consent_service.followers.changes import encode_change
 from tests.benchmarks.measure import QUICK
-from tests.benchmarks.services import Served, Servers, prepared, serving
+from tests.benchmarks.services import Served, Servers, a_cluster, prepared, serving
 from tests.postgres import PostgresServer
 from tests.servers import unused_port
 
@@ -55,23 +55,23 @@ def figures() -> dict[str, object]:
     """Return milliseconds from the acknowledgement to the event, and bytes of one withdrawal."""
     measured: dict[str, object] = {"withdrawal_bytes": _withdrawal_bytes()}
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
+    with Servers() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
         folder.chmod(0o755)
-        measured["sqlite"] = _on(folder / "sqlite")
-        cluster = folder / "cluster"
-        cluster.mkdir()
-        postgres = PostgresServer(cluster)
-        stack.callback(postgres.stop)
-        measured["postgresql"] = _on(folder / "postgresql", postgres.url(postgres.create_database()))
+        cluster = servers.start(a_cluster(folder))
+        measured["sqlite"] = _on(folder / "sqlite", cluster)
+        postgres = cluster.result()
+        measured["postgresql"] = _on(folder / "postgresql", cluster, postgres.url(postgres.create_database()))
     return measured
 
 
-def _on(folder: Path, url: str | None = None) -> dict[str, float]:
+def _on(folder: Path, beside: Future[PostgresServer], url: str | None = None) -> dict[str, float]:
+    """Return the milliseconds on one database, once what starts beside has started."""
     first, second = prepared(folder, url), unused_port()
     with Servers() as servers:
         for starting in [servers.start(serving(folder, first, port)) for port in (first.port, second)]:
             starting.result()
+        beside.result()
         few = asyncio.run(_measure(first, (first.port, second), _FEW, _WITHDRAWALS))
         many = asyncio.run(_measure(first, (first.port, second), _MANY, _WITHDRAWALS_TO_MANY))
     every = sorted(ms for times in few for ms in times)

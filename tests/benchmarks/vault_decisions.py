@@ -3,13 +3,14 @@
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.load import Load, apply_load
 from tests.benchmarks.measure import QUICK, SECONDS, interleaved, median, ratio
-from tests.benchmarks.services import Served, Servers, set_up, wait_for
+from tests.benchmarks.services import Served, Servers, a_cluster, set_up, wait_for
 from tests.postgres import PostgresServer
 from tests.servers import ServerProcess, unused_port
 
@@ -27,26 +28,27 @@ _FACTORIES = {
 
 def figures() -> dict[str, object]:
     """Return the rate with key grants against that without, on both databases."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
+    measured: dict[str, object] = {}
+    with Servers() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="consent-bench-")))
         folder.chmod(0o755)
-        measured: dict[str, object] = {"sqlite": _on(folder / "sqlite", {})}
-        cluster = folder / "cluster"
-        cluster.mkdir()
-        postgres = PostgresServer(cluster)
-        stack.callback(postgres.stop)
+        cluster = servers.start(a_cluster(folder))
+        measured["sqlite"] = _on(folder / "sqlite", cluster, {})
+        postgres = cluster.result()
         urls = {name: postgres.url(postgres.create_database()) for name in _FACTORIES}
-        measured["postgresql"] = _on(folder / "postgresql", urls)
+        measured["postgresql"] = _on(folder / "postgresql", cluster, urls)
     return measured
 
 
-def _on(folder: Path, urls: dict[str, str]) -> dict[str, object]:
+def _on(folder: Path, beside: Future[PostgresServer], urls: dict[str, str]) -> dict[str, object]:
+    """Return the ratios on one database, once what starts beside has started."""
     with Servers() as servers:
         starting = {
             name: servers.start(_served(folder / name, factory, urls.get(name)))
             for name, factory in _FACTORIES.items()
         }
         served = {name: service.result() for name, service in starting.items()}
+        beside.result()
         new = _measured(served, 1_000_000_000)
         known = _measured(served, 500)
     return {
