@@ -62,12 +62,14 @@ def keep_house(service: ConsentService, *, hourly: bool = True) -> bool:
             return False
         started = time.perf_counter()
         deleted = 0
-        for tenant in deployment.tenants():
+        for tenant in deployment.open_tenants():
             swept = sweep_vault(deployment, tenant)
             deleted += swept.rows
         SWEPT.inc(deleted)
-        ended = end_due_epochs(deployment, service.committer)
-        deployment.database.truncate_wal()
+        try:
+            ended = end_due_epochs(deployment, service.committer)
+        finally:  # Whatever the keystore says, what was deleted leaves the write-ahead log.
+            deployment.database.truncate_wal()
         if (
             hourly
         ):  # A subject whose sealed id is damaged would be met again every minute; keystores are asked.

@@ -109,7 +109,7 @@ class Witnesses:
             timeout = httpx2.Timeout(_DEADLINE_S)
             headers = {"Accept-Encoding": "identity", "User-Agent": "consent-service"}
             async with httpx2.AsyncClient(timeout=timeout, headers=headers) as client:
-                for tenant in self._deployment.tenants():
+                for tenant in self._deployment.open_tenants():
                     submission = due_submission(self._deployment, tenant)
                     if submission is not None:
                         await self._submit(client, submission, lags)

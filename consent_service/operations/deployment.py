@@ -145,6 +145,14 @@ class Deployment:
                 for stored in list_tenants(connection)
             ]
 
+    def open_tenants(self) -> list[Tenant]:
+        """Return the tenants whose keys are in memory or open now: their chores wait for no others."""
+        try:
+            with _others_may_mend():
+                return self.tenants()
+        except KeystoreUnavailable:
+            return list(self._tenants.values())
+
     def _remember(self, tenant: Tenant) -> Tenant:
         with self._lock:
             return self._tenants.setdefault(tenant.id, tenant)
@@ -192,8 +200,13 @@ class Deployment:
         raise UnknownTenant("No such tenant.")
 
     def tenant_named(self, name: str) -> Tenant:
-        """Return the tenant of this name; raise `UnknownTenant`."""
-        for tenant in self.tenants():
+        """Return the tenant of this name; raise `UnknownTenant`, `KeystoreUnavailable`."""
+        for known in list(self._tenants.values()):
+            if known.name == name:
+                return known
+        with _others_may_mend():
+            tenants = self.tenants()
+        for tenant in tenants:
             if tenant.name == TenantName(name):
                 return tenant
         raise UnknownTenant(f"There is no tenant named {name[:64]!r}: consent tenant create NAME.")

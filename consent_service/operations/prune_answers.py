@@ -14,7 +14,7 @@ def prune_idempotency(deployment: Deployment) -> int:
     """Delete the answers that are older than the settings keep them; return how many."""
     before_ms = to_ms(deployment.clock() - deployment.settings.idempotency_kept)
     pruned = 0
-    for tenant in deployment.tenants():
+    for tenant in deployment.open_tenants():
         with deployment.writing(tenant) as scope:
             pruned += prune_answers(scope, before_ms=before_ms)
     return pruned

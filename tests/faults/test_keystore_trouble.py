@@ -10,7 +10,10 @@ from pathlib import Path
 import httpx2
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url, text
 
+from consent_service.errors import ConfigurationError
+from consent_service.followers.keeper import keep_house
 from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant, require_tenant
 from consent_service.operations.rotate_keys import end_epochs
 from consent_service.operations.service import ConsentService
@@ -130,6 +133,8 @@ def test_whose_token_is_refused_says_so_until_it_has_the_keys_that_another_proce
     ours = openbao_whose_policy_changes(openbao)
     with ServiceApi(home=tmp_path / "home", database_url=migrated_url, **ours.settings) as api:
         assert api.decide("ana").status_code == 201
+        basket = {"purchases": {"basket": ["bread"]}}
+        assert api.client.patch("/v1/profile", json=basket, headers=api.headers("ana")).status_code == 200
         ours.fail()
 
         end_an_epoch_elsewhere(api.settings)
@@ -140,12 +145,39 @@ def test_whose_token_is_refused_says_so_until_it_has_the_keys_that_another_proce
             assert int(answer.headers["retry-after"]) >= 1
             assert "this process" in problem["detail"]
         assert api.reasons("ana", "coupons") == ["granted"]
+        assert api.client.get("/v1/notice").status_code == 200
 
         ours.mend()
 
         assert [answer.status_code for answer in uses_of_keys(api)] == [201, 200, 200, 200, 200, 200]
         assert api.get("/v1/notice", key=newcomer).status_code == 404  # It has not published one.
         assert api.get("/ready").status_code == 200
+        api.sizes()
+
+
+def test_housekeeping_goes_on_for_tenants_whose_keys_are_in_memory(
+    migrated_url: str, tmp_path: Path, openbao: OpenBaoServer
+) -> None:
+    ours = openbao_whose_policy_changes(openbao)
+    with ServiceApi(home=tmp_path / "home", database_url=migrated_url, **ours.settings) as api:
+        assert api.decide("ana").status_code == 201
+        basket = {"purchases": {"basket": ["milk"]}}
+        assert api.client.patch("/v1/profile", json=basket, headers=api.headers("ana")).status_code == 200
+        ours.fail()
+        create_tenant_elsewhere(api.settings)
+        api.clock.advance(days=250)
+
+        with pytest.raises(ConfigurationError):  # The epoch is over, and cannot be ended.
+            keep_house(api.service)
+
+        database = api.service.deployment.database
+        with database.reading() as connection:
+            for table in ("key_grant", "profile_value"):
+                assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0  # noqa: S608 - a name
+        if database.dialect == "sqlite":
+            assert Path(f"{make_url(migrated_url).database}-wal").stat().st_size == 0
+        ours.mend()
+        keep_house(api.service)
         api.sizes()
 
 
