@@ -11,10 +11,14 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from consent_service.api.errors import problem_of
+from consent_service.errors import InvalidInput
+
 EXTENSION = "consent.connection"
 _UNACKNOWLEDGED_MS = 20_000
 _UNREAD_BYTES = 65_536
 _LINGER_S = 1.0
+_UNREADABLE = "Nothing of HTTP/1.1 can be read from this, or its address has more than 65,535 bytes."
 
 
 class Connection(HttpToolsProtocol):
@@ -41,6 +45,14 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
         scope = cast("MutableMapping[str, Any]", self.scope)
         scope.setdefault("extensions", {})[EXTENSION] = self
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words are in its log
+        """Refuse what no request can be read from as every other request is refused (RFC 9457)."""
+        refused = problem_of(InvalidInput(_UNREADABLE)).response()
+        headers = (*self.server_state.default_headers, *refused.raw_headers, (b"connection", b"close"))
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (head, bytes(refused.body)))
+        self.transport.close()
 
     def shutdown(self) -> None:
         """Tell the answer under way; take one more request from a connection that waits for one."""

@@ -1,9 +1,13 @@
 """What any HTTP client expects of a server, and what would otherwise be taken for something else."""
 
+import http.client
 import json
+import socket
+from pathlib import Path
 
 import pytest
 
+from tests.servers import ConsentServer
 from tests.service_api import ServiceApi, assert_problem
 
 DIGESTS = ["/v1/notice", "/v1/notice?language=fr", "/v1/notices/{digest}"]
@@ -132,3 +136,24 @@ def test_a_language_that_a_notice_lacks_is_answered_with_those_it_has(api: Servi
     problem = assert_problem(api.post("/v1/decisions", api.body(language="de"), "somebody"), 400)
 
     assert problem["detail"].endswith("only in en, fr.")
+
+
+@pytest.mark.parametrize(
+    "request_line", [f"GET /v1/profile?fields={'%C3%A9' * 11_000} HTTP/1.1", "nonsense"], ids=["long", "none"]
+)
+def test_what_no_request_can_be_read_from_is_refused_as_every_other(
+    tmp_path: Path, request_line: str
+) -> None:
+    database_url = f"sqlite:///{tmp_path / 'consent.db'}"
+    with (
+        ConsentServer(home=tmp_path, database_url=database_url) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection,
+    ):
+        connection.sendall(f"{request_line}\r\nHost: shop.example\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        document = json.loads(answer.read())
+
+    assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    assert answer.headers["Connection"] == "close"
+    assert (document["type"], document["status"]) == ("/problems/invalid-input", 400)

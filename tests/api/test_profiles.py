@@ -237,6 +237,8 @@ def test_a_whole_number_with_a_fraction_of_nothing_is_one(client: TestClient) ->
     assert client.post("/v1/uses", json={"uses": [use]}, headers=ANA).status_code == 202
     [item] = client.get("/v1/uses", headers=ANA).json()["uses"]
     assert item["times"] == 3
+    described = client.get("/openapi.json").json()["components"]["schemas"]["UseBody"]["properties"]["times"]
+    assert {"type": "integer", "minimum": 1, "maximum": 1_000_000}.items() <= described.items()
 
 
 def test_a_category_that_a_use_names_twice_was_used_once(client: TestClient) -> None:

@@ -35,7 +35,7 @@ class UseBody(BaseModel):
     purpose: PurposeName
     feature: Word
     categories: Annotated[list[str], Field(min_length=1, max_length=100)] | None = None
-    times: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1_000_000)] = 1
+    times: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(_whole)] = 1
 
 
 class UsesBody(BaseModel):
