@@ -1547,7 +1547,7 @@ class Verification:
         self._check_digests()
         self.remarks.append(
             "This pack has one subject's entries: none is missing between the first and the last, "
-            "but that there is no later one is the log's word."
+            "but that there is no later one, and that these words were published, is the log's word."
         )
 
     def _check_proof(self, index: int, leaf: bytes, line: bytes, size: int, root: bytes) -> None:

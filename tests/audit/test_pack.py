@@ -103,6 +103,7 @@ def test_one_subjects_pack_has_her_entries_with_a_proof_each(
     refs = {entry["record"]["subject"] for entry in entries}
     assert refs == {installation.tenant.ref(installation.tenant.subject(name)) for name in (KNOWN, VISITOR)}
     assert result["checked"]["entries"] == len(entries) == 5
+    assert "that these words were published, is the log's word" in result["remarks"][0]
     assert all(entry["proof"] for entry in entries)
 
 

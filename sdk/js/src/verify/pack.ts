@@ -334,7 +334,8 @@ export class Verification {
     this.checkSince(size, root);
     await this.checkDigests();
     this.remarks.push(
-      "This pack has one subject's entries: none is missing between the first and the last, but that there is no later one is the log's word.",
+      "This pack has one subject's entries: none is missing between the first and the last, " +
+        "but that there is no later one, and that these words were published, is the log's word.",
     );
   }
 
