@@ -9,7 +9,7 @@ from consent_service.domain.consent import Consent, Status
 from consent_service.domain.notice import Notice
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.domain.uses import UseCount
-from consent_service.ledger.record import DecisionRecord
+from consent_service.ledger.record import DecisionRecord, LinkRecord
 from consent_service.observability import REASONS
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, HistoryEntry
@@ -54,10 +54,11 @@ class PurposeView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryView:
-    """One entry of the subject's history, with the words she was shown."""
+    """One entry of the subject's history, with the words she was shown; a link was shown none."""
 
     index: int
     when: str
+    linked: bool
     outcomes: Sequence[tuple[str, str]]
     language: str
     shown: Sequence[PurposeView]
@@ -166,6 +167,7 @@ class PreferencePage:
         return EntryView(
             index=entry.index,
             when=spoken.moment(record.recorded_at),
+            linked=isinstance(record, LinkRecord),
             outcomes=outcomes,
             language=language,
             shown=shown,

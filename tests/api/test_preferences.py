@@ -120,6 +120,33 @@ def test_a_shops_page_opens_the_page_of_its_anonymous_subject(client: TestClient
     assert all(part in cookie for part in ("HttpOnly", "SameSite=lax", "Path=/preferences"))
 
 
+def test_history_says_where_a_browser_was_linked_and_what_that_refused(client: TestClient) -> None:
+    service = service_of(client)
+    tenant = require_tenant(service.deployment, "default")
+    known = service.credentials.issue_subject_token(tenant, tenant.subject("customer-42")).token
+    key = {"Authorization": f"Bearer {client.params['key']}", "Origin": SHOP}
+    anonymous = client.post("/v1/subject/anonymous", json={}, headers=key).json()["token"]
+    decision = {
+        "notice": client.get("/v1/notice", headers=key).json()["digest"],
+        "choices": {"recommendations": "granted", "coupons": "denied"},
+        "method": "save",
+        "source": "banner",
+        "language": "en",
+    }
+    own = {"Authorization": f"Bearer {anonymous}", "Origin": SHOP}
+    assert client.post("/v1/decisions", json=decision, headers=own).is_success
+
+    hers = {"Authorization": f"Bearer {known}", "Origin": SHOP}
+    assert client.post("/v1/subject/link", json={"anonymous": anonymous}, headers=hers).is_success
+    client.post("/preferences/enter", data={"token": known}, headers={"Origin": SHOP})
+    page = client.get("/preferences", params={"language": "en"}).text
+
+    [entry] = re.findall(r"<li>\s*<h3>.*?</li>\s*</ol>", page, re.DOTALL)
+    assert "Browsers linked to you: 1" in entry
+    assert re.findall(r"<li>([^<]+)</li>", entry) == ["Coupons chosen for you: Refused"]
+    assert "<ul></ul>" not in page
+
+
 @pytest.mark.parametrize("origin", ["https://elsewhere.example", "null"])
 def test_the_form_is_taken_from_the_page_itself_only(client: TestClient, origin: str) -> None:
     answer = client.post("/preferences", data={"method": "accept_all"}, headers={"Origin": origin})
