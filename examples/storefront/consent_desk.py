@@ -8,10 +8,6 @@ from urllib.parse import quote
 import httpx2
 from consent_sdk import ConsentClient
 
-_NOT_GRANTED = {403, 404, 409}
-_NOT_LINKED = {400, 401, 403, 409, 422}
-_OK = 200
-
 
 @dataclass(slots=True, kw_only=True)
 class ConsentDesk:
@@ -46,35 +42,24 @@ class ConsentDesk:
 
     def remember(self, subject: str, attributes: Mapping[str, Mapping[str, Any]]) -> bool:
         """Store attributes in the sealed profile; `False` where nobody granted what they are for."""
-        answer = self._call("PATCH", "/v1/profile", subject, json=attributes)
-        if answer.status_code not in _NOT_GRANTED:
-            answer.raise_for_status()
-        return answer.status_code == _OK
+        return self._call("PATCH", "/v1/profile", subject, json=attributes) is not None
 
     def profile(self, subject: str, purpose: str) -> Mapping[str, Any]:
         """Open the profile for one purpose, which leaves a trace for her; empty when it stays closed."""
-        answer = self._call("GET", f"/v1/profile?purpose={purpose}", subject)
-        if answer.status_code in _NOT_GRANTED:
-            return {}
-        answer.raise_for_status()
-        attributes: Mapping[str, Any] = answer.json()["attributes"]
+        answer = self._call("GET", f"/v1/profile?purpose={purpose}", subject) or {}
+        attributes: Mapping[str, Any] = answer.get("attributes", {})
         return attributes
 
     def uses(self, subject: str, purpose: str, language: str) -> Sequence[str]:
         """Return in plain words what the customer's data was used for under one purpose."""
-        answer = self._call("GET", f"/v1/uses?language={language}&purpose={purpose}", subject)
-        if answer.status_code != _OK:
-            return []
-        sentences: Sequence[str] = answer.json()["sentences"]
+        answer = self._call("GET", f"/v1/uses?language={language}&purpose={purpose}", subject) or {}
+        sentences: Sequence[str] = answer.get("sentences", [])
         return sentences
 
     def languages(self) -> Sequence[str]:
-        """Return the languages of the notice; none while the service does not answer."""
-        try:
-            answer = self._http.get("/v1/notice")
-        except httpx2.TransportError:
-            return []
-        languages: Sequence[str] = answer.json()["notice"]["languages"] if answer.status_code == _OK else []
+        """Return the languages of the notice."""
+        answer = self._call("GET", "/v1/notice") or {}
+        languages: Sequence[str] = answer.get("notice", {}).get("languages", [])
         return languages
 
     def link(self, subject: str, anonymous: str) -> bool:
@@ -82,17 +67,20 @@ class ConsentDesk:
 
         `False` where the browser chose nothing, is linked already, or sent no token of ours.
         """
-        answer = self._call("POST", "/v1/subject/link", subject, json={"anonymous": anonymous})
-        if answer.status_code not in _NOT_LINKED:
-            answer.raise_for_status()
-        return answer.is_success
+        return self._call("POST", "/v1/subject/link", subject, json={"anonymous": anonymous}) is not None
 
     def token(self, subject: str) -> str:
-        """Return a short-lived subject token for a page of this customer."""
-        answer = self._call("POST", "/v1/subject/token", subject)
-        answer.raise_for_status()
-        token: str = answer.json()["token"]
+        """Return a short-lived subject token for a page of this customer; empty where there is none."""
+        answer = self._call("POST", "/v1/subject/token", subject) or {}
+        token: str = answer.get("token", "")
         return token
 
-    def _call(self, method: str, path: str, subject: str, **options: Any) -> httpx2.Response:
-        return self._http.request(method, path, headers={"Consent-Subject": quote(subject)}, **options)
+    def _call(self, method: str, path: str, subject: str = "", **options: Any) -> Mapping[str, Any] | None:
+        """Return what the service answers to a call that it carried out; nothing where it did not."""
+        headers = {"Consent-Subject": quote(subject)} if subject else {}
+        try:
+            answer = self._http.request(method, path, headers=headers, **options)
+            found = answer.json() if answer.is_success else None
+        except (httpx2.TransportError, ValueError):
+            return None  # Away, too slow, or garbage.
+        return found if isinstance(found, dict) else None
