@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,6 +15,10 @@ from consent_service.errors import QueueFull, ShuttingDown
 T = TypeVar("T")
 R = TypeVar("R")
 Handle = Callable[[Sequence[T]], Sequence[R | Exception]]
+
+_FEW = 20
+_LOOK_S = 0.0003
+_MOST_LOOKS = 10
 
 
 class _Asked(Generic[T, R]):
@@ -39,7 +44,9 @@ class Coalescer(Generic[T, R]):
 
     `handle` takes up to `batch_limit` items and returns one answer or exception for each. At most
     `queue_limit` may wait (an item may weigh more than one): beyond that `ask` raises `QueueFull`. Items are
-    taken and handled inside `turn`: what arrives while that is waited for goes along.
+    taken and handled inside `turn`: what arrives while that is waited for goes along. With `gathering`,
+    where few ask at a time the next batch waits for those just answered, three milliseconds at most: one
+    batch of all of them costs less than two of half of them (ADR 0004).
     """
 
     def __init__(
@@ -50,9 +57,11 @@ class Coalescer(Generic[T, R]):
         batch_limit: int,
         queue_limit: int,
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        gathering: bool = False,
     ) -> None:
         self._handle = handle
         self._turn = turn
+        self._gathering = gathering
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._queue: queue.SimpleQueue[_Asked[T, R] | None] = queue.SimpleQueue()
@@ -115,6 +124,17 @@ class Coalescer(Generic[T, R]):
                     batch, last = self._batch_from(first)
                 answers = [error] * len(batch)
             self._answer(batch, answers)
+            if self._gathering and 1 < len(batch) + self._queue.qsize() < _FEW:
+                self._gather()
+
+    def _gather(self) -> None:
+        """Wait until nobody more has asked since the last look."""
+        asked = -1
+        for _ in range(_MOST_LOOKS):
+            before, asked = asked, self._queue.qsize()
+            if asked == before:
+                return
+            time.sleep(_LOOK_S)
 
     def _batch_from(self, first: _Asked[T, R]) -> tuple[list[_Asked[T, R]], bool]:
         asked: _Asked[T, R] | None = first

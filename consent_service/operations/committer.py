@@ -47,6 +47,7 @@ class Committer:
             batch_limit=deployment.settings.batch_limit,
             queue_limit=deployment.settings.queue_limit,
             turn=deployment.database.turn,
+            gathering=deployment.database.dialect == "postgresql",  # A commit costs it ten statements.
         )
 
     @property
