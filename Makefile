@@ -81,7 +81,7 @@ format: $(READY) ## Format and fix what can be fixed
 docs: $(READY) ## Write the tables of docs/reference from the code
 	$(BIN)/python -m tools.reference
 
-bench: $(READY) | node ## Print the performance figures as JSON and as a table (QUICK=1 for about six minutes)
+bench: $(READY) | node ## Print the performance figures as JSON and as a table (QUICK=1 for about five minutes)
 	@$(BIN)/python -m tests.benchmarks
 
 build: $(READY) ## Build wheels, source archives and their bills of materials into dist

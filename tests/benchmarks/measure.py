@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Mapping
 
 QUICK = os.environ.get("QUICK", "") not in {"", "0"}
-"""Fewer and shorter rounds: everything in about six minutes."""
+"""Fewer and shorter rounds: everything in about five minutes."""
 
 ROUNDS = 3
 SECONDS = 0.4 if QUICK else 4.0
