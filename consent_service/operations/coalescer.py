@@ -17,6 +17,7 @@ R = TypeVar("R")
 Handle = Callable[[Sequence[T]], Sequence[R | Exception]]
 
 _FEW = 20
+"""Of so many, half already make a batch that is worth its commit."""
 _LOOK_S = 0.0003
 _MOST_LOOKS = 10
 
