@@ -7,6 +7,7 @@ They are plain Starlette endpoints behind a dictionary look-up, described in the
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -15,11 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from consent_service.api.callers import Access, authenticated, gpc_of, require_role, subject_of
 from consent_service.api.errors import MalformedBody, problem_of
-from consent_service.api.schemas import (
-    GATE_BODY,
-    DuplicateMember,
-    parse_decision,
-)
+from consent_service.api.schemas import DuplicateMember, parse_decision, parse_gate
 from consent_service.domain.gate import Reason
 from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import InvalidInput
@@ -32,6 +29,7 @@ from consent_service.operations.record_decision import DecisionAnswer, Idempoten
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Subject
 
+_Body = TypeVar("_Body")
 Endpoint = Callable[[ConsentService, Request], Awaitable[Response]]
 _MAX_KEY = 255
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -88,6 +86,16 @@ def _key_sent(request: Request) -> str | None:
     return keys[0] if keys else None
 
 
+def read_body(parse: Callable[[bytes], _Body], body: bytes) -> _Body:
+    """Return what `parse` reads; raise `MalformedBody`."""
+    try:
+        return parse(body)
+    except ValidationError as error:
+        raise MalformedBody.of(error) from None
+    except DuplicateMember as error:
+        raise MalformedBody(str(error)) from None
+
+
 def recorded(answer: DecisionAnswer) -> str:
     """Return the JSON text of a recorded decision."""
     return f'{answer.text[:-1]},"links":{{"receipt":"/v1/receipts/{answer.index}"}}}}'
@@ -98,12 +106,7 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
     caller = require_role(await authenticated(service, request.headers), *ACCESS["/v1/decisions"].roles)
     subject = subject_of(request.headers, caller)
     body = await request.body()
-    try:
-        parsed = parse_decision(body)
-    except ValidationError as error:
-        raise MalformedBody.of(error) from None
-    except DuplicateMember as error:
-        raise MalformedBody(str(error)) from None
+    parsed = read_body(parse_decision, body)
     decision = parsed.to_decision(
         now=service.deployment.clock(),
         actor="backend" if caller.subject is None else "subject",
@@ -128,10 +131,7 @@ async def post_gate(service: ConsentService, request: Request) -> Response:
     """POST /v1/gate: a verdict for each purpose, from the projection as it is now."""
     caller = require_role(await authenticated(service, request.headers), *ACCESS["/v1/gate"].roles)
     subject = subject_of(request.headers, caller)
-    try:
-        parsed = GATE_BODY.validate_json(await request.body())
-    except ValidationError as error:
-        raise MalformedBody.of(error) from None
+    parsed = read_body(parse_gate, await request.body())
     answer = await service.gate.ask(
         GateQuestion(
             tenant_id=caller.tenant.id,

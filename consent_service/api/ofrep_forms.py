@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from consent_service.api.answers import UNCHANGED
+from consent_service.api.schemas import DuplicateMember, once
 from consent_service.domain.gate import Reason, Verdict
 from consent_service.ledger.record import format_time
 
@@ -32,7 +33,9 @@ class Refused(Exception):
 def targeting_key(body: bytes) -> str | None:
     """Return the subject that a request's context names, `None` if none; raise `Refused`."""
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_pairs_hook=once)
+    except DuplicateMember as error:
+        raise Refused(PARSE_ERROR, str(error)) from None
     except (ValueError, RecursionError):
         raise Refused(PARSE_ERROR, "The body is not JSON.") from None
     if not isinstance(document, dict) or "context" not in document:

@@ -217,20 +217,27 @@ class ProblemBody(BaseModel):
 _DECISION_BODY: TypeAdapter[DecisionBody] = TypeAdapter(DecisionBody)
 _BATCH_LINE: TypeAdapter[BatchLine] = TypeAdapter(BatchLine)
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-GATE_BODY: TypeAdapter[GateBody] = TypeAdapter(GateBody)
+_GATE_BODY: TypeAdapter[GateBody] = TypeAdapter(GateBody)
 
 
 def parse_decision(body: bytes) -> DecisionBody:
     """Return the body of POST /v1/decisions; raise pydantic's `ValidationError` or `DuplicateMember`."""
     parsed = _DECISION_BODY.validate_json(body)
-    _refuse_duplicates(body, parsed, 0)
+    _refuse_duplicates(body, _strings(parsed))
     return parsed
 
 
 def parse_batch_line(line: bytes) -> BatchLine:
     """Return one line of a batch; raise as `parse_decision`."""
     parsed = _BATCH_LINE.validate_json(line)
-    _refuse_duplicates(line, parsed, 1 + (parsed.idempotency_key is not None))
+    _refuse_duplicates(line, _strings(parsed) + 1 + (parsed.idempotency_key is not None))
+    return parsed
+
+
+def parse_gate(body: bytes) -> GateBody:
+    """Return the body of POST /v1/gate; raise as `parse_decision`."""
+    parsed = _GATE_BODY.validate_json(body)
+    _refuse_duplicates(body, 1 + len(parsed.purposes))
     return parsed
 
 
@@ -238,17 +245,21 @@ class DuplicateMember(ValueError):
     """A member of a JSON object comes twice: nobody can say which one was meant."""
 
 
-def _refuse_duplicates(body: bytes, parsed: DecisionBody, more: int) -> None:
+def _refuse_duplicates(body: bytes, strings: int) -> None:
     """Raise `DuplicateMember` where the last of two members would silently win, say a grant over a denial.
 
-    The strict reading costs as much as the rest, so it is spared a body that has no more strings than were
-    read: names and choices, notice, method, source and language, what is optional, and so many `more`.
+    The strict reading costs as much as the rest, so it is spared a body that has no more `strings` than were
+    read, names of members included.
     """
-    strings = len(parsed.model_fields_set) + 2 * len(parsed.choices) + 4 + more
-    strings += (parsed.decided_at is not None) + (parsed.evidence is not None)
     if body.count(b'"') == 2 * strings and b"\\" not in body:
         return
     json.loads(body, object_pairs_hook=once)
+
+
+def _strings(parsed: DecisionBody) -> int:
+    """Count names and choices, notice, method, source and language, and what is optional."""
+    strings = len(parsed.model_fields_set) + 2 * len(parsed.choices) + 4
+    return strings + (parsed.decided_at is not None) + (parsed.evidence is not None)
 
 
 def once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

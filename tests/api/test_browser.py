@@ -115,6 +115,16 @@ def test_two_anonymous_subjects_know_nothing_of_each_other(client: TestClient) -
     assert answer.json() == {"decisions": []}
 
 
+def test_two_handles_in_one_body_are_refused(client: TestClient) -> None:
+    handles = f'{{"handle": "{"a" * 43}", "handle": "{"b" * 43}"}}'
+
+    answer = client.post(
+        "/v1/subject/anonymous", content=handles, headers={"Content-Type": "application/json"}
+    )
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/malformed-body")
+
+
 @pytest.mark.parametrize("handle", ["", "x", "../../etc", "a" * 44, 7])
 def test_a_handle_that_is_none_is_refused(client: TestClient, handle: object) -> None:
     assert client.post("/v1/subject/anonymous", json={"handle": handle}).status_code == 422

@@ -92,6 +92,36 @@ def test_a_member_that_comes_twice_is_refused(api: ServiceApi, path: str, member
     assert problem["detail"] == "Every member of a JSON object comes once."
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/gate", '{"purposes": ["coupons"], "purposes": ["recommendations"]}'),
+        ("/v1/gate", '{"purposes": [], "purposes": ["coupons"]}'),
+        ("/v1/gate", '{"purposes": ["coupons"], "purpo\\u0073es": ["coupons"]}'),
+        ("/v1/subject/link", '{"anonymous": "visitor-1", "anonymous": "visitor-2"}'),
+    ],
+)
+def test_a_question_or_a_link_with_a_member_twice_is_refused(api: ServiceApi, path: str, body: str) -> None:
+    for visitor in ("visitor-1", "visitor-2"):
+        api.decide(visitor)
+
+    response = api.client.post(
+        path, content=body, headers=api.headers("somebody", **{"Content-Type": "application/json"})
+    )
+
+    assert assert_problem(response, 422, "malformed-body")["detail"] == (
+        "Every member of a JSON object comes once."
+    )
+
+
+def test_a_question_to_the_gate_with_every_purpose_once_is_answered(api: ServiceApi) -> None:
+    body = '{"purposes": ["coupons", "\\u0063oupons", "a\\"b"]}'
+
+    response = api.client.post("/v1/gate", content=body, headers=api.headers("somebody"))
+
+    assert list(response.json()["verdicts"]) == ["coupons", 'a"b']
+
+
 def test_a_decision_with_every_member_once_is_recorded(api: ServiceApi) -> None:
     members = {"gpc": False, "evidence": "0" * 64, "decided_at": None}
     line = json.dumps(api.body(None, subject="somebody", idempotency_key="once", **members))

@@ -65,6 +65,7 @@ def test_the_browsers_privacy_signal_closes_a_flag(client: TestClient) -> None:
         (b"[" * 5000, "PARSE_ERROR"),
         (b"[]", "PARSE_ERROR"),
         (b"{}", "PARSE_ERROR"),
+        (b'{"context": {"targetingKey": "bob", "targetingKey": "ana"}}', "PARSE_ERROR"),
         (b'{"context": 1}', "INVALID_CONTEXT"),
         (b'{"context": {}}', "TARGETING_KEY_MISSING"),
         (b'{"context": {"targetingKey": null}}', "INVALID_CONTEXT"),

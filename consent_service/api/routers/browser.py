@@ -18,6 +18,7 @@ from consent_service.api.answers import TEXT, UNCHANGED, AnonymousAnswer, Markup
 from consent_service.api.callers import Service, authenticate, caller_with, gpc_of
 from consent_service.api.conditional import unchanged
 from consent_service.api.hot_routes import JsonBytes
+from consent_service.api.once import OnceRoute
 from consent_service.api.schemas import AnonymousBody
 from consent_service.domain.notice import NoticeDigest
 from consent_service.domain.notice_form import parse_notice
@@ -30,7 +31,7 @@ from consent_service.operations.service import ConsentService
 from consent_service.web.layout import banner_fragment, remembered
 from consent_service.web.words import best_language, direction, words
 
-router = APIRouter(tags=["browser"])
+router = APIRouter(tags=["browser"], route_class=OnceRoute)
 
 ANONYMOUS: Final = "anonymous:"
 """Begins the external id of an anonymous subject; the SHA-256 of her handle follows."""

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import ValidationError
 
 from consent_service.api.answers import TEXT, ConsentsAnswer, HistoryAnswer, answers, media
 from consent_service.api.callers import AnyReader, Backend, Service, gpc_of, subject_of
@@ -17,9 +16,10 @@ from consent_service.api.hot_routes import (
     REPLAYED,
     JsonBytes,
     idempotency_of,
+    read_body,
     recorded,
 )
-from consent_service.api.schemas import EXAMPLE_DECISION, DuplicateMember, parse_batch_line, parse_moment
+from consent_service.api.schemas import EXAMPLE_DECISION, parse_batch_line, parse_moment
 from consent_service.errors import ConsentToolkitError, InvalidInput
 from consent_service.ledger.record import DecisionRecord, format_time
 from consent_service.operations.batch import Request as BatchRequest
@@ -87,7 +87,7 @@ def _prepare(
     prepared: list[BatchRequest | Exception] = []
     for line in lines:
         try:
-            parsed = parse_batch_line(line)
+            parsed = read_body(parse_batch_line, line)
             subject = caller.tenant.subject(parsed.subject)
             prepared.append(
                 RecordDecision(
@@ -97,10 +97,6 @@ def _prepare(
                     idempotency=idempotency_of(parsed.idempotency_key, caller, subject, line),
                 )
             )
-        except ValidationError as error:
-            prepared.append(MalformedBody.of(error))
-        except DuplicateMember as error:
-            prepared.append(MalformedBody(str(error)))
         except ConsentToolkitError as error:
             prepared.append(error)
     return prepared

@@ -8,6 +8,7 @@ from consent_service.api.answers import LinkAnswer as LinkForm
 from consent_service.api.answers import TokenAnswer, answers
 from consent_service.api.callers import Backend, BackendOrSubject, Service, subject_of
 from consent_service.api.hot_routes import JsonBytes
+from consent_service.api.once import OnceRoute
 from consent_service.api.schemas import LinkBody
 from consent_service.errors import Forbidden
 from consent_service.ledger.record import format_time
@@ -18,7 +19,7 @@ from consent_service.operations.link_subjects import LinkAnswer, LinkSubjects
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Subject
 
-router = APIRouter(tags=["subject"])
+router = APIRouter(tags=["subject"], route_class=OnceRoute)
 
 
 @router.post(
