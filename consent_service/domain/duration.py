@@ -53,7 +53,8 @@ class Duration:
     def after(self, moment: datetime) -> datetime:
         """Return the moment this long after `moment`: months first, the day clipped to the month's last.
 
-        31 August plus P6M is the last day of February (the rule of XML Schema 1.1, appendix E.3.3).
+        31 August plus P6M is the last day of February (the rule of XML Schema 1.1, appendix E.3.3). The day
+        is that of UTC, as records spell it, whatever offset `moment` has.
         """
         return _later(moment, self.months, self.exact)
 
@@ -76,6 +77,7 @@ class Duration:
 
 @lru_cache(maxsize=1024)  # The purposes of one decision mostly share a validity.
 def _later(moment: datetime, months: int, exact: timedelta) -> datetime:
+    moment = moment.astimezone(UTC)  # Moments that are equal are one to the cache, whatever their offsets.
     month = moment.month - 1 + months
     year, month = moment.year + month // _MONTHS_PER_YEAR, month % _MONTHS_PER_YEAR + 1
     day = min(moment.day, calendar.monthrange(year, month)[1])

@@ -1,6 +1,6 @@
 """Durations in calendar arithmetic."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -42,6 +42,14 @@ def test_six_months_after_the_end_of_august_is_the_end_of_february() -> None:
     assert Duration.parse("P6M").after(datetime(2026, 8, 31, 12, tzinfo=UTC)) == datetime(
         2027, 2, 28, 12, tzinfo=UTC
     )
+
+
+def test_a_day_is_counted_in_utc_whatever_the_offset() -> None:
+    first_of_the_month = datetime(2026, 12, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
+
+    end = Duration.parse("P6M").after(first_of_the_month)
+
+    assert end == datetime(2027, 5, 30, 22, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """A ledger verified by several processes: in one snapshot, with the same answer as by one."""
 
 import threading
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from consent_service.errors import LedgerCorrupt, Unavailable
 from consent_service.operations.verify_ledger import verify_ledger
+from tests.builders import a_decision
 from tests.installation import Installation, Tampering
 
 
@@ -50,3 +52,17 @@ def test_a_process_that_cannot_open_the_installation_ends_the_verification(fille
             verify_ledger(filled.service.deployment, filled.tenant, processes=2)
     finally:
         moved.rename(key_file)
+
+
+def test_a_decision_by_a_clock_of_another_offset_verifies_where_it_was_not_made(
+    installation: Installation,
+) -> None:
+    installation.clock.now = datetime(2026, 12, 1, tzinfo=UTC)
+    first_of_the_month = datetime(2026, 12, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
+    made = a_decision(
+        {"coupons": "granted"}, notice=installation.current.digest, decided_at=first_of_the_month
+    )
+
+    installation.decide("customer-1", decision=made)
+
+    verify_ledger(installation.service.deployment, installation.tenant, processes=2)
