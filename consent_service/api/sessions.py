@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from fastapi import Query, Request, Response
 from starlette.datastructures import Headers
@@ -56,6 +56,13 @@ def start_session(
         httponly=True,
         samesite="lax",
     )
+
+
+def see_page(key: str, language: str, *, done: str = "") -> Response:
+    """Send a browser to the page, which says what was `done` in the interface's words of that name."""
+    query = {"key": key, "language": language, "done": done}
+    address = f"{PATH}?{urlencode({name: value for name, value in query.items() if value})}"
+    return Response(status_code=303, headers={**HEADERS, "Location": address})
 
 
 def form_of(body: bytes) -> Form:

@@ -28,9 +28,10 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureAnswer:
-    """The entry of the erasure and its certificate; `ref` is what the subject was called until then."""
+    """The entry of an erasure, its record and signed certificate; `ref` is what the subject was called."""
 
     index: int
+    record: ErasureRecord
     certificate: str
     ref: SubjectRef
 
@@ -83,4 +84,5 @@ class EraseSubject:
             opening=batch.opening(index),
             record=record,
         )
-        return ErasureAnswer(index=index, certificate=certificate.sign(batch.tenant.signer), ref=known.ref)
+        signed = certificate.sign(batch.tenant.signer)
+        return ErasureAnswer(index=index, record=record, certificate=signed, ref=known.ref)

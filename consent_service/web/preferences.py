@@ -13,30 +13,13 @@ from consent_service.ledger.record import DecisionRecord, LinkRecord
 from consent_service.observability import REASONS
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, HistoryEntry
+from consent_service.web.erased import what_stays
 from consent_service.web.layout import contact_address, pages, purpose_facts
 from consent_service.web.verifying import verify_link
 from consent_service.web.words import Words, best_language, direction, names_of, own_name, words
 
-MESSAGES: Final = frozenset({"saved", "ended"})
+MESSAGES: Final = frozenset({"saved", "ended", "nothing"})
 """What the page may say about what just happened."""
-
-
-def erased_page(published: PublishedNotice, wanted: str, certificate: str) -> tuple[str, str]:
-    """Return the language taken and the page that says a subject was erased, with the certificate of it."""
-    language = best_language(wanted, published.notice.languages)
-    text = (
-        pages()
-        .get_template("erased.html")
-        .render(
-            notice=published.notice,
-            language=language,
-            direction=direction(language),
-            words=words(language),
-            contact=contact_address(published.notice),
-            certificate=certificate,
-        )
-    )
-    return language, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +60,10 @@ class UseView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferencePage:
-    """What the page shows; `consents` and `history` are those of its subject, empty for somebody new."""
+    """What the page shows; `consents` and `history` are those of its subject, empty for somebody new.
+
+    After an erasure, backups would hold her for `epoch_days`, and sealed proof be kept until `sealed_until`.
+    """
 
     published: PublishedNotice
     wanted: str
@@ -86,6 +72,8 @@ class PreferencePage:
     known: bool
     uses: Mapping[tuple[PurposeKey, CategoryKey], UseCount]
     signalled: bool
+    epoch_days: int
+    sealed_until: datetime | None
     message: str = ""
 
     def render(self, *, key: str) -> tuple[str, str]:
@@ -115,6 +103,7 @@ class PreferencePage:
                 history=[self._entry(entry, spoken) for entry in reversed(self.history)],
                 uses=use_views(self.uses, notice, language, spoken),
                 known=self.known,
+                stays=what_stays(self.epoch_days, self.sealed_until, spoken),
                 checking=verify_link(language),
             )
         )

@@ -2,18 +2,22 @@
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from httpx2 import Response
 from starlette.testclient import TestClient
 
 from consent_service.api.routers.browser import anonymous_id
+from consent_service.operations.keep_evidence import read_proof, set_evidence_policy
 from consent_service.operations.manage_tenants import Role, require_tenant
 from consent_service.operations.publish_notice import PublishNotice
 from consent_service.operations.report_uses import ReportedUse, report_uses
 from consent_service.settings import Settings
+from consent_service.vault.evidence import evidence_key_text
 from tests.builders import a_notice
 from tests.small_api import client_of, key_of, service_of
 
@@ -191,11 +195,30 @@ def test_a_receipt_is_taken_home_by_whom_it_is_about(client: TestClient) -> None
 
     own = client.get(f"/preferences/receipts/{index}")
     client.cookies.clear()
-    foreign = client.get(f"/preferences/receipts/{index}")
+    foreign = client.get(f"/preferences/receipts/{index}", follow_redirects=False)
 
     assert own.status_code == 200
     assert own.headers["content-disposition"].startswith("attachment")
-    assert foreign.status_code == 401
+    assert foreign.status_code == 303
+    assert foreign.content == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "file"), [("GET", "receipts/1"), ("GET", "personal-data"), ("POST", "erase")]
+)
+def test_who_comes_back_too_late_is_told_so_on_the_page_itself(
+    client: TestClient, method: str, file: str
+) -> None:
+    send(client, method="accept_all")
+    session = client.cookies["consent-session"]
+    client.cookies.clear()
+
+    answer = client.request(method, f"/preferences/{file}", params={"language": "en"})
+
+    assert "This page was open too long. Open it again; nothing was changed." in answer.text
+    assert 'lang="en"' in answer.text
+    client.cookies["consent-session"] = session
+    assert len(checked(client.get("/preferences").text)) == 4
 
 
 def test_her_data_comes_as_a_file(client: TestClient) -> None:
@@ -233,6 +256,60 @@ def test_erasing_shows_the_certificate_and_ends_the_session(client: TestClient) 
     assert "Everything about you has been erased." in page.text
     assert "consent-session" not in client.cookies
     assert "You have not decided anything yet." in client.get("/preferences").text
+
+
+def test_the_certificate_is_there_to_be_read_and_to_be_taken_home(client: TestClient) -> None:
+    send(client, method="accept_all")
+    send(client, method="refuse_all")
+    stays = (
+        "Longest time until backup copies no longer show who you are or what was stored about you: 30 days."
+    )
+    assert stays in client.get("/preferences").text
+
+    page = client.post("/preferences/erase").text
+
+    [certificate] = re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)
+    [file] = re.findall(r'href="data:text/plain;charset=utf-8,([^"]+)" download', page)
+    assert unquote(file) == unescape(certificate)
+    _, origin, index, ref, *_ = unescape(certificate).splitlines()
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(?:<bdi[^>]*>)?(.*?)<", page))
+    assert facts == {
+        "What you decided": "2",
+        "Your data": "0",
+        "You, as this shop&#39;s ledger knows you": ref,
+        "Entry in the ledger": f"{index}, {origin}",
+    }
+    assert stays in page
+    assert "an auditor" not in page
+
+
+def test_proof_that_a_shop_keeps_for_legal_claims_is_kept_and_said_before_and_after_an_erasure(
+    client: TestClient,
+) -> None:
+    service = service_of(client)
+    tenant = require_tenant(service.deployment, "default")
+    auditor = X25519PrivateKey.generate()
+    set_evidence_policy(service.deployment, tenant, (evidence_key_text(auditor.public_key()), 365))
+    send(client, method="accept_all")
+    sealed = "Proof of what you decided is kept for legal claims until "
+    assert sealed in client.get("/preferences").text
+
+    page = client.post("/preferences/erase").text
+
+    assert sealed in page
+    [index] = re.findall(r"Entry in the ledger</dt><dd><bdi[^>]*>(\d+)", page)
+    assert len(read_proof(service.deployment, tenant, int(index), auditor)["entries"]) == 1
+
+
+def test_who_never_decided_is_told_that_nothing_is_held(client: TestClient) -> None:
+    service = service_of(client)
+    tenant = require_tenant(service.deployment, "default")
+    token = service.credentials.issue_subject_token(tenant, tenant.subject("customer-42")).token
+    client.post("/preferences/enter", data={"token": token}, headers={"Origin": SHOP})
+
+    page = client.post("/preferences/erase")
+
+    assert "We hold nothing about you." in page.text
 
 
 def test_nobody_is_erased_from_another_page(client: TestClient) -> None:

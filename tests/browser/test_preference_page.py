@@ -106,3 +106,23 @@ def test_a_telephone_number_reads_from_the_left_where_all_else_reads_from_the_ri
       return range.getBoundingClientRect().left;
     })""")
     assert lefts == sorted(lefts)
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_she_is_erased_by_the_keyboard_alone_and_takes_the_certificate_home(
+    bench: ShopBench, language: str
+) -> None:
+    bench.shop.open_tenant(in_languages(("en", "ar")))
+    page = her_page(bench, language)
+    page.locator("[aria-labelledby=erase] summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(words(language)["erased"])
+    judge(page)
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name=words(language)["take"]).press("Enter")
+
+    assert download.value.suggested_filename == "erasure-certificate.txt"
+    assert download.value.path().read_text("utf-8") == page.locator("pre").text_content()

@@ -15,19 +15,21 @@ from consent_service.api.sessions import (
     SESSION,
     Key,
     require_same_origin,
+    see_page,
     session_of,
     without_origin,
 )
-from consent_service.errors import Unauthenticated
+from consent_service.errors import UnknownSubject
 from consent_service.ledger.receipt_forms import html
 from consent_service.operations.credentials import Caller
 from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
+from consent_service.operations.keep_evidence import evidence_policy
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_personal_data import read_personal_data
 from consent_service.operations.read_receipt import read_receipt, write_receipt
 from consent_service.operations.service import ConsentService
 from consent_service.operations.tenant import Subject
-from consent_service.web.preferences import erased_page
+from consent_service.web.erased import ErasedPage
 
 router = APIRouter(include_in_schema=False)
 _MAX_INDEX: Final = 2**63 - 1
@@ -35,10 +37,16 @@ _MAX_INDEX: Final = 2**63 - 1
 
 @router.get(f"{PATH}/receipts/{{index}}")
 def receipt(
-    request: Request, service: Service, key: Key, index: Annotated[int, Path(ge=0, le=_MAX_INDEX)]
+    request: Request,
+    service: Service,
+    key: Key,
+    index: Annotated[int, Path(ge=0, le=_MAX_INDEX)],
+    language: Languages = "",
 ) -> Response:
     """Return the receipt of one of her own decisions as a file: one page that needs nothing else."""
     visitor, subject = _holder(service, request, key)
+    if subject is None:
+        return see_page(key, language, done="ended")
     own = read_receipt(service.deployment, visitor.tenant, index, subject=subject)
     headers = {
         **HEADERS,
@@ -51,9 +59,11 @@ def receipt(
 
 
 @router.get(f"{PATH}/personal-data")
-def personal_data(request: Request, service: Service, key: Key) -> Response:
+def personal_data(request: Request, service: Service, key: Key, language: Languages = "") -> Response:
     """Return everything that is held about her as a JSON file (GDPR Art. 15 and 20)."""
     visitor, subject = _holder(service, request, key)
+    if subject is None:
+        return see_page(key, language, done="ended")
     data = read_personal_data(service.deployment, service.uses, visitor.tenant, subject)
     body = json.dumps(personal_data_document(data), ensure_ascii=False, indent=2)
     headers = {**HEADERS, "Content-Disposition": 'attachment; filename="personal-data.json"'}
@@ -65,24 +75,36 @@ async def erase(request: Request, service: Service, key: Key, language: Language
     """Erase her and show the certificate; the session ends with it."""
     require_same_origin(request)
     visitor, subject = await run_in_threadpool(_holder, service, request, key)
+    if subject is None:
+        return see_page(key, language, done="ended")
     published = await run_in_threadpool(_current, service, visitor)
-    answer = await service.committer.submit(visitor.tenant, EraseSubject(subject=subject))
+    evidence = await run_in_threadpool(evidence_policy, service.deployment, visitor.tenant)
+    erasure = EraseSubject(subject=subject, evidence=evidence)
+    try:
+        answer = await service.committer.submit(visitor.tenant, erasure)
+    except UnknownSubject:
+        return see_page(key, language, done="nothing")
     if not isinstance(answer, ErasureAnswer):
         raise TypeError("an erasure was answered as something else")
     await run_in_threadpool(service.deployment.database.truncate_wal)
-    wanted = f"{language},{request.headers.get('accept-language', '')}"
-    taken, text = erased_page(published, wanted, answer.certificate)
+    page = ErasedPage(
+        published=published,
+        wanted=f"{language},{request.headers.get('accept-language', '')}",
+        erasure=answer,
+        origin=visitor.tenant.origin,
+        epoch_days=service.settings.epoch_days,
+    )
+    taken, text = page.render()
     response = Response(text, media_type="text/html", headers={**HEADERS, "Content-Language": taken})
     response.delete_cookie(SESSION, path=PATH, httponly=True, samesite="lax")
     return response
 
 
-def _holder(service: ConsentService, request: Request, key: str) -> tuple[Caller, Subject]:
+def _holder(service: ConsentService, request: Request, key: str) -> tuple[Caller, Subject | None]:
+    """Return the shop, and whose session it is: `None` when that is over."""
     visitor = publishable(service, without_origin(request.headers), key)
     holder = session_of(service, request, visitor)
-    if holder is None or holder.subject is None:
-        raise Unauthenticated("The page was open too long: open it again from the shop.")
-    return visitor, holder.subject
+    return visitor, holder.subject if holder else None
 
 
 def _current(service: ConsentService, visitor: Caller) -> PublishedNotice:

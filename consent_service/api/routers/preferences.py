@@ -1,7 +1,6 @@
 """The preference page: a plain form that works without script, for the subject of a session cookie."""
 
 from typing import Final
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -18,6 +17,7 @@ from consent_service.api.sessions import (
     form_of,
     known_origin,
     require_same_origin,
+    see_page,
     session_of,
     start_session,
     without_origin,
@@ -27,6 +27,7 @@ from consent_service.domain.notice import NoticeDigest
 from consent_service.errors import Forbidden
 from consent_service.observability import REASONS, WITHDRAWAL_REASONS
 from consent_service.operations.credentials import SUBJECT_ROLE, Caller
+from consent_service.operations.keep_evidence import evidence_policy
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, read_consents, read_history
 from consent_service.operations.read_uses import recent_uses
@@ -51,6 +52,7 @@ def show(request: Request, service: Service, key: Key, language: Languages = "",
     holder = session_of(service, request, visitor)
     with service.deployment.reading(visitor.tenant) as scope:
         published = service.deployment.book(scope).require_current()
+    policy = evidence_policy(service.deployment, visitor.tenant) if holder else None
     subject = holder.subject if holder and holder.subject else visitor.tenant.subject(NOBODY)
     page = PreferencePage(
         published=published,
@@ -60,6 +62,8 @@ def show(request: Request, service: Service, key: Key, language: Languages = "",
         known=holder is not None,
         uses=recent_uses(service.deployment, service.uses, visitor.tenant, subject) if holder else {},
         signalled=gpc_of(request.headers),
+        epoch_days=service.settings.epoch_days,
+        sealed_until=None if policy is None else service.deployment.clock() + policy.keep,
         message=done,
     )
     taken, text = page.render(key=key)
@@ -74,7 +78,7 @@ async def enter(request: Request, service: Service, key: Key, language: Language
     """Open the page for the subject of a token that a shop's page sends; without one, for somebody new."""
     visitor = await run_in_threadpool(publishable, service, known_origin(request), key)
     token = first(form_of(await request.body()), "token")
-    response = _see(key, language)
+    response = see_page(key, language)
     if token:
         caller = service.credentials.caller(token)
         if caller.role != SUBJECT_ROLE or caller.subject is None or caller.tenant.id != visitor.tenant.id:
@@ -92,7 +96,7 @@ async def decide(request: Request, service: Service, key: Key, language: Languag
     holder = session_of(service, request, visitor)
     if holder is None and first(form, "known"):
         # The page was made for somebody whose session is over: nothing may be recorded for another.
-        return _see(key, language, done="ended")
+        return see_page(key, language, done="ended")
     subject = holder.subject if holder else None
     if subject is None:
         subject = visitor.tenant.subject(anonymous_id(new_handle()))
@@ -104,7 +108,7 @@ async def decide(request: Request, service: Service, key: Key, language: Languag
     )
     if (reason := first(form, "reason")) in REASONS and _withdraws(decision, consents):
         WITHDRAWAL_REASONS.labels(reason).inc()
-    response = _see(key, language, done="saved")
+    response = see_page(key, language, done="saved")
     start_session(service, request, response, visitor, subject)
     return response
 
@@ -148,9 +152,3 @@ def _withdraws(decision: Decision, consents: Consents) -> bool:
         current.verdict.allowed and decision.choices.get(key) is Choice.DENIED
         for key, current in consents.consents.items()
     )
-
-
-def _see(key: str, language: str, *, done: str = "") -> Response:
-    query = {"key": key, "language": language, "done": done}
-    address = f"{PATH}?{urlencode({name: value for name, value in query.items() if value})}"
-    return Response(status_code=303, headers={**HEADERS, "Location": address})
