@@ -9,8 +9,9 @@ from consent_service.ledger.receipt_forms.sheet import clean
 from consent_service.ledger.words import FALLBACK, direction, primary, spoken, words_of
 
 _STYLE = (
-    "body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}"
-    "dt{font-weight:600}dd{margin:0 0 .5rem}dd,pre{overflow-wrap:anywhere}pre{white-space:pre-wrap}"
+    ":root{color-scheme:light dark}"
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;"
+    "overflow-wrap:anywhere}dt{font-weight:600}dd{margin:0 0 .5rem}pre{white-space:pre-wrap}"
 )
 
 
@@ -34,8 +35,9 @@ def pack_page(summary: PackSummary, notice: Notice | None) -> str:
     sections = "".join(_section(summary, notice, language) for language in declared)
     return (
         f'<!doctype html>\n<html lang="{first}" dir="{direction(first)}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(words_of(first)['pack']['title'])}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n{sections}</body>\n</html>\n"
+        f"<body>\n<main>\n{sections}</main>\n</body>\n</html>\n"
     )
 
 
@@ -57,7 +59,7 @@ def _section(summary: PackSummary, notice: Notice | None, language: str) -> str:
     heading = summary.origin if notice is None else clean(notice.controller.name)
     return (
         f'<section lang="{ours}" dir="{direction(ours)}">\n<h1>{escape(words["title"])}</h1>\n'
-        f"<p>{escape(heading)}</p>\n<p>{escape(words['what'])}</p>\n<dl>\n{rows}</dl>\n"
+        f"<p><bdi>{escape(heading)}</bdi></p>\n<p>{escape(words['what'])}</p>\n<dl>\n{rows}</dl>\n"
         f"<p>{escape(words['members'])}</p>\n<p>{escape(words['check'])}</p>\n"
         f'<pre dir="ltr">python verify.py PACK.zip --key {escape(summary.vkey)}</pre>\n'
         f"<p>{escape(words['browser'])}</p>\n</section>\n"
@@ -66,7 +68,7 @@ def _section(summary: PackSummary, notice: Notice | None, language: str) -> str:
 
 def _rows(pairs: Sequence[tuple[str, str]], lang: str) -> str:
     return "".join(
-        f"<dt{lang}>{escape(label)}</dt><dd{lang}>{escape(value)}</dd>\n" for label, value in pairs
+        f"<dt{lang}>{escape(label)}</dt><dd{lang}><bdi>{escape(value)}</bdi></dd>\n" for label, value in pairs
     )
 
 

@@ -47,6 +47,7 @@ def banner_fragment(
             direction=direction(language),
             words=spoken,
             contact=contact_address(notice),
+            controller=name_in(notice.controller.name, language),
             languages=[(tag, own_name(tag)) for tag in notice.languages],
             recipients=len({key for purpose in notice.purposes.values() for key in purpose.recipients}),
             signalled=names_of(p.name[language] for p in notice.purposes.values() if p.gpc) if gpc else "",
@@ -65,6 +66,13 @@ def banner_fragment(
     )
     # Every attribute stands in double quotes: a bare apostrophe ends none of them.
     return language, re.sub(r"\n\s*", "", text).replace("&#39;", "'")
+
+
+def name_in(name: str, language: str) -> str:
+    """Return a name to stand in a text of that language: its full stop stays at its end (UAX 9, isolates)."""
+    if direction(language) == "ltr":
+        return name
+    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
 
 
 def contact_address(notice: Notice) -> str:
@@ -97,8 +105,8 @@ def purpose_facts(
         (spoken["never"], [purpose.never[language]]),
         (
             spoken["seen"],
-            [f"{item.name} ({spoken.country(item.country)})" for item in seen]
-            or [spoken.say("only", name=notice.controller.name)],
+            [f"{name_in(item.name, language)} ({spoken.country(item.country)})" for item in seen]
+            or [spoken.say("only", name=name_in(notice.controller.name, language))],
         ),
         (spoken["kept"], [spoken.lasting(purpose.retention.text)]),
         (spoken["no"], [purpose.if_denied[language]]),

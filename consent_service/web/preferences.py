@@ -44,6 +44,7 @@ class EntryView:
     linked: bool
     outcomes: Sequence[tuple[str, str]]
     language: str
+    direction: str
     shown: Sequence[PurposeView]
     receipt: bool
 
@@ -159,6 +160,7 @@ class PreferencePage:
             linked=isinstance(record, LinkRecord),
             outcomes=outcomes,
             language=language,
+            direction=direction(language),
             shown=shown,
             receipt=isinstance(record, DecisionRecord),
         )

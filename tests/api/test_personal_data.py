@@ -137,7 +137,7 @@ def test_the_page_lists_what_was_decided_in_the_order_of_the_notice(client: Test
 
     history = page[page.index('class="history"') : page.index('id="purposes"')]
     first_decision = history.split("<h3>")[-1]
-    assert re.findall("<li>([^:<]+): ", first_decision) == [
+    assert re.findall("<li><bdi>([^<]+)</bdi>: ", first_decision) == [
         "Recommendations",
         "Coupons chosen for you",
         "An AI assistant may answer first",

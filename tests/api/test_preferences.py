@@ -147,7 +147,9 @@ def test_history_says_where_a_browser_was_linked_and_what_that_refused(client: T
 
     [entry] = re.findall(r"<li>\s*<h3>.*?</li>\s*</ol>", page, re.DOTALL)
     assert "Browsers linked to you: 1" in entry
-    assert re.findall(r"<li>([^<]+)</li>", entry) == ["Coupons chosen for you: Refused"]
+    assert re.findall(r"<li><bdi[^>]*>([^<]+)</bdi>(.*)</li>", entry) == [
+        ("Coupons chosen for you", ": Refused")
+    ]
     assert "<ul></ul>" not in page
 
 

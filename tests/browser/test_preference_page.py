@@ -5,8 +5,9 @@ With CONSENT_SOAK=1 axe-core looks at every language.
 
 import httpx2
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
+from consent_service.domain.notice_form import parse_notice
 from consent_service.operations.manage_tenants import Role, create_api_key
 from consent_service.web.honesty.bench import layer_two, press
 from consent_service.web.words import words
@@ -26,6 +27,24 @@ def her_page(bench: ShopBench, language: str) -> Page:
     layer_two(page).locator("[value=page]").click()
     page.wait_for_url("**/preferences?*")
     return page
+
+
+def places(element: Locator, text: str, *letters: int) -> list[float]:
+    """Return where these letters of a text within an element begin, from the screen's left."""
+    found: list[float] = element.evaluate(
+        """(element, [text, letters]) => {
+          const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+          while (!walker.nextNode().data.includes(text));
+          const node = walker.currentNode, range = new Range();
+          return letters.map((at) => {
+            range.setStart(node, node.data.indexOf(text) + at);
+            range.setEnd(node, node.data.indexOf(text) + at + 1);
+            return range.getBoundingClientRect().left;
+          });
+        }""",
+        [text, letters],
+    )
+    return found
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
@@ -84,28 +103,72 @@ def test_on_a_narrow_screen_no_purpose_has_its_name_broken(bench: ShopBench) -> 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_telephone_number_reads_from_the_left_where_all_else_reads_from_the_right(bench: ShopBench) -> None:
+def everything_held(bench: ShopBench, who: str, language: str) -> Page:
+    """The page of everything that is held about somebody who decided once, as a shop's backend gets it."""
     shop = bench.shop
-    shop.open_tenant(in_languages(("he",)))
     key = create_api_key(shop.service.deployment, shop.tenant, Role.BACKEND).key
-    her = {"Authorization": f"Bearer {key}", "Consent-Subject": "+33 6 12 34 56 78"}
-    decision = {"notice": shop.published.digest, "choices": {"coupons": "granted"}, "language": "he"}
+    her = {"Authorization": f"Bearer {key}", "Consent-Subject": who}
+    decision = {"notice": shop.published.digest, "choices": {"coupons": "granted"}, "language": language}
     decision |= {"method": "save", "source": "account"}
     answer = httpx2.post(f"{shop.service_url}/v1/decisions", json=decision, headers=her, verify=PLAIN)
     assert answer.status_code == 201
     page = bench.browser.new_context(extra_http_headers={**her, "Accept": "text/html"}).new_page()
     bench.pages.append(page)
+    page.goto(f"{shop.service_url}/v1/personal-data?language={language}")
+    return page
 
-    page.goto(f"{shop.service_url}/v1/personal-data")
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_axe_has_nothing_to_say_of_everything_held(bench: ShopBench, language: str) -> None:
+    if language == "ar":
+        bench.shop.open_tenant(in_languages(("ar",)))
+
+    page = everything_held(bench, "customer-42", language)
+
+    judge(page)
+
+
+def test_a_telephone_number_reads_from_the_left_where_all_else_reads_from_the_right(bench: ShopBench) -> None:
+    bench.shop.open_tenant(in_languages(("he",)))
+
+    page = everything_held(bench, "+33 6 12 34 56 78", "he")
 
     expect(page.locator("html")).to_have_attribute("dir", "rtl")
-    lefts = page.get_by_text("+33 6 12 34 56 78").evaluate("""({ firstChild }) => [0, 1, 4].map((at) => {
-      const range = new Range();
-      range.setStart(firstChild, at);
-      range.setEnd(firstChild, at + 1);
-      return range.getBoundingClientRect().left;
-    })""")
+    lefts = places(page.get_by_text("+33 6 12 34 56 78"), "+33 6 12 34 56 78", 0, 1, 4)
     assert lefts == sorted(lefts)
+
+
+def test_a_companys_name_ends_with_its_full_stop_where_all_else_reads_from_the_right(
+    bench: ShopBench,
+) -> None:
+    shop = bench.shop
+    notice = in_languages(("ar",)).document()
+    notice["controller"]["name"] = "Shop Inc."  # type: ignore[index,call-overload]  # as it is published
+    notice["recipients"]["mailer"]["name"] = "Post Ltd."  # type: ignore[index,call-overload]  # the same
+    shop.open_tenant(parse_notice(notice))
+
+    page = her_page(bench, "ar")
+
+    named = [page.locator(".top a").first, page.locator("address"), page.locator("dd", has_text="Shop Inc.")]
+    for element in named:
+        lefts = places(element.first, "Shop Inc.", 0, 3, 8)
+        assert lefts == sorted(lefts)
+    lefts = places(page.locator("dd", has_text="Post Ltd.").first, "Post Ltd.", 0, 3, 8)
+    assert lefts == sorted(lefts)
+
+
+def test_words_that_were_shown_in_another_language_keep_its_direction(bench: ShopBench) -> None:
+    bench.shop.open_tenant(in_languages(("en", "ar")))
+    english = her_page(bench, "en")
+
+    english.goto(english.url.replace("language=en", "language=ar"))
+
+    expect(english.locator("html")).to_have_attribute("dir", "rtl")
+    english.locator(".history summary").click()
+    shown = english.locator(".history [lang=en] dd").first
+    expect(shown).to_be_visible()
+    assert shown.evaluate("(element) => getComputedStyle(element).direction") == "ltr"
+    assert english.locator(".history li li bdi").first.get_attribute("lang") == "en"
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])

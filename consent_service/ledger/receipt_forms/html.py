@@ -13,9 +13,10 @@ from consent_service.ledger.words import direction, primary
 MEDIA_TYPE = "text/html"
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;"
-    "color:#1a1a1a;background:#fff}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-bottom:.25rem}"
-    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:.5rem 0 1.5rem}"
-    "dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}svg{width:10rem;height:10rem}"
+    "color:#1a1a1a;background:#fff;overflow-wrap:anywhere}"
+    "h1{font-size:1.5rem}h2{font-size:1.15rem;margin-bottom:.25rem}section{break-inside:avoid}"
+    "dl{display:grid;grid-template-columns:fit-content(14rem) 1fr;gap:.25rem 1rem;margin:.5rem 0 1.5rem}"
+    "dt{font-weight:600}dd{margin:0}svg{width:10rem;max-width:100%;height:auto}"
     "@media(max-width:30rem){dl{grid-template-columns:1fr}}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -31,14 +32,15 @@ def html_page(receipt: Receipt) -> str:
     sheet = sheet_of(receipt)
     evidence = canonical_json(receipt.evidence.document()).decode().replace("<", "\\u003c")
     url = escape(sheet.preferences_url)
+    link = f'<a href="{url}"><bdi dir="ltr">{url}</bdi></a>'
     return (
         f'<!doctype html>\n<html lang="{escape(sheet.language)}" dir="{direction(sheet.language)}">\n<head>\n'
-        '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
+        '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(sheet.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1{_lang(sheet)}>{escape(sheet.title)}</h1>\n<p>{escape(sheet.heading)}</p>\n"
+        f"<h1{_lang(sheet)}>{escape(sheet.title)}</h1>\n<p><bdi>{escape(sheet.heading)}</bdi></p>\n"
         f"{''.join(_choice(sheet, choice) for choice in sheet.choices)}"
         f"{_pairs(sheet, sheet.lines)}"
-        f'<h2{_lang(sheet)}>{escape(sheet.change)}</h2>\n<p><a href="{url}">{url}</a></p>\n'
+        f"<h2{_lang(sheet)}>{escape(sheet.change)}</h2>\n<p>{link}</p>\n"
         f"{qr_svg(sheet.preferences_url)}\n</main>\n"
         f'<script type="application/json" id="consent-evidence">{evidence}</script>\n</body>\n</html>\n'
     )
@@ -53,7 +55,8 @@ def _choice(sheet: Sheet, choice: Choice) -> str:
 
 def _pairs(sheet: Sheet, lines: tuple[tuple[str, str], ...]) -> str:
     rows = "".join(
-        f"<dt{_lang(sheet)}>{escape(label)}</dt><dd>{escape(value)}</dd>\n" for label, value in lines
+        f"<dt{_lang(sheet)}>{escape(label)}</dt><dd><bdi>{escape(value)}</bdi></dd>\n"
+        for label, value in lines
     )
     return f"<dl>\n{rows}</dl>\n"
 
