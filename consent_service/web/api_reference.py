@@ -11,6 +11,10 @@ Document = Mapping[str, Any]
 """An OpenAPI document or a part of it."""
 
 
+Prose = Sequence[tuple[str, bool]]
+"""A text in pieces, each with whether it is code."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One body in one form, as it could be sent or answered."""
@@ -28,9 +32,9 @@ class OperationView:
     method: str
     path: str
     summary: str
-    description: str
+    description: Prose
     callers: str
-    parameters: Sequence[tuple[str, str, str]]
+    parameters: Sequence[tuple[str, str, Prose]]
     examples: Sequence[Example]
 
 
@@ -53,14 +57,19 @@ def _view(document: Document, method: str, path: str, operation: Document) -> Op
         method=method.upper(),
         path=path,
         summary=str(operation.get("summary", "")),
-        description=str(operation.get("description", "")),
+        description=_prose(operation.get("description", "")),
         callers=_callers(operation.get("security", [])),
         parameters=[
-            (str(parameter["name"]), str(parameter["in"]), str(parameter.get("description", "")))
+            (str(parameter["name"]), str(parameter["in"]), _prose(parameter.get("description", "")))
             for parameter in operation.get("parameters", [])
         ],
         examples=list(_examples(document, operation)),
     )
+
+
+def _prose(text: str) -> Prose:
+    """Return a text by its backticks: every second piece is code."""
+    return [(piece, bool(place % 2)) for place, piece in enumerate(text.split("`")) if piece]
 
 
 def _callers(security: Sequence[Mapping[str, Sequence[str]]]) -> str:

@@ -128,6 +128,13 @@ def test_the_page_shows_every_operation_without_script_and_without_foreign_reque
             assert f"<code>{method.upper()} {path}</code>" in page
 
 
+def test_the_page_shows_names_in_its_texts_as_code(api: ServiceApi) -> None:
+    page = api.client.get("/docs").text
+
+    assert "in the one that fits <code>language</code>." in page
+    assert "`" not in page
+
+
 def test_what_the_page_needs_is_served_here(api: ServiceApi) -> None:
     assert 'href="/static/page.css"' in api.client.get("/docs").text
     assert api.client.get("/static/page.css").status_code == 200

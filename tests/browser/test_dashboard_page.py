@@ -125,3 +125,32 @@ def test_it_is_worked_by_the_keyboard_and_fetches_nothing_from_elsewhere(
     origin = address.removesuffix("/dashboard")
     assert asked
     assert all(url.startswith(origin) for url in asked)
+
+
+def test_a_purpose_named_in_one_long_word_leaves_the_numbers_in_view(
+    page: Page, dashboard: tuple[Page, str, str]
+) -> None:
+    sign_in(page, dashboard[2])
+    row = page.get_by_role("table").first.locator("tbody tr").first
+    row.get_by_role("rowheader").evaluate("(name) => (name.textContent = 'Einwilligung'.repeat(8))")
+
+    page.set_viewport_size({"width": 390, "height": 844})
+
+    box = row.get_by_role("cell").nth(1).bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 390
+
+
+def test_no_table_is_cut_off_on_paper(page: Page, dashboard: tuple[Page, str, str]) -> None:
+    _, address, key = dashboard
+    sign_in(page, key)
+    page.get_by_role("table").first.wait_for()
+
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 without its margins
+
+    for language in ("en", *JUDGED):
+        page.goto(f"{address}?language={language}")
+        wide = "(tables) => tables.filter((each) => each.scrollWidth > each.clientWidth).length"
+        assert page.locator(".wide").evaluate_all(wide) == 0, language
+    page.emulate_media(media="screen")

@@ -496,6 +496,18 @@ def test_axe_has_nothing_to_say(fresh: Callable[..., Page], pack: Path, language
     judge(page, screen)
 
 
+def test_the_focus_ring_of_what_was_found_covers_nothing(fresh: Callable[..., Page], pack: Path) -> None:
+    page = fresh()
+    page.locator("#file").set_input_files(pack)
+    expect(page.locator("#outcome")).to_be_focused()
+
+    found, above = page.locator("#outcome").bounding_box(), page.locator("#drop").bounding_box()
+
+    assert found is not None
+    assert above is not None
+    assert found["y"] - (above["y"] + above["height"]) > 5  # a ring of 3 px, 2 px away
+
+
 def test_every_language_has_every_word(fresh: Callable[..., Page]) -> None:
     folder = Path(__file__).parents[2] / "consent_service/web/verifier_words"
     texts = {path.stem: json.loads(path.read_text("utf-8")) for path in folder.iterdir()}
