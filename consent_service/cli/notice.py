@@ -18,7 +18,7 @@ from consent_service.cli.output import (
 from consent_service.domain.notice import Notice
 from consent_service.errors import InvalidInput, NoticeProblem
 from consent_service.operations.committer import Committer
-from consent_service.operations.manage_tenants import require_tenant
+from consent_service.operations.manage_tenants import find_tenant, require_tenant
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.publish_notice import PublishNotice, notice_document, require_publishable
 from consent_service.operations.read_notice_file import read_notice_file
@@ -76,9 +76,10 @@ def lint(
     settings = settings_with(database_url)
     if settings.database_url is not None or (settings.home / "consent.db").exists():
         with opened(settings) as deployment:
-            owner = deployment.tenant_named(tenant or settings.tenant)
-            with deployment.reading(owner) as scope:
-                require_publishable(notice, deployment.book(scope))
+            owner = find_tenant(deployment, tenant or settings.tenant)
+            if owner is not None:
+                with deployment.reading(owner) as scope:
+                    require_publishable(notice, deployment.book(scope))
     _, digest = notice_document(notice)
     document = {
         "digest": digest,

@@ -73,8 +73,8 @@ def create_tenant(deployment: Deployment, name: str) -> Tenant:
     return tenant
 
 
-def require_tenant(deployment: Deployment, name: str) -> Tenant:
-    """Return the tenant of this name; the default one is created when it is first needed."""
+def find_tenant(deployment: Deployment, name: str) -> Tenant | None:
+    """Return the tenant of this name, or `None` for the default one that nobody needed yet."""
     try:
         return deployment.tenant_named(name)
     except UnknownTenant:
@@ -83,6 +83,14 @@ def require_tenant(deployment: Deployment, name: str) -> Tenant:
     with deployment.database.reading() as connection:
         if list_tenants(connection):
             raise UnknownTenant(f"There is no tenant named {name!r}: consent tenant create NAME.")
+    return None
+
+
+def require_tenant(deployment: Deployment, name: str) -> Tenant:
+    """Return the tenant of this name; the default one is created when it is first needed."""
+    tenant = find_tenant(deployment, name)
+    if tenant is not None:
+        return tenant
     try:
         return create_tenant(deployment, name)
     except TenantExists:  # Another process was first.

@@ -27,6 +27,14 @@ def test_lint_says_in_which_line_of_the_file_what_is_wrong(tmp_path: Path, text:
     assert said in result.stderr
 
 
+def test_lint_passes_a_first_notice_before_its_tenant_exists(tmp_path: Path, migrated_url: str) -> None:
+    runner = CliRunner(env={"CONSENT_HOME": str(tmp_path), "CONSENT_DATABASE_URL": migrated_url})
+
+    results = [runner.invoke(app, ["notice", verb, str(EXAMPLE_NOTICE)]) for verb in ("lint", "publish")]
+
+    assert [result.exit_code for result in results] == [0, 0], results[0].stderr
+
+
 def test_lint_and_publish_name_words_that_tie_choices_and_forbid_nothing(tmp_path: Path) -> None:
     file = tmp_path / "notice.yaml"
     text = EXAMPLE_NOTICE.read_text(encoding="utf-8")
