@@ -49,7 +49,8 @@ ConsentToolkitError
     ├── WrongKey
     ├── KeyFileMissing
     ├── ExtraNotInstalled         carries the name of the extra
-    └── SchemaMismatch
+    ├── SchemaMismatch
+    └── NoDatabase
 """
 
 from collections.abc import Callable, Sequence
@@ -315,4 +316,8 @@ class ExtraNotInstalled(ConfigurationError):
 
 
 class SchemaMismatch(ConfigurationError):
-    """The database's schema is newer than this program, or was never made."""
+    """The database's schema is another program's, or that of another version of this one."""
+
+
+class NoDatabase(ConfigurationError):
+    """There is no database of ours where the settings say; only a command that begins one makes it."""

@@ -19,7 +19,12 @@ class Settings(BaseSettings):
     """Every setting of the service; the variable is `CONSENT_` and the name in capitals."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CONSENT_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix="CONSENT_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     home: Path = Field(default=Path(".consent"), description="Folder of the SQLite file and the key file.")
@@ -187,7 +192,9 @@ class Settings(BaseSettings):
 class WitnessSettings(BaseSettings):
     """Every setting of a witness; the variable is `CONSENT_WITNESS_` and the name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="CONSENT_WITNESS_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CONSENT_WITNESS_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     home: Path = Field(default=Path(".witness"), description="Folder of the witness's key and what it saw.")
     name: str = Field(

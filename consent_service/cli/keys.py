@@ -41,7 +41,7 @@ def create(
 ) -> None:
     """Create a key and show it once: only its digest is stored. Creates what is missing."""
     settings = settings_with(database_url)
-    with opened(settings) as deployment:
+    with opened(settings, begin=True) as deployment:
         owner = require_tenant(deployment, tenant or settings.tenant)
         created = create_api_key(deployment, owner, role, origins=tuple(origin or ()))
         document = {

@@ -1,5 +1,6 @@
 """`consent notice`: check the one file a shop writes, and publish it."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from consent_service.cli.output import (
     settings_with,
 )
 from consent_service.domain.notice import Notice
-from consent_service.errors import InvalidInput, NoticeProblem
+from consent_service.errors import InvalidInput, NoDatabase, NoticeProblem
 from consent_service.operations.committer import Committer
 from consent_service.operations.manage_tenants import find_tenant, require_tenant
 from consent_service.operations.notice_book import PublishedNotice
@@ -46,7 +47,7 @@ def publish(
     """Publish a notice: an immutable version, and an entry in the ledger."""
     notice, _ = _load(file)
     settings = settings_with(database_url)
-    with opened(settings) as deployment:
+    with opened(settings, begin=True) as deployment:
         owner = require_tenant(deployment, tenant or settings.tenant)
         committer = Committer(deployment)
         try:
@@ -74,12 +75,11 @@ def lint(
     """
     notice, doubts = _load(file)
     settings = settings_with(database_url)
-    if settings.database_url is not None or (settings.home / "consent.db").exists():
-        with opened(settings) as deployment:
-            owner = find_tenant(deployment, tenant or settings.tenant)
-            if owner is not None:
-                with deployment.reading(owner) as scope:
-                    require_publishable(notice, deployment.book(scope))
+    with suppress(NoDatabase), opened(settings) as deployment:
+        owner = find_tenant(deployment, tenant or settings.tenant)
+        if owner is not None:
+            with deployment.reading(owner) as scope:
+                require_publishable(notice, deployment.book(scope))
     _, digest = notice_document(notice)
     document = {
         "digest": digest,

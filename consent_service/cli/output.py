@@ -93,11 +93,11 @@ def settings_with(database_url: str | None = None, **changes: object) -> "Settin
 
 
 @contextmanager
-def opened(settings: "Settings") -> Iterator["Deployment"]:
-    """Open the deployment for one command."""
+def opened(settings: "Settings", *, begin: bool = False) -> Iterator["Deployment"]:
+    """Open the deployment for one command; make what is missing only for one that may `begin` it."""
     from consent_service.operations.deployment import Deployment  # noqa: PLC0415  # most of a command's start
 
-    deployment = Deployment.open(settings)
+    deployment = Deployment.open(settings, begin=begin)
     try:
         yield deployment
     finally:

@@ -27,7 +27,7 @@ def relay(
         if error.name != "nats":
             raise
         raise ExtraNotInstalled("nats") from None
-    with opened(settings) as deployment:
+    with opened(settings, begin=True) as deployment:
         relaying = Relay(deployment)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: relaying.stop())

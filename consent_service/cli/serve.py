@@ -53,7 +53,7 @@ def serve(
     """Serve the HTTP API. On an empty directory it makes what it needs and shows the admin key once."""
     settings = settings_with(database_url)
     configure_logging(settings.log_level)
-    with opened(settings) as deployment:
+    with opened(settings, begin=True) as deployment:
         _first_start(deployment, settings)
     if database_url is not None:
         os.environ["CONSENT_DATABASE_URL"] = database_url  # Worker processes read their settings anew.

@@ -22,7 +22,7 @@ def create(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Create a tenant with its own keys and an empty ledger."""
-    with opened(settings_with(database_url)) as deployment:
+    with opened(settings_with(database_url), begin=True) as deployment:
         tenant = create_tenant(deployment, name)
         document = {"tenant": tenant.name, "origin": tenant.origin, "vkey": tenant.signer.vkey}
         answer(

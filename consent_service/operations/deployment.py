@@ -10,6 +10,7 @@ from consent_service.errors import (
     ConfigurationError,
     ConsentToolkitError,
     KeystoreUnavailable,
+    NoDatabase,
     UnknownTenant,
 )
 from consent_service.keystores.keystore import epoch_location, open_keystore
@@ -18,7 +19,7 @@ from consent_service.operations.complete_keys import complete_keys
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.tenant import Roots, Tenant, open_tenant
 from consent_service.settings import Settings
-from consent_service.storage.engine import Database
+from consent_service.storage.engine import Database, sqlite_file
 from consent_service.storage.ledger_store import Head, read_head
 from consent_service.storage.notice_store import notices_after
 from consent_service.storage.schema import require_schema
@@ -45,6 +46,15 @@ def _open_roots(settings: Settings, *, create: bool) -> Roots:
         lasting.close()
         raise
     return Roots(lasting=lasting, epoch=epoch, signing_inside=settings.signing_in_keystore)
+
+
+def _open_database(settings: Settings, *, begin: bool) -> Database:
+    url = settings.resolved_database_url.get_secret_value()
+    if begin:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif (file := sqlite_file(url)) is not None and not file.exists():
+        raise NoDatabase(f"There is no database at {file}: CONSENT_HOME and CONSENT_DATABASE_URL say where.")
+    return Database(url, pool_size=settings.pool_size, lock_seconds=settings.lock_seconds)
 
 
 def _open_policy(settings: Settings) -> Policy | None:
@@ -102,21 +112,17 @@ class Deployment:
         self._books: dict[int, NoticeBook] = {}
 
     @classmethod
-    def open(cls, settings: Settings, *, clock: Clock = utc_now) -> "Deployment":
+    def open(cls, settings: Settings, *, clock: Clock = utc_now, begin: bool = True) -> "Deployment":
         """Open what the settings name and make what is missing, each file for its owner only.
 
         A key file is made only for a database without a tenant: a lost one must be restored, not replaced.
-        Raises `WrongKey`, `KeyFileMissing`, `SchemaMismatch` or `DatabaseUnavailable`.
+        Without `begin` a database that is not there, or is empty, is not made: `NoDatabase`. Also raises
+        `WrongKey`, `KeyFileMissing`, `SchemaMismatch` or `DatabaseUnavailable`.
         """
         policy = _open_policy(settings)
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        database = Database(
-            settings.resolved_database_url.get_secret_value(),
-            pool_size=settings.pool_size,
-            lock_seconds=settings.lock_seconds,
-        )
+        database = _open_database(settings, begin=begin)
         try:
-            require_schema(database)
+            require_schema(database, begin=begin)
             with database.reading() as connection:
                 first_start = not list_tenants(connection)
             deployment = cls(settings, database, _open_roots(settings, create=first_start), clock, policy)

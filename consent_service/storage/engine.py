@@ -42,6 +42,13 @@ def _url(text: str) -> URL:
     raise ConfigurationError("A database URL begins with sqlite:/// or postgresql://.")
 
 
+def sqlite_file(url: str) -> Path | None:
+    """Return the file that a database URL names, `None` for a database that is none; as `Database` raises."""
+    parsed = _url(url)
+    named = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
+    return Path(str(parsed.database)) if named else None
+
+
 class Database:
     """One database: `reading()` and `writing()` transactions as Core connections.
 
@@ -60,9 +67,9 @@ class Database:
         if self.dialect == "sqlite":
             self._reader = _sqlite_engine(parsed, pool_size, "BEGIN", lock_seconds)
             self._writer = _sqlite_engine(parsed, 2, "BEGIN IMMEDIATE", lock_seconds)
-            if parsed.database not in {None, "", ":memory:"}:
-                self._lock_path = Path(f"{parsed.database}-writer")
-                _make_file(str(parsed.database))
+            if (file := sqlite_file(url)) is not None:
+                self._lock_path = Path(f"{file}-writer")
+                _make_file(file)
         else:
             self._reader = self._writer = create_engine(
                 parsed,
@@ -243,7 +250,7 @@ class Database:
             raise
 
 
-def _make_file(path: str) -> None:
+def _make_file(path: Path) -> None:
     """Make the database's file, for its owner only; SQLite gives its journal files the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -82,7 +82,10 @@ def update_text(table: Table, columns: tuple[str, ...], found_by: tuple[str, ...
 
 @cache
 def update_many_text(table: Table, columns: tuple[str, ...], found_by: tuple[str, ...]) -> str:
-    """Return what does that on PostgreSQL from an array of each of `columns`, then of `found_by`."""
+    """Return PostgreSQL's statement that does as `update_text` for many rows at once.
+
+    Its parameters are an array for each of `columns`, then of `found_by`, and the tenant's number.
+    """
     arrays = ", ".join(f"%b::{_type(table.c[name])}[]" for name in (*columns, *found_by))
     names = ", ".join([*(_quoted(f"new_{name}") for name in columns), *map(_quoted, found_by)])
     changes = ", ".join(f"{_quoted(name)} = changed.{_quoted(f'new_{name}')}" for name in columns)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
-from consent_service.errors import SchemaMismatch
+from consent_service.errors import NoDatabase, SchemaMismatch
 from consent_service.storage.engine import Database
 
 if TYPE_CHECKING:
@@ -31,10 +31,11 @@ def migrate(database: Database) -> str:
         return _newest()
 
 
-def require_schema(database: Database) -> None:
+def require_schema(database: Database, *, begin: bool = True) -> None:
     """Make the schema of an empty database, upgrade an old SQLite file; raise `SchemaMismatch` otherwise.
 
     A PostgreSQL database with data in it is upgraded by `consent migrate` only: when is the operator's word.
+    Without `begin`, an empty database is left as it is: `NoDatabase`.
     """
     with database.reading() as connection:
         _refuse_newer(connection)
@@ -42,9 +43,13 @@ def require_schema(database: Database) -> None:
         empty = revision is None and not inspect(connection).get_table_names()
     if revision == _newest():
         return
-    if empty or database.dialect == "sqlite":
+    if empty and not begin:
+        raise NoDatabase("The database is empty.")
+    if empty or (database.dialect == "sqlite" and revision is not None):
         migrate(database)
         return
+    if revision is None:
+        raise SchemaMismatch("The database holds another program's tables: name one for this program alone.")
     raise SchemaMismatch(
         f"The database has schema {revision}, this program needs {_newest()}: consent migrate"
     )
