@@ -11,18 +11,21 @@ import tempfile
 import time
 import weakref
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import IO
 
-from consent_service.domain.gate import evaluate_key
+from consent_service.domain.consent import SubjectState
+from consent_service.domain.gate import Verdict, evaluate_key
+from consent_service.domain.purpose import PurposeKey
+from consent_service.domain.subject import SubjectRef
 from consent_service.errors import ConsentToolkitError, Unavailable
 from consent_service.followers.changes import encode_consents, leaf_name
 from consent_service.ledger.merkle import leaf_hash
 from consent_service.observability import logger
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Tenant
-from consent_service.storage.change_store import stream_states
+from consent_service.storage.change_store import read_erased, stream_states
 from consent_service.storage.ledger_store import read_head, read_leaves
 from consent_service.storage.subject_store import decode_state
 
@@ -36,7 +39,10 @@ _LOOK_S = 0.01
 
 
 def snapshot_lines(deployment: Deployment, tenant: Tenant) -> Iterator[bytes]:
-    """Yield a header, a line for each subject and an end with their number, from one database snapshot."""
+    """Yield a header, a line for each subject and an end with their number, from one database snapshot.
+
+    Whoever was erased within a week and has not come back has a line, too: as the stream told of her.
+    """
     count = 0
     with deployment.reading(tenant) as scope:
         head = read_head(scope)
@@ -52,12 +58,23 @@ def snapshot_lines(deployment: Deployment, tenant: Tenant) -> Iterator[bytes]:
             "ref_key": b64encode(tenant.reference_key).decode("ascii"),
         }
         yield json.dumps(header, separators=(",", ":")).encode() + b"\n"
+        erased = {ref: None for _, ref in read_erased(scope, 0, head.size)}
         for ref, stored in stream_states(scope):
+            erased.pop(ref, None)
             state = decode_state(stored)
             verdicts = {key: evaluate_key(key, catalogue, state, now) for key in state.consents}
             count += 1
-            yield f'{{"subject":"{ref}","consents":{encode_consents(verdicts)}}}\n'.encode()
+            yield _line(ref, verdicts)
+        every, gone = (*catalogue.purposes, *sorted(catalogue.retired)), SubjectState(erased=True)
+        verdicts = {key: evaluate_key(key, catalogue, gone, now) for key in every}
+        for ref in erased:
+            count += 1
+            yield _line(ref, verdicts)
     yield f'{{"end":true,"count":{count}}}\n'.encode()
+
+
+def _line(ref: SubjectRef, verdicts: Mapping[PurposeKey, Verdict]) -> bytes:
+    return f'{{"subject":"{ref}","consents":{encode_consents(verdicts)}}}\n'.encode()
 
 
 class _Shared:

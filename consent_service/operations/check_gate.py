@@ -4,13 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from consent_service.domain.consent import NOBODY
 from consent_service.domain.gate import Verdict, evaluate_key
 from consent_service.domain.purpose import PurposeKey
 from consent_service.domain.subject import SubjectRef
 from consent_service.operations.coalescer import Coalescer
 from consent_service.operations.deployment import Deployment
-from consent_service.operations.look_up import look_up
+from consent_service.operations.look_up import absent_states, look_up
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.ledger_store import read_head
 from consent_service.storage.subject_store import decode_state, find_states
@@ -80,6 +79,8 @@ class GateReader:
             catalogue = self._deployment.book(scope, head).catalogue
             subjects = {question.subject.blind_index: question.subject for question in questions}
             states = look_up(self._deployment, scope, tenant, list(subjects.values()), find_states)
+            strangers = [subject for index, subject in subjects.items() if index not in states]
+            absent = absent_states(scope, tenant, strangers)
         now = self._deployment.clock()
         every = (*catalogue.purposes, *sorted(catalogue.retired))
         answers = []
@@ -87,7 +88,7 @@ class GateReader:
             known = states.get(question.subject.blind_index)
             ref = tenant.ref(question.subject) if known is None else known[0]
             keys = every if question.purposes is None else question.purposes
-            state = NOBODY if known is None else decode_state(known[1], keys)
+            state = absent[question.subject.blind_index] if known is None else decode_state(known[1], keys)
             verdicts = {key: evaluate_key(key, catalogue, state, now, gpc=question.gpc) for key in keys}
             answers.append(GateAnswer(tenant_id=tenant.id, ref=ref, verdicts=verdicts, head=head.size))
         return answers

@@ -1,10 +1,12 @@
 """Find subjects' rows, also while the blind-index key under which they stand is being replaced."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from consent_service.domain.consent import SubjectState
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Subject, Tenant
+from consent_service.storage.change_store import erased_among
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import StoredSubject, find_subjects
 
@@ -41,6 +43,15 @@ def look_up_one(
 ) -> StoredSubject | None:
     """Return a subject's row, or `None` where she has none."""
     return look_up(deployment, scope, tenant, [subject], find_subjects).get(subject.blind_index)
+
+
+def absent_states(
+    scope: TenantScope, tenant: Tenant, subjects: Iterable[Subject]
+) -> dict[bytes, SubjectState]:
+    """Return the states of subjects who have no row, by blind index: an erasure is remembered for a week."""
+    refs = {subject.blind_index: tenant.ref(subject) for subject in subjects}
+    erased = erased_among(scope, list(refs.values())) if refs else frozenset()
+    return {index: SubjectState(erased=ref in erased) for index, ref in refs.items()}
 
 
 def _sought(

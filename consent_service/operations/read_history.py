@@ -10,7 +10,7 @@ from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import LedgerCorrupt
 from consent_service.ledger.record import DecisionRecord, LinkRecord, Record, decode_record
 from consent_service.operations.deployment import Deployment
-from consent_service.operations.look_up import look_up_one
+from consent_service.operations.look_up import absent_states, look_up_one
 from consent_service.operations.notice_book import NoticeBook, PublishedNotice
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.ledger_store import read_head, subject_records
@@ -77,7 +77,9 @@ def read_consents(
         book = deployment.book(scope, head)
         known = look_up_one(deployment, scope, tenant, subject)
         if as_of is None or as_of >= now:
-            state, catalogue, moment = known.state if known else NOBODY, book.catalogue, as_of or now
+            absent = absent_states(scope, tenant, [] if known else [subject])
+            state = known.state if known else absent[subject.blind_index]
+            catalogue, moment = book.catalogue, as_of or now
         else:
             state = replay(scope, book, known, until=as_of) if known else NOBODY
             catalogue, moment = book.catalogue_at(as_of), as_of

@@ -7,13 +7,13 @@ from datetime import datetime
 from functools import partial
 from itertools import chain, islice
 
-from consent_service.domain.consent import NOBODY, SubjectState
-from consent_service.domain.gate import Catalogue, Verdict, evaluate_key
+from consent_service.domain.consent import SubjectState
+from consent_service.domain.gate import Catalogue, evaluate_key
 from consent_service.domain.profile import Attributes, FieldKey, ProfileValue, require_possible, wants
 from consent_service.domain.purpose import CategoryKey, Purpose, PurposeKey
 from consent_service.errors import PurposeClosed
 from consent_service.operations.deployment import Deployment
-from consent_service.operations.look_up import look_up
+from consent_service.operations.look_up import absent_states, look_up
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.operations.update_profile import source_name
 from consent_service.storage.scope import TenantScope
@@ -73,8 +73,14 @@ def read_profiles(
         catalogue = book.catalogue
         find = partial(find_known, only=[question.purpose])
         known = look_up(deployment, scope, tenant, question.subjects, find)
+        states = {index: state for index, (_, state) in known.items()}
+        strangers = [subject for subject in question.subjects if subject.blind_index not in known]
+        states |= absent_states(scope, tenant, strangers)
         now = deployment.clock()
-        verdicts = _verdicts(question, catalogue, known, now)
+        verdicts = [
+            evaluate_key(question.purpose, catalogue, states[subject.blind_index], now, gpc=question.gpc)
+            for subject in question.subjects
+        ]
         named = {
             known[subject.blind_index][0]: subject
             for subject, verdict in zip(question.subjects, verdicts, strict=True)
@@ -101,24 +107,6 @@ def read_profiles(
             Profile(subject_id=subject_id, attributes=opened.get(subject_id, {}), index=verdict.index)
         )
     return answers
-
-
-def _verdicts(
-    question: ProfileQuestion,
-    catalogue: Catalogue,
-    known: Mapping[bytes, tuple[int, SubjectState]],
-    now: datetime,
-) -> list[Verdict]:
-    return [
-        evaluate_key(
-            question.purpose,
-            catalogue,
-            known[subject.blind_index][1] if subject.blind_index in known else NOBODY,
-            now,
-            gpc=question.gpc,
-        )
-        for subject in question.subjects
-    ]
 
 
 class _Sealed:

@@ -46,6 +46,9 @@ _ERASED = (
     .where(_tombstone.c.index >= bindparam("start"), _tombstone.c.index < bindparam("stop"))
     .order_by(_tombstone.c.index, _tombstone.c.ref)
 )
+_REMEMBERED = scoped_select(TombstoneRow, "ref").where(
+    _tombstone.c.ref.in_(bindparam("refs", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,11 @@ def read_changes(scope: TenantScope, start: int, stop: int) -> Sequence[StoredCh
 def read_erased(scope: TenantScope, start: int, stop: int) -> Sequence[tuple[int, SubjectRef]]:
     """Return whom the erasures in this range were about, as long as that is remembered (a week)."""
     return [(index, SubjectRef(ref)) for index, ref in scope.run(_ERASED, start=start, stop=stop)]
+
+
+def erased_among(scope: TenantScope, refs: Sequence[SubjectRef]) -> frozenset[SubjectRef]:
+    """Return whom of these an erasure was about, as long as that is remembered (a week)."""
+    return frozenset(SubjectRef(ref) for (ref,) in scope.run(_REMEMBERED, refs=refs))
 
 
 def stream_states(scope: TenantScope) -> Iterator[tuple[SubjectRef, str]]:

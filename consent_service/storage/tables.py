@@ -237,10 +237,10 @@ class ProfileValueRow(SQLModel, table=True):
 
 
 class TombstoneRow(SQLModel, table=True):
-    """Whom an erasure was about, for a week: followers have to tell caches and recipients."""
+    """Whom an erasure was about, for a week: gates and followers say so."""
 
     __tablename__ = "tombstone"
-    __table_args__ = (Index(None, "tenant_id", "erased_at_ms"),)
+    __table_args__ = (Index(None, "tenant_id", "erased_at_ms"), Index(None, "ref"))
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
     index: int = Field(primary_key=True, sa_type=BigInteger)
     ref: str = Field(primary_key=True, sa_type=Text)

@@ -44,7 +44,7 @@ class Chosen:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Three subjects of one shop, anew in every example; `held`, `linked` and `entries` are the model."""
+    """Three subjects of a shop, anew in every example: `held`, `erased`, `linked`, `entries` model them."""
 
     shop: Installation
     numbers = itertools.count()
@@ -53,6 +53,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.example = next(self.numbers)
         self.held: dict[str, dict[str, Chosen]] = {}
+        self.erased: set[str] = set()
         self.linked: dict[str, str] = {}
         self.entries = self.shop.size
         offered = self.shop.current.notice.purposes
@@ -125,6 +126,7 @@ class LedgerMachine(RuleBasedStateMachine):
         gone = {name}
         while more := {side for side, known in self.linked.items() if known in gone} - gone:
             gone |= more
+        self.erased |= gone
         self.held = {kept: chosen for kept, chosen in self.held.items() if kept not in gone}
         self.linked = {side: known for side, known in self.linked.items() if side not in gone}
 
@@ -149,9 +151,10 @@ class LedgerMachine(RuleBasedStateMachine):
         for name in NAMES:
             consents = self.shop.consents(self.called(name))
             assert consents.head == self.entries
+            silent = "subject_erased" if name in self.erased and name not in self.held else "never_asked"
             for purpose in PURPOSES:
                 chosen = self.held.get(name, {}).get(purpose)
-                reason = chosen.reason(self.now, self.versions[purpose]) if chosen else "never_asked"
+                reason = chosen.reason(self.now, self.versions[purpose]) if chosen else silent
                 assert consents.consents[PurposeKey(purpose)].verdict.reason.value == reason
 
     def teardown(self) -> None:

@@ -67,7 +67,7 @@ def test_an_older_database_is_upgraded_with_its_data_and_verifies(
         assert (verified.size, verified.erased, verified.subjects) == (10, 1, 3)
         assert upgraded.reasons("ana")["coupons"] == "granted"
         assert upgraded.reasons("ben")["coupons"] == "refused"
-        assert upgraded.reasons("cleo")["coupons"] == "never_asked"
+        assert upgraded.reasons("cleo")["coupons"] == "subject_erased"
         assert profile(upgraded) == {"household": {"size": 2}, "purchases": {"last": "milk"}}
         assert upgraded.decide("ana", {"coupons": "denied"}).index == 10
         assert upgraded.size == 11

@@ -81,7 +81,9 @@ class Fold:
     def reasons(self, name: str) -> dict[str, str]:
         row = self.copy.get(self.shop.tenant.ref(self.shop.subject(name)), {})
         told = {purpose: row.get(purpose, ["never_asked", 0])[0] for purpose in PURPOSES}
-        # The gate has forgotten whom it erased.
+        if set(told.values()) == {"subject_erased"}:
+            return told
+        # Of who came back only what she decided since is told: the rest is as closed, for an older reason.
         return {purpose: told[purpose].replace("subject_erased", "never_asked") for purpose in PURPOSES}
 
 

@@ -55,7 +55,7 @@ def test_nothing_of_the_subject_is_left(shop: Shop) -> None:
 
     assert rows_of_subject(shop, 1) == 0
     assert shop.rows("subject") == 0
-    assert shop.reason("ana", "coupons") == "never_asked"
+    assert shop.reason("ana", "coupons") == "subject_erased"
     assert read_history(shop.service.deployment, shop.tenant, shop.subject("ana")) == []
 
 
