@@ -12,6 +12,7 @@ from consent_service.cli.output import (
     TenantName,
     answer,
     complaints,
+    listed,
     opened,
     reporting_errors,
     settings_with,
@@ -85,6 +86,6 @@ def lint(
         "digest": digest,
         "purposes": list(notice.purposes),
         "languages": list(notice.languages),
-        "doubts": [{"path": each.path, "line": each.line, "message": each.message} for each in doubts],
+        "doubts": listed(doubts),
     }
     answer(document, as_json=as_json, text=f"{file} may be published; its digest is {digest}.")

@@ -7,7 +7,7 @@ one whose reader went away, as `head` does: what a shell shows for a program tha
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
@@ -25,7 +25,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from consent_service.errors import ConfigurationError, ConsentToolkitError, InvalidInput, InvalidNotice
+from consent_service.errors import (
+    ConfigurationError,
+    ConsentToolkitError,
+    InvalidInput,
+    InvalidNotice,
+    NoticeProblem,
+)
 
 if TYPE_CHECKING:
     from consent_service.operations.deployment import Deployment
@@ -72,6 +78,11 @@ def answer(document: Mapping[str, Any], *, as_json: bool, text: str) -> None:
         say(json.dumps(document, ensure_ascii=False))
     else:
         screen.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def listed(problems: Iterable[NoticeProblem]) -> list[dict[str, str | int | None]]:
+    """Return what there is to mend in a notice, for a JSON document."""
+    return [{"path": each.path, "line": each.line, "message": each.message} for each in problems]
 
 
 def settings_with(database_url: str | None = None, **changes: object) -> "Settings":
@@ -144,7 +155,10 @@ def moment_of(text: str | None) -> datetime | None:
 
 
 def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn an error of ours, or of the system's files, into one line on standard error and exit code 2."""
+    """Turn an error of ours, or of the system's files, into one line on standard error and exit code 2.
+
+    A notice that must not be published is an answer: exit code 1, and with `--json` its problems.
+    """
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -153,6 +167,8 @@ def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
         except InvalidNotice as error:
             for problem in error.problems:
                 complaints.print(str(problem), highlight=False, markup=False, soft_wrap=True)
+            if kwargs.get("as_json"):
+                answer({"problems": listed(error.problems)}, as_json=True, text="")
             raise typer.Exit(FAILED) from None
         except ConsentToolkitError as error:
             text = f"{type(error).__name__}: {error}{_words_of_the_driver(error)}"

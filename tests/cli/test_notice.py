@@ -35,6 +35,21 @@ def test_lint_passes_a_first_notice_before_its_tenant_exists(tmp_path: Path, mig
     assert [result.exit_code for result in results] == [0, 0], results[0].stderr
 
 
+@pytest.mark.parametrize("command", ["lint", "publish"])
+def test_what_there_is_to_mend_is_one_json_document(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "notice.yaml"
+    file.write_text("notice: 1\nlanguages: []\n", encoding="utf-8")
+
+    result = CliRunner(env={"CONSENT_HOME": str(tmp_path)}).invoke(
+        app, ["notice", command, str(file), "--json"]
+    )
+
+    problems = json.loads(result.stdout)["problems"]
+    assert result.exit_code == 1
+    assert {(each["line"], each["path"]) for each in problems} >= {(2, "languages")}
+    assert all(each["message"] in result.stderr for each in problems)
+
+
 def test_lint_and_publish_name_words_that_tie_choices_and_forbid_nothing(tmp_path: Path) -> None:
     file = tmp_path / "notice.yaml"
     text = EXAMPLE_NOTICE.read_text(encoding="utf-8")
