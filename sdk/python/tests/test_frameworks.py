@@ -164,7 +164,7 @@ def test_a_number_for_a_subject_is_denied_and_said_once(caplog: pytest.LogCaptur
         denied = [getattr(bound, ask)("coupons") for _ in range(3)]
 
     assert not any(denied)
-    assert caplog.text.count("1 to 256 characters") == 1
+    assert caplog.text.count("1 to 256 printable characters") == 1
 
 
 def test_the_fixtures_are_there(fake_consent: FakeConsent, consent_clock: SettableClock) -> None:

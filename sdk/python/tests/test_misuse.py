@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from enum import StrEnum
 
 import pytest
-from consent_sdk import AsyncConsentClient, ConfigurationError, ConsentClient, Reason, UnknownPurpose
+from consent_sdk import (
+    AsyncConsentClient,
+    ConfigurationError,
+    ConsentClient,
+    InvalidSubject,
+    Reason,
+    UnknownPurpose,
+)
 from consent_sdk.testing import FakeConsent
 from live_service import LiveService, a_live_service, wait_for
 
@@ -31,8 +38,9 @@ class _Number(int):
     pass
 
 
-ODD = ("a b", "50%", "x\ny", "nul\0", "😀" * 64, "ana@example.com")
-NOBODY = (None, True, 1, _Number(7), 1.5, float("nan"), b"ana", "", "\ud800", "x" * 257, [], {}, (), _Lazy())
+ODD = ("a b", "50%", "😀" * 64, "ana@example.com")
+UNSEEN = ("ana\n", "nul\0", "ana\xa0", "ana\u200b", "\ud800")
+NOBODY = (None, True, 1, _Number(7), 1.5, float("nan"), b"ana", "", *UNSEEN, "x" * 257, [], {}, (), _Lazy())
 NO_PURPOSE = (*NOBODY[:-1], "Coupons", "ana@example.com", "ü", _Lazy())
 
 
@@ -82,6 +90,13 @@ def test_what_is_no_subject_is_denied(client: ConsentClient, subject: object) ->
     assert not client.consents(subject)  # type: ignore[arg-type]  # as above
     assert not client.history(subject)  # type: ignore[arg-type]  # as above
     client.report_use(subject, "coupons", feature="page")  # type: ignore[arg-type]  # as above
+
+
+@pytest.mark.parametrize("subject", UNSEEN, ids=ascii)
+def test_a_subject_with_what_nobody_sees_is_said_to_be_none(client: ConsentClient, subject: str) -> None:
+    assert client.check(subject, "coupons").reason is Reason.NEVER_ASKED
+    with pytest.raises(InvalidSubject):
+        client.decide(subject, notice="ab" * 32, choices={"coupons": "granted"}, language="en")
 
 
 @pytest.mark.parametrize("purpose", NO_PURPOSE, ids=lambda each: type(each).__name__)

@@ -104,7 +104,7 @@ class Asking:
         """Return a denial, or raise in strict mode, for a question that cannot be asked."""
         if not is_purpose(purpose):
             return self.unknown_purpose(purpose)
-        if type(subject) is str and subject.isascii() and 0 < len(subject) <= LONGEST_SUBJECT:
+        if type(subject) is str and subject.isprintable() and 0 < len(subject) <= LONGEST_SUBJECT:
             return None
         try:
             encode_subject(subject)

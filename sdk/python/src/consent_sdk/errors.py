@@ -37,10 +37,10 @@ class UnknownPurpose(MisuseError):
 
 
 class InvalidSubject(MisuseError, ValueError):
-    """A subject is a string of 1 to 256 characters that UTF-8 can encode."""
+    """A subject is a string of 1 to 256 printable characters: no line break, nothing that nobody sees."""
 
     def __init__(self) -> None:
-        super().__init__("A subject must be a str of 1 to 256 characters that UTF-8 can encode.")
+        super().__init__("A subject must be a str of 1 to 256 printable characters.")
 
 
 class NotRecorded(ConsentError):

@@ -92,15 +92,11 @@ class Answer(Frozen):
 def encode_subject(subject: object) -> str:
     """Return the subject as a header value: percent-encoded UTF-8 (RFC 3986, section 2.1) where needed.
 
-    Raises `InvalidSubject` for anything but a `str` of 1 to 256 characters that UTF-8 can encode.
+    Raises `InvalidSubject` for anything but a `str` of 1 to 256 printable characters, as the service does.
     """
-    if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
+    if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT or not subject.isprintable():
         raise InvalidSubject
-    try:
-        raw = subject.encode()
-    except UnicodeEncodeError:
-        raise InvalidSubject from None
-    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in subject.encode())
 
 
 def is_purpose(key: object) -> TypeGuard[str]:
