@@ -95,6 +95,13 @@ def test_a_verdict_is_read() -> None:
     assert gate.head == 8
 
 
+def test_a_member_of_a_newer_service_is_passed_over() -> None:
+    verdict = '{"allowed":true,"reason":"granted","valid_until":"2030-01-01T00:00:00Z","index":7,"mood":{}}'
+    answer = an_answer(b'{"subject":"s_x","head":8,"tide":[1],"verdicts":{"coupons":%s}}' % verdict.encode())
+
+    assert read_gate(answer).verdicts["coupons"]
+
+
 def test_a_reason_of_a_newer_service_denies() -> None:
     gate = read_gate(a_gate_answer('{"allowed":false,"reason":"mercury_retrograde"}'))
 
