@@ -23,7 +23,7 @@ def shop(client: ConsentClient | None = None) -> Flask:
     consent = Consent(app, client or ConsentClient.from_env(), subject=customer)
 
     @app.get("/")
-    @consent.personalized("recommendations", otherwise=lambda: "best sellers")
+    @consent.personalized("recommendations", fallback=lambda: "best sellers")
     def home() -> str:
         return f"chosen for {customer()}"
 

@@ -69,7 +69,7 @@ def test_flask_personalizes_async_views(consent: FakeConsent) -> None:
         return "best sellers"
 
     @app.get("/")
-    @extension.personalized("recommendations", otherwise=everybody)
+    @extension.personalized("recommendations", fallback=everybody)
     async def home() -> str:
         await asyncio.sleep(0)
         return "chosen"

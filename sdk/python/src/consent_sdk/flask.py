@@ -68,8 +68,8 @@ class Consent:
         """Report that a feature used the data of the subject of this request."""
         self._bound().report_use(purpose, feature=feature)
 
-    def personalized(self, purpose: str, *, otherwise: Callable[..., object]) -> Callable[[View], View]:
-        """Decorate a view: it runs where the purpose is allowed, `otherwise` does for everybody else.
+    def personalized(self, purpose: str, *, fallback: Callable[..., object]) -> Callable[[View], View]:
+        """Decorate a view: it runs where the purpose is allowed, `fallback` does for everybody else.
 
         Either may be a coroutine function, which Flask runs on an event loop of its own.
         """
@@ -78,7 +78,7 @@ class Consent:
             @wraps(view)
             def wrapper(*args: object, **kwargs: object) -> object:
                 if not self.allows(purpose):
-                    return current_app.ensure_sync(otherwise)(*args, **kwargs)
+                    return current_app.ensure_sync(fallback)(*args, **kwargs)
                 self.report_use(purpose, feature=view.__name__)
                 return current_app.ensure_sync(view)(*args, **kwargs)
 
