@@ -191,6 +191,18 @@ def test_who_denies_the_assistant_gets_a_human_at_once_who_knows_nothing(page: P
     expect(page.get_by_text("you did not allow your history to be seen")).to_be_visible()
 
 
+def test_a_long_word_in_a_message_makes_no_page_scroll_sideways(page: Page) -> None:
+    press(page, "refuse_all")
+    page.get_by_role("link", name="Support").click()
+    page.get_by_label("Your message").fill("x" * 200)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("x" * 200).first).to_be_visible()
+
+    page.set_viewport_size({"width": 320, "height": 640})
+
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_coupons_are_everybodys_until_that_purpose_alone_is_allowed(page: Page) -> None:
     page.get_by_role("link", name="Coupons").click()
     expect(page.get_by_role("heading", name="Coupons for everybody")).to_be_visible()
