@@ -31,9 +31,15 @@ BATCH_SIZE = Histogram(
 )
 COMMIT_SECONDS = Histogram("consent_commit_seconds", "Time of one commit.")
 COMMIT_FAILURES = Counter("consent_commit_failures", "Transactions the database refused.")
-BROKEN_SEALS = Counter("consent_broken_seals", "Sealed bytes that did not open.", ("what",))
+BROKEN_SEALS = Counter(
+    "consent_broken_seals",
+    "Sealed bytes that did not open, by what they are: changed, moved, or sealed under another key.",
+    ("what",),
+)
 USES = Counter("consent_uses", "Uses of profiles by outcome: stored or dropped.", ("outcome",))
-KEEPER_RUNS = Counter("consent_keeper_runs", "Rounds of housekeeping by outcome.", ("outcome",))
+KEEPER_RUNS = Counter(
+    "consent_keeper_runs", "Rounds of housekeeping by outcome: done or failed.", ("outcome",)
+)
 SWEPT = Counter("consent_swept_rows", "Rows deleted because their grace or retention was over.")
 COSIGN_REQUESTS = Counter(
     "consent_cosign_requests",
@@ -55,7 +61,7 @@ COSIGNED_AT = Gauge(
 WAITING = Gauge("consent_committer_waiting", "Requests waiting to be committed.", multiprocess_mode="livesum")
 STREAM_SUBSCRIBERS = Gauge("consent_stream_subscribers", "Open streams.", multiprocess_mode="livesum")
 STREAM_CUT = Counter(
-    "consent_stream_cut", "Streams cut off: whose reader fell behind or did not take bytes.", ("why",)
+    "consent_stream_cut", "Streams cut off: the reader fell behind (lag) or took no bytes (write).", ("why",)
 )
 
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, EnumType
 from pathlib import Path
 
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
-from consent_service import errors
+from consent_service import errors, observability
 from consent_service.api import routers
 from consent_service.api.callers import Access, access_of
 from consent_service.api.errors import KINDS
@@ -159,10 +160,23 @@ def _argument(argument: TyperArgument) -> str:
     return argument.metavar or (argument.name or "").upper()
 
 
+def metrics() -> str:
+    """Return every metric of ours: its name as it is served, its kind, its labels and what it says."""
+    rows = []
+    for measure in vars(observability).values():
+        if isinstance(measure, MetricWrapperBase):
+            [described] = measure.describe()
+            name = f"{described.name}_total" if described.type == "counter" else described.name
+            labels = ", ".join(f"`{label}`" for label in measure._labelnames)  # noqa: SLF001  # said nowhere else
+            rows.append((f"`{name}`", described.type, labels, _described(described.documentation, name)))
+    return table(("metric", "kind", "by", "what it says"), sorted(rows))
+
+
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "routes": routes,
     "commands": commands,
+    "metrics": metrics,
     "problems": problems,
     "error classes": error_classes,
     "performance": performance,

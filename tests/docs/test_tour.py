@@ -22,12 +22,28 @@ _RUNNING_SHOP = """
 cd "$(mktemp -d)"; export CONSENT_HOME="$PWD/home"
 consent notice publish "$ROOT/examples/notice.yaml" > /dev/null
 """
+_A_CUSTOMER = """
+cd "$(mktemp -d)"; export CONSENT_HOME="$PWD/home"
+consent notice publish "$ROOT/examples/notice.yaml" --json > notice.json
+export CONSENT_URL=http://127.0.0.1:8765
+export CONSENT_API_KEY="$(consent key create --role backend --json | cut -d '"' -f 4)"
+consent serve --port 8765 > serve.log 2>&1 &
+until curl -fs http://127.0.0.1:8765/ready > /dev/null; do sleep 0.2; done
+python3 - <<'END OF PROGRAM'
+import json
+from consent_sdk import ConsentClient
+digest = json.load(open("notice.json"))["digest"]
+with ConsentClient.from_env() as consent:
+    consent.decide("customer-42", notice=digest, choices={"recommendations": "granted"}, language="en")
+END OF PROGRAM
+"""
 _NEW_FOLDER = 'cd "$(mktemp -d)"\n'
 PAGES = {
     "README.md": "",
     "docs/tutorial/gate-your-first-feature.md": "",
     "docs/how-to/run-on-postgresql.md": _NEW_FOLDER,
     "docs/how-to/back-up-and-restore.md": _RUNNING_SHOP,
+    "docs/how-to/answer-a-request.md": _A_CUSTOMER,
 }
 
 
@@ -62,11 +78,11 @@ def test_the_page_does_what_it_says(name: str, free_port: int, postgresql_url: s
         "postgresql://consent@db.internal/consent": f"'{postgresql_url}'",
         "/var/lib/consent": str(tmp_path / "home"),
     }
-    commands = "".join(_steps(page))
+    commands = PAGES[name] + "".join(_steps(page))
     for original, stand_in in stand_ins.items():
         commands = commands.replace(original, stand_in)
     script = tmp_path / "page.sh"
-    script.write_text(f'trap "jobs -p | xargs -r kill" EXIT\n{PAGES[name]}{commands}')
+    script.write_text(f'trap "jobs -p | xargs -r kill" EXIT\n{commands}')
 
     done = subprocess.run(
         ["bash", "-euo", "pipefail", str(script)],
