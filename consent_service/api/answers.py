@@ -7,9 +7,18 @@ The routes write their JSON themselves; that it has these forms, and none other,
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from consent_service.api.schemas import Outcome, ReasonName, StatusName
+from consent_service.api.schemas import (
+    EXAMPLE_DECISION,
+    EXAMPLE_NOTICE,
+    EXAMPLE_OUTCOMES,
+    EXAMPLE_TIME,
+    EXAMPLE_UNTIL,
+    Outcome,
+    ReasonName,
+    StatusName,
+)
 
 Base64 = str
 PROBLEM = {"$ref": "#/components/responses/Problem"}
@@ -22,8 +31,19 @@ BYTES: Mapping[str, object] = {}
 """Bytes have no schema (OpenAPI 3.1, section 4.8.14.2)."""
 
 
+_SIGNED = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJzXzEifQ.0dSLKS0NM1iG188cavXKag"
+_HASH = "YCUB62/yjngLACDO2zgUA8dDzAjBTjUMlLS/od6It00="
+_ROOT = "HzbujWHSqmzs7VUMqsmF2b8MMX3k0UAAgHrvgMkjsvQ="
+
+
+def _example(**members: Any) -> ConfigDict:  # any JSON may stand in an example
+    return ConfigDict(json_schema_extra={"examples": [members]})
+
+
 class PublishedAnswer(BaseModel):
     """A notice that was published, or was the current one already."""
+
+    model_config = _example(digest=EXAMPLE_NOTICE, index=0, languages=["en", "fr"])
 
     digest: str
     index: int
@@ -62,6 +82,21 @@ class HistoryItem(BaseModel):
 class HistoryAnswer(BaseModel):
     """Every entry of a subject, oldest first."""
 
+    model_config = _example(
+        decisions=[
+            {
+                **EXAMPLE_DECISION,
+                "index": 7,
+                "kind": "decision",
+                "recorded_at": EXAMPLE_TIME,
+                "consents": EXAMPLE_OUTCOMES,
+                "actor": "subject",
+                "gpc": False,
+                "evidence": None,
+            }
+        ]
+    )
+
     decisions: list[HistoryItem]
 
 
@@ -81,6 +116,23 @@ class ConsentItem(BaseModel):
 class ConsentsAnswer(BaseModel):
     """Consents by purpose, as of the log at size `head`."""
 
+    model_config = _example(
+        consents={
+            "recommendations": {
+                "status": "given",
+                "purpose_version": 1,
+                "since": EXAMPLE_TIME,
+                "valid_until": EXAMPLE_UNTIL,
+                "index": 7,
+                "gpc": False,
+                "allowed": True,
+                "reason": "granted",
+            },
+            "support_context": {"status": "unknown", "allowed": False, "reason": "never_asked"},
+        },
+        head=8,
+    )
+
     consents: dict[str, ConsentItem]
     head: int
 
@@ -96,12 +148,20 @@ class RelayAnswer(BaseModel):
 class TokenAnswer(BaseModel):
     """A subject token."""
 
+    model_config = _example(token=_SIGNED, expires_at=EXAMPLE_TIME)
+
     token: str
     expires_at: AwareDatetime
 
 
 class AnonymousAnswer(TokenAnswer):
     """An anonymous subject's handle and token."""
+
+    model_config = _example(
+        handle="FreuWesiO5tcCsryeIPniwdrgoYrMsCHuS9t3AJbYNc",
+        token=_SIGNED,
+        expires_at=EXAMPLE_TIME,
+    )
 
     handle: str
 
@@ -133,6 +193,8 @@ class ErasureAnswer(BaseModel):
 
 class LinkAnswer(BaseModel):
     """What two linked subjects stand at; `unconfirmed` is what only the anonymous one granted."""
+
+    model_config = _example(index=9, consents=EXAMPLE_OUTCOMES, unconfirmed=["support_context"])
 
     index: int
     consents: dict[str, Outcome]
@@ -255,6 +317,8 @@ class PersonalDataAnswer(BaseModel):
 class InclusionAnswer(BaseModel):
     """An RFC 9162 inclusion proof; hashes in base64."""
 
+    model_config = _example(index=1, size=2, leaf_hash=_HASH, proof=[_HASH], root=_ROOT)
+
     index: int
     size: int
     leaf_hash: Base64
@@ -278,6 +342,8 @@ class HandoffsAnswer(BaseModel):
 
 class ConsistencyAnswer(BaseModel):
     """An RFC 9162 consistency proof; hashes in base64."""
+
+    model_config = _example(**{"from": 1, "to": 2, "proof": [_HASH], "old_root": _HASH, "new_root": _ROOT})
 
     old_size: int = Field(alias="from")
     new_size: int = Field(alias="to")

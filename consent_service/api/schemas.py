@@ -43,16 +43,20 @@ def _dated(value: object) -> object:
 
 Moment = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_dated)]
 
-_EXAMPLE_NOTICE = "9f2b5d1c" * 8
-_EXAMPLE_TIME = "2026-11-21T12:00:00.000Z"
-_EXAMPLE_UNTIL = "2027-05-21T12:00:00.000Z"
+EXAMPLE_NOTICE = "9f2b5d1c" * 8
+EXAMPLE_TIME = "2026-11-21T12:00:00.000Z"
+EXAMPLE_UNTIL = "2027-05-21T12:00:00.000Z"
+EXAMPLE_OUTCOMES: dict[str, Any] = {
+    "recommendations": {"status": "given", "valid_until": EXAMPLE_UNTIL},
+    "coupons": {"status": "refused", "valid_until": EXAMPLE_UNTIL},
+}
 EXAMPLE_DECISION: dict[str, Any] = {
-    "notice": _EXAMPLE_NOTICE,
+    "notice": EXAMPLE_NOTICE,
     "choices": {"recommendations": "granted", "coupons": "denied"},
     "method": "save",
     "source": "banner",
     "language": "en",
-    "decided_at": _EXAMPLE_TIME,
+    "decided_at": EXAMPLE_TIME,
 }
 
 
@@ -94,6 +98,8 @@ class DecisionBody(BaseModel):
 
 class BatchLine(DecisionBody):
     """One line of a batch: a decision and whose it is."""
+
+    model_config = _example(**EXAMPLE_DECISION, subject="customer-42", idempotency_key="call-2026-11-21-7")
 
     subject: Annotated[str, Field(min_length=1, max_length=256)]
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
@@ -138,11 +144,8 @@ class Recorded(BaseModel):
             "examples": [
                 {
                     "index": 7,
-                    "recorded_at": _EXAMPLE_TIME,
-                    "consents": {
-                        "recommendations": {"status": "given", "valid_until": _EXAMPLE_UNTIL},
-                        "coupons": {"status": "refused", "valid_until": _EXAMPLE_UNTIL},
-                    },
+                    "recorded_at": EXAMPLE_TIME,
+                    "consents": EXAMPLE_OUTCOMES,
                     "links": {"receipt": "/v1/receipts/7"},
                 }
             ]
@@ -176,7 +179,7 @@ class GateAnswer(BaseModel):
                         "recommendations": {
                             "allowed": True,
                             "reason": "granted",
-                            "valid_until": _EXAMPLE_UNTIL,
+                            "valid_until": EXAMPLE_UNTIL,
                             "index": 7,
                         }
                     },

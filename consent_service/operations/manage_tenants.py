@@ -32,6 +32,7 @@ from consent_service.storage.tenant_store import (
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,5})?", re.ASCII)
+_OWN_PORT = re.compile(r"http://[^:]+:0*80|https://[^:]+:0*443")
 _SECRET_BYTES = 32
 
 
@@ -115,6 +116,8 @@ def create_api_key(
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise InvalidInput("An origin is a scheme and a host, such as https://shop.example.")
+        if _OWN_PORT.fullmatch(origin):
+            raise InvalidInput("Leave the port out: browsers name only one that is not the scheme's own.")
     prefix = "pk_" if role is Role.BROWSER else "ck_"
     key = prefix + secrets.token_urlsafe(_SECRET_BYTES)
     with deployment.database.writing() as connection:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -38,6 +39,28 @@ def test_the_hot_routes_are_described_with_examples(document: Document, method: 
         described = PROBLEM if answer == {"$ref": "#/components/responses/Problem"} else answer
         form = next(iter(described["content"].values()))["schema"]["$ref"].rpartition("/")[2]
         assert schemas[form]["examples"], status
+
+
+def test_every_example_has_the_form_that_it_stands_for(document: Document) -> None:
+    schemas = document["components"]["schemas"]
+    shown = {name: schema["examples"] for name, schema in schemas.items() if "examples" in schema}
+
+    assert {
+        "PublishedAnswer",
+        "HistoryAnswer",
+        "ConsentsAnswer",
+        "TokenAnswer",
+        "AnonymousAnswer",
+        "LinkAnswer",
+        "InclusionAnswer",
+        "ConsistencyAnswer",
+    } <= shown.keys()
+    for name, examples in shown.items():
+        form = {"components": document["components"], "$ref": f"#/components/schemas/{name}"}
+        for example in examples:
+            jsonschema.validate(example, form, jsonschema.Draft202012Validator)
+            if name.endswith("Answer"):  # What a route writes is all that its form knows, or optional.
+                assert example.keys() <= schemas[name]["properties"].keys()
 
 
 def test_every_operation_has_a_name_of_its_own_and_says_what_it_is(document: Document) -> None:
