@@ -120,6 +120,10 @@ class Frontier:
         """Return the subtree roots, largest subtree first; the size is kept beside them."""
         return b"".join(self._peaks)
 
+    def peaks(self) -> list[bytes]:
+        """Return the subtree roots, largest subtree first."""
+        return self._peaks.copy()
+
     @classmethod
     def decode(cls, size: int, data: bytes) -> Self:
         """Return the frontier that `encode` wrote for `size` leaves; raise `InvalidProof` if it did not."""
@@ -276,6 +280,10 @@ def _subtree_hashes(size: int, hashes: Sequence[bytes] | SubtreeHash) -> Subtree
 
 def _range_hash(start: int, end: int, subtree: SubtreeHash) -> bytes:
     """Return the root over the leaves from `start` to `end`, a range that a split at powers of two yields."""
+    length = end - start
+    if length & length - 1 == 0:
+        level = length.bit_length() - 1
+        return subtree(level, start >> level)
     roots = []
     while start < end:
         level = (end - start).bit_length() - 1

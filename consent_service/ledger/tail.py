@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from consent_service.ledger.merkle import Frontier, leaf_hash, root_hash
-from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle
+from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle, half_way
 
 BUNDLE_LEVEL = -1
 """The level under which an entry bundle is kept beside the hash tiles."""
@@ -16,12 +16,16 @@ _HASH_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A C2SP tlog-tiles tile: `width` hashes of 32 bytes, or a bundle of `width` entries at level -1."""
+    """A C2SP tlog-tiles tile: `width` hashes of 32 bytes, or a bundle of `width` entries at level -1.
+
+    `nodes` are those half-way up a full tile of hashes.
+    """
 
     level: int
     n: int
     width: int
     data: bytes
+    nodes: bytes = b""
 
 
 class Tail:
@@ -95,7 +99,8 @@ class Tail:
         hashes = self.partial.setdefault(level, bytearray())
         hashes += digests
         if len(hashes) == TILE_WIDTH * _HASH_SIZE:
-            self._full.append(Tile(level, position // TILE_WIDTH, TILE_WIDTH, bytes(hashes)))
+            tile = bytes(hashes)
+            self._full.append(Tile(level, position // TILE_WIDTH, TILE_WIDTH, tile, half_way(tile)))
             self.partial[level] = bytearray()
             self._changed.discard(level)
         else:

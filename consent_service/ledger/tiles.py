@@ -8,28 +8,27 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from consent_service.errors import InvalidEntry, InvalidProof, UnknownEntry, UnknownTile
 from consent_service.ledger.merkle import HASH_SIZE, SubtreeHash
-from consent_service.ledger.subtrees import hash_pairs
+from consent_service.ledger.subtrees import Node, hash_pairs
 
 TILE_WIDTH = 256
 """Hashes in a full tile, leaves in a full bundle."""
 TILE_HEIGHT = 8
 """Levels of the Merkle tree in one level of tiles: 2**8 = 256."""
+HALF_WAY_WIDTH = 16
+"""Nodes half-way up a full tile, and hashes under each of them."""
 ENTRIES: Literal["entries"] = "entries"
 """Stands in a path in the place of the level when the file is an entry bundle."""
 
 TileLevel: TypeAlias = int | Literal["entries"]
-ReadTile: TypeAlias = Callable[[int, int, int], bytes]
-"""Gives the bytes of tile `(level, n, width)`, or of a wider version of it."""
+ReadTile: TypeAlias = Callable[[int, int, int], tuple[bytes, bytes]]
+"""Gives the bytes of tile `(level, n, width)`, or of a wider version of it, and its `half_way`, if kept."""
 
 _PAIR = 2 * HASH_SIZE
-_MIDDLE = TILE_HEIGHT // 2
-_MOST_MIDDLES = 4096
-_middles: dict[bytes, bytes] = {}
+_HALF_WAY = TILE_HEIGHT // 2
 _LONGEST_LEAF = 0xFFFF
 _PATH = re.compile(
     r"tile/(?P<level>0|[1-9]\d?|entries)/(?P<n>(?:x\d{3}/){0,6}\d{3})(?:\.p/(?P<width>[1-9]\d{0,2}))?",
@@ -116,80 +115,123 @@ def split_bundle(data: bytes) -> list[bytes]:
     return leaves
 
 
-def subtree_reader(size: int, read_tile: ReadTile) -> SubtreeHash:
+def half_way(tile: bytes) -> bytes:
+    """Return the 16 nodes half-way up a full tile: with them a proof hashes 30 times, not 255 (ADR 0093)."""
+    for _ in range(_HALF_WAY):
+        tile = hash_pairs(tile)
+    return tile
+
+
+class _Tile:
+    """The first `width` hashes of a tile, and the nodes over them.
+
+    `above` is the node over a full tile, and the peaks over one that grows, lowest first, if they are known:
+    `InvalidProof` is raised where the hashes do not lead there. `kept` are nodes half-way up a full tile,
+    which are taken if they do.
+    """
+
+    __slots__ = ("_groups", "_hashes", "_levels")
+
+    def __init__(self, width: int, above: bytes, hashes: bytes, kept: bytes) -> None:
+        if not HASH_SIZE * width <= len(hashes) <= HASH_SIZE * TILE_WIDTH or len(hashes) % HASH_SIZE:
+            raise InvalidProof(f"A tile of {width} hashes has {len(hashes)} bytes.")
+        self._hashes = hashes
+        self._groups: dict[int, list[bytes]] = {}
+        if width < TILE_WIDTH:
+            self._levels = [hashes, *_nodes_over(hashes)]
+            heights = (height for height in range(TILE_HEIGHT) if width >> height & 1)
+            tops = (self.node(height, (width >> height) - 1) for height in heights)
+            top = b"".join(tops) if above else b""
+        else:
+            if len(kept) != HASH_SIZE * HALF_WAY_WIDTH or _nodes_over(kept)[-1] != above:
+                kept = half_way(hashes)
+            self._levels = [b""] * _HALF_WAY + [kept, *_nodes_over(kept)]
+            top = self._levels[-1]
+        if top != above:
+            raise InvalidProof(f"A tile of {width} hashes does not lead to the hashes above it.")
+
+    def node(self, height: int, number: int) -> bytes:
+        """Return a node of this height over the hashes, 0 for one of them; raise `InvalidProof`."""
+        hashes = self._levels[height]
+        if not hashes:
+            group, number = divmod(number, HALF_WAY_WIDTH >> height)
+            hashes = (self._groups.get(group) or self._group(group))[height]
+        return hashes[HASH_SIZE * number : HASH_SIZE * (number + 1)]
+
+    def _group(self, group: int) -> list[bytes]:
+        """Return the 16 hashes under a node half-way up, and the nodes between."""
+        hashes = _part(self._hashes, group, HALF_WAY_WIDTH)
+        nodes = [hashes, *_hash_up(hashes)]
+        if nodes.pop() != _part(self._levels[_HALF_WAY], group):
+            raise InvalidProof("A tile's hashes do not lead to the node half-way up it.")
+        self._groups[group] = nodes
+        return nodes
+
+
+_MOST_UPPER_TILES = 128
+_upper_tiles: dict[tuple[int, int, bytes], _Tile] = {}
+"""Tiles over tiles by level, width and what is above, so they cannot be stale or another log's: 4 MiB."""
+
+
+def subtree_reader(size: int, read_tile: ReadTile, peaks: Iterable[Node] = ()) -> SubtreeHash:
     """Return `(level, index) -> hash` over the tiles of a tree of `size` leaves, for the proofs of `merkle`.
 
-    `read_tile` is called once per tile with the width that the tile has at this size; it may return a wider
-    version, of which the first hashes are taken. Raises `InvalidProof` for a tile of a wrong length and
-    `UnknownEntry` for a subtree that is not complete at this size.
+    `read_tile` is called at most once per tile with the width that the tile has at this size; it may return
+    a wider version, of which the first hashes are taken. `peaks` are the subtrees that the tree consists of,
+    if they are known: what is taken from a tile leads to them, or without them to the tile above. Raises
+    `InvalidProof` where it does not and for a tile of a wrong length, and `UnknownEntry` for a subtree that
+    is not complete at this size.
     """
-    tiles: dict[tuple[int, int], bytes] = {}
-    middles: dict[int, bytes] = {}
+    known = {(level, index): node for level, index, node in peaks}
+    over_growing: dict[int, bytes] = {}
+    for (level, _), node in known.items():
+        over_growing[level // TILE_HEIGHT] = node + over_growing.get(level // TILE_HEIGHT, b"")
+    tiles: dict[tuple[int, int], _Tile] = {}
 
     def subtree_hash(level: int, index: int) -> bytes:
+        if (level, index) in known:
+            return known[level, index]
         if level < 0 or index < 0 or index + 1 << level > size:
             raise UnknownEntry(f"A tree of {size} leaves has no complete subtree {index} of level {level}.")
         tile_level, height = divmod(level, TILE_HEIGHT)
-        n, offset = divmod(index << height, TILE_WIDTH)
-        tile = tiles.get((tile_level, n))
+        n, number = divmod(index, TILE_WIDTH >> height)
+        tile = tiles.get((tile_level, n)) or find(tile_level, n)
+        return tile.node(height, number)
+
+    def find(level: int, n: int) -> _Tile:
+        width = tile_width(level, n, size)
+        full = width == TILE_WIDTH
+        above = subtree_hash(TILE_HEIGHT * (level + 1), n) if full else over_growing.get(level, b"")
+        tile = _upper_tiles.get((level, width, above))
         if tile is None:
-            width = tile_width(tile_level, n, size)
-            tile = tiles[tile_level, n] = _at_least(width, read_tile(tile_level, n, width))
-        if height == 0:
-            return _part(tile, offset, 1)
-        if tile_level or len(tile) < HASH_SIZE * TILE_WIDTH or height == TILE_HEIGHT:
-            return _part(_nodes_over(tile)[height - 1], offset >> height, 1)
-        if height < _MIDDLE:
-            return _root(_part(tile, offset >> height, 1 << height))
-        middle = middles.get(n) or middles.setdefault(n, _middle_of(tile))
-        return _root(_part(middle, offset >> height, 1 << height - _MIDDLE))
+            tile = _Tile(width, above, *read_tile(level, n, width))
+            if level and above:
+                _remember((level, width, above), tile)
+        tiles[level, n] = tile
+        return tile
 
     return subtree_hash
 
 
-def _part(hashes: bytes, number: int, count: int) -> bytes:
+def _remember(key: tuple[int, int, bytes], tile: _Tile) -> None:
+    if len(_upper_tiles) >= _MOST_UPPER_TILES:
+        _upper_tiles.clear()
+    _upper_tiles[key] = tile
+
+
+def _part(hashes: bytes, number: int, count: int = 1) -> bytes:
     size = HASH_SIZE * count
     return hashes[size * number : size * (number + 1)]
 
 
-def _root(hashes: bytes) -> bytes:
-    """Return the root over a power of two of hashes."""
-    while len(hashes) > HASH_SIZE:
-        hashes = hash_pairs(hashes)
-    return hashes
-
-
-def _middle_of(tile: bytes) -> bytes:
-    """Return the 16 nodes half-way up a full tile, which leave 22 hashes to a proof of the 255 (ADR 0093).
-
-    Kept by the tile's digest, so they cannot be stale: of 4,096 tiles, a million entries, in 3 MiB.
-    """
-    digest = sha256(tile).digest()
-    middle = _middles.get(digest)
-    if middle is None:
-        middle = tile
-        for _ in range(_MIDDLE):
-            middle = hash_pairs(middle)
-        if len(_middles) >= _MOST_MIDDLES:
-            _middles.clear()
-        _middles[digest] = middle
-    return middle
-
-
-@lru_cache(maxsize=128)  # 2 MiB. Every proof climbs through the few upper tiles, the right edge twice.
-def _nodes_over(tile: bytes) -> list[bytes]:
-    """Return the nodes over a tile from height 1 on: of a full one 128, 64, … and one at height 8.
-
-    Kept by content, so they cannot be stale.
-    """
+def _hash_up(hashes: bytes) -> list[bytes]:
+    """Return the complete nodes over these hashes, a level each: over 256 of them 128, 64, … and one."""
     nodes = []
-    while len(tile) >= _PAIR:
-        tile = hash_pairs(tile[: len(tile) // _PAIR * _PAIR])
-        nodes.append(tile)
+    while len(hashes) >= _PAIR:
+        hashes = hash_pairs(hashes[: len(hashes) // _PAIR * _PAIR])
+        nodes.append(hashes)
     return nodes
 
 
-def _at_least(width: int, tile: bytes) -> bytes:
-    if not HASH_SIZE * width <= len(tile) <= HASH_SIZE * TILE_WIDTH or len(tile) % HASH_SIZE:
-        raise InvalidProof(f"A tile of {width} hashes has {len(tile)} bytes.")
-    return tile
+_nodes_over = lru_cache(maxsize=128)(_hash_up)
+"""The same, kept by content in at most 2 MiB: of the tile that grows, and of what is asked about often."""

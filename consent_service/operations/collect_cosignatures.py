@@ -11,7 +11,6 @@ from consent_service.ledger.checkpoint import open_checkpoint
 from consent_service.ledger.cosignature import CosignatureVerifier
 from consent_service.ledger.merkle import consistency_proof
 from consent_service.ledger.note import NoteVerifier
-from consent_service.ledger.tiles import subtree_reader
 from consent_service.ledger.witnessing import AddCheckpoint
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.tenant import Tenant
@@ -20,7 +19,7 @@ from consent_service.storage.cosignature_store import (
     last_cosigned,
     store_cosignatures,
 )
-from consent_service.storage.ledger_store import read_head, read_tile
+from consent_service.storage.ledger_store import read_head, subtrees
 
 LARGEST_ANSWER = 16_384
 """Bytes of an answer that are worth reading: a witness sends a line for each of its keys."""
@@ -58,10 +57,7 @@ def add_checkpoint_request(deployment: Deployment, submission: Submission, old_s
     steps: Sequence[bytes] = ()
     if old_size:
         with deployment.reading(submission.tenant) as scope:
-            subtree = subtree_reader(
-                submission.size, lambda level, n, width: read_tile(scope, level, n, width)
-            )
-            steps = consistency_proof(old_size, submission.size, subtree)
+            steps = consistency_proof(old_size, submission.size, subtrees(scope, submission.size))
     return AddCheckpoint(old_size=old_size, proof=tuple(steps), checkpoint=submission.note).encode()
 
 

@@ -22,7 +22,6 @@ from consent_service.ledger.merkle import SubtreeHash, consistency_proof, inclus
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.pack_page import PackSummary, pack_page
 from consent_service.ledger.record import ErasureRecord, LinkRecord, decode_record, format_time
-from consent_service.ledger.tiles import subtree_reader
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.look_up import look_up_one
 from consent_service.operations.notice_book import NoticeBook
@@ -41,11 +40,11 @@ from consent_service.storage.ledger_store import (
     preceding_checkpoint,
     read_head,
     read_leaves,
-    read_tile,
     stream_checkpoints,
     stream_entries,
     stream_public_records,
     subject_records,
+    subtrees,
 )
 from consent_service.storage.scope import TenantScope
 from consent_service.storage.subject_store import linked_to
@@ -336,9 +335,7 @@ class _Export:
         return canonical_json({"note": note.decode()}) + b"\n"
 
     def _subtree(self) -> SubtreeHash:
-        return subtree_reader(
-            self._last.size, lambda level, n, width: read_tile(self._scope, level, n, width)
-        )
+        return subtrees(self._scope, self._last.size)
 
     def _manifest(self) -> dict[str, JsonValue]:
         tenant, subtree = self._tenant, self._subtree()

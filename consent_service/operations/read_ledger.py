@@ -9,16 +9,18 @@ from consent_service.ledger.handoff import Handoff
 from consent_service.ledger.merkle import consistency_proof, inclusion_proof, tree_root
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.proof import TlogProof
-from consent_service.ledger.tiles import TilePath, subtree_reader
+from consent_service.ledger.tiles import TilePath
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.read_cosigned import with_cosignatures
 from consent_service.operations.tenant import SIGNING, Tenant
 from consent_service.storage.ledger_store import (
+    Head,
     covering_checkpoint,
     read_bundle,
     read_head,
     read_record,
     read_tile,
+    subtrees,
 )
 from consent_service.storage.rotation_store import announced_at
 from consent_service.storage.scope import TenantScope
@@ -71,8 +73,7 @@ def read_handoffs(deployment: Deployment, tenant: Tenant) -> list[Handoff]:
 def _handoff(scope: TenantScope, tenant: Tenant, index: int, keys: Sequence[NoteVerifier]) -> Handoff:
     note, stored = covering_checkpoint(scope, index), read_record(scope, index)
     size = open_checkpoint(note, *keys, origin=tenant.origin).size
-    subtree = subtree_reader(size, lambda level, n, width: read_tile(scope, level, n, width))
-    steps = tuple(inclusion_proof(index, size, subtree))
+    steps = tuple(inclusion_proof(index, size, subtrees(scope, size)))
     proof = TlogProof(index=index, hashes=steps, checkpoint=note)
     return Handoff(opening=stored.opening, record=stored.body, proof=proof.encode())
 
@@ -90,10 +91,11 @@ def prove_inclusion(
 ) -> InclusionProof:
     """Return the proof that the entry at `index` is in the log of `size` entries (the head's by default)."""
     with deployment.reading(tenant) as scope:
-        size = _known_size(scope, size)
+        head = read_head(scope)
+        size = _known_size(head, size)
         if not 0 <= index < size:
             raise UnknownEntry(f"The log of {size} entries has none at that index.")
-        subtree = subtree_reader(size, lambda level, n, width: read_tile(scope, level, n, width))
+        subtree = subtrees(scope, size, head)
         return InclusionProof(
             index=index,
             size=size,
@@ -108,10 +110,11 @@ def prove_consistency(
 ) -> ConsistencyProof:
     """Return the proof that the log of `new_size` entries begins with the one of `old_size`."""
     with deployment.reading(tenant) as scope:
-        new_size = _known_size(scope, new_size)
+        head = read_head(scope)
+        new_size = _known_size(head, new_size)
         if not 0 <= old_size <= new_size:
             raise InvalidInput("A consistency proof leads from a smaller size to a larger one.")
-        subtree = subtree_reader(new_size, lambda level, n, width: read_tile(scope, level, n, width))
+        subtree = subtrees(scope, new_size, head)
         return ConsistencyProof(
             old_size=old_size,
             new_size=new_size,
@@ -121,8 +124,7 @@ def prove_consistency(
         )
 
 
-def _known_size(scope: TenantScope, size: int | None) -> int:
-    head = read_head(scope)
+def _known_size(head: Head, size: int | None) -> int:
     if size is None:
         return head.size
     if not 0 <= size <= head.size:

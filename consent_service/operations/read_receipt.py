@@ -15,13 +15,12 @@ from consent_service.ledger.proof import TlogProof
 from consent_service.ledger.receipt import Evidence, Receipt
 from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
 from consent_service.ledger.record import DecisionRecord, decode_record
-from consent_service.ledger.tiles import subtree_reader
 from consent_service.operations.deployment import Deployment
 from consent_service.operations.look_up import look_up_one
 from consent_service.operations.read_cosigned import last_quorum, with_cosignatures
 from consent_service.operations.tenant import Subject, Tenant
 from consent_service.settings import Settings
-from consent_service.storage.ledger_store import read_head, read_leaves, read_record, read_tile
+from consent_service.storage.ledger_store import read_head, read_leaves, read_record, subtrees
 from consent_service.storage.scope import TenantScope
 
 PDF_MEDIA_TYPE = "application/pdf"
@@ -52,10 +51,9 @@ def read_receipt(
             head.size,
             with_cosignatures(scope, head.size, head.checkpoint),
         )
-        subtree = subtree_reader(size, lambda level, n, width: read_tile(scope, level, n, width))
         proof = TlogProof(
             index=index,
-            hashes=tuple(inclusion_proof(index, size, subtree)),
+            hashes=tuple(inclusion_proof(index, size, subtrees(scope, size, head))),
             checkpoint=checkpoint,
         )
         leaf = read_leaves(scope, index, index + 1)[0]

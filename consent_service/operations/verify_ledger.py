@@ -5,7 +5,8 @@ Everything is derived anew, in one snapshot and constant memory, by the code tha
 (1) every leaf is at the next index, in canonical form, of this log;
 (2) the commitment in a leaf is that of the opening and record beside it, unless they were erased, and no
     record is without a leaf;
-(3) every tile and entry bundle holds the hashes of these leaves, and there are no others;
+(3) every tile and entry bundle holds the hashes of these leaves, every full tile the nodes half-way up them,
+    and there are no others;
 (4) every checkpoint is signed by the log's key, over the root at its size; the head agrees with the last;
 (5) every notice is the document that its entry names, at the time and after the notice that it says;
 (6) every subject's records form one chain (`prev`), and each derived status follows from those before;

@@ -3,7 +3,7 @@
 import binascii
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 from consent_service.errors import EvidenceError, InvalidProof, LedgerCorrupt, UnknownEntry
@@ -11,14 +11,14 @@ from consent_service.ledger.checkpoint import open_checkpoint
 from consent_service.ledger.entry import OPENING_SIZE, Kind, commitment, leaf, parse_leaf
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.record import ErasureRecord, KeyRecord, NoticeRecord, Record, decode_record
-from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile
+from consent_service.ledger.tail import Tail, Tile
 from consent_service.ledger.tiles import TILE_WIDTH
 from consent_service.operations.tenant import Tenant
+from consent_service.operations.verify_tiles import check_tiles
 from consent_service.storage.ledger_store import (
     LARGEST_SIZE,
     Head,
     StoredEntry,
-    find_tile,
     load_tail_at,
     read_head,
     stream_checkpoints,
@@ -30,7 +30,6 @@ from consent_service.storage.scope import TenantScope
 Report = Callable[[int], None]
 """Is told how many more entries were verified."""
 REPORT_EVERY = 4096
-_HASH_SIZE = 32
 _MOMENT = b'"recorded_at":"'
 _KEY_MEMBER = b'"kind":"key"'
 _COMMITMENT = slice(6, 50)
@@ -336,17 +335,6 @@ class _PartVerifier:
             raise LedgerCorrupt("The head's checkpoint is not among those that were signed.", index=last)
 
 
-def check_tiles(scope: TenantScope, tiles: Iterable[Tile], *, grown: bool = False) -> None:
-    """Step (3): raise `LedgerCorrupt` unless the tiles are stored so; where `grown`, at least so far."""
-    for tile in tiles:
-        stored = find_tile(scope, tile.level, tile.n)
-        if stored is not None and grown and stored.width >= tile.width:
-            stored = replace(stored, width=tile.width, data=stored.data[: tile.width * _HASH_SIZE])
-        if stored != tile:
-            what = "An entry bundle" if tile.level == BUNDLE_LEVEL else f"A tile of level {tile.level}"
-            raise LedgerCorrupt(f"{what} does not hold these entries.", index=_first_bad(tile, stored))
-
-
 def decoded(index: int, body: bytes) -> Record:
     """Return the record at `index`; raise `LedgerCorrupt` where its bytes are not what an encoder writes."""
     try:
@@ -373,19 +361,3 @@ def _recorded_at(body: bytes) -> bytes:
 
 def _base64(data: bytes) -> bytes:
     return binascii.b2a_base64(data, newline=False)
-
-
-def _first_bad(tile: Tile, stored: Tile | None) -> int:
-    """Return the index of the first entry whose hash or leaf in a stored tile is not the derived one."""
-    hashed = tile.level != BUNDLE_LEVEL
-    theirs = b"" if stored is None else stored.data[: stored.width * _HASH_SIZE if hashed else None]
-    same = next(
-        (at for at, (our, their) in enumerate(zip(tile.data, theirs, strict=False)) if our != their),
-        min(len(tile.data), len(theirs)),
-    )
-    if hashed:
-        return (tile.n * TILE_WIDTH + same // _HASH_SIZE) << 8 * tile.level
-    position, end = 0, 2 + int.from_bytes(tile.data[:2])
-    while same >= end and position < tile.width - 1:
-        position, end = position + 1, end + 2 + int.from_bytes(tile.data[end : end + 2])
-    return tile.n * TILE_WIDTH + position

@@ -1,14 +1,15 @@
 """Entries, records, tiles and checkpoints of one tenant's log."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, bindparam, select
 
 from consent_service.errors import LedgerCorrupt, UnknownEntry
-from consent_service.ledger.merkle import Frontier
+from consent_service.ledger.merkle import Frontier, SubtreeHash
+from consent_service.ledger.subtrees import Node, peak_nodes
 from consent_service.ledger.tail import BUNDLE_LEVEL, Tail, Tile, partial_tiles
-from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle
+from consent_service.ledger.tiles import TILE_WIDTH, entry_bundle, subtree_reader
 from consent_service.storage.driver import Row
 from consent_service.storage.scope import (
     SCOPED,
@@ -172,8 +173,8 @@ def store_tree(scope: TenantScope, *, tiles: Sequence[Tile], size: int, checkpoi
     """Store the tiles that new entries changed and the checkpoint over `size` entries."""
     scope.upsert_tuples(
         TileRow,
-        ("level", "n", "width", "data"),
-        [(tile.level, tile.n, tile.width, tile.data) for tile in tiles],
+        ("level", "n", "width", "data", "nodes"),
+        [(tile.level, tile.n, tile.width, tile.data, tile.nodes) for tile in tiles],
     )
     scope.insert_tuples(CheckpointRow, ("size", "note"), [(size, checkpoint)])
 
@@ -214,10 +215,30 @@ def load_tail_at(scope: TenantScope, size: int) -> Tail:
 
 def read_tile(scope: TenantScope, level: int, n: int, width: int) -> bytes:
     """Return a hash tile, or the first `width` hashes of one that has grown; raise `UnknownEntry`."""
+    return _require_tile(scope, level, n, width).data[: width * _HASH_SIZE]
+
+
+def subtrees(scope: TenantScope, size: int, head: Head | None = None) -> SubtreeHash:
+    """Return `(level, index) -> hash` over the log's first `size` entries, from its stored tiles.
+
+    With the `head` as it is stored, nothing is read of its right edge, and everything leads to its frontier.
+    """
+    peaks: Iterable[Node] = ()
+    if head is not None and head.size == size:
+        peaks = peak_nodes(size, Frontier.decode(size, head.frontier).peaks())
+
+    def read(level: int, n: int, width: int) -> tuple[bytes, bytes]:
+        tile = _require_tile(scope, level, n, width)
+        return tile.data, tile.nodes
+
+    return subtree_reader(size, read, peaks)
+
+
+def _require_tile(scope: TenantScope, level: int, n: int, width: int) -> Tile:
     tile = find_tile(scope, level, n)
     if tile is None or tile.width < width:
         raise UnknownEntry("The log has no such tile.")
-    return tile.data[: width * _HASH_SIZE]
+    return tile
 
 
 def read_bundle(scope: TenantScope, n: int, width: int) -> bytes:
@@ -297,7 +318,7 @@ def stream_chains(scope: TenantScope, first: int, beyond: int) -> Generator[tupl
 
 def find_tile(scope: TenantScope, level: int, n: int) -> Tile | None:
     """Return a tile as it is stored, or `None`."""
-    row = scope.find_tuple(TileRow, ("width", "data"), ("level", "n"), (level, n))
+    row = scope.find_tuple(TileRow, ("width", "data", "nodes"), ("level", "n"), (level, n))
     return None if row is None else Tile(level, n, *row)
 
 

@@ -120,7 +120,10 @@ class RecordRow(SQLModel, table=True):
 
 
 class TileRow(SQLModel, table=True):
-    """A C2SP tile of 32-byte hashes, or an entry bundle where level is -1. Full ones never change."""
+    """A C2SP tile of 32-byte hashes, or an entry bundle where level is -1. Full ones never change.
+
+    `nodes` are the 16 half-way up a full tile of hashes; other rows have none.
+    """
 
     __tablename__ = "tile"
     tenant_id: int = Field(foreign_key="tenant.id", primary_key=True, sa_type=RowId)
@@ -128,6 +131,7 @@ class TileRow(SQLModel, table=True):
     n: int = Field(primary_key=True, sa_type=BigInteger)
     width: int
     data: bytes = Field(sa_type=Bytes)
+    nodes: bytes = Field(default=b"", sa_type=Bytes)
 
 
 class CheckpointRow(SQLModel, table=True):

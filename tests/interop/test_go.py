@@ -63,8 +63,8 @@ class Log:
             json.dumps({str(size): encode_base64(self.roots[size]) for size in old_sizes}).encode(),
         )
 
-    def read_tile(self, level: int, n: int, width: int) -> bytes:
-        return (self.folder / tile_path(level, n, width)).read_bytes()
+    def read_tile(self, level: int, n: int, width: int) -> tuple[bytes, bytes]:
+        return (self.folder / tile_path(level, n, width)).read_bytes(), b""
 
     def tiles(self) -> list[Path]:
         return [

@@ -27,6 +27,14 @@ def the_tiles(size: int) -> dict[tuple[int, int], bytes]:
     }
 
 
+def the_nodes(size: int) -> dict[int, bytes]:
+    """The roots of every 16 leaves, of each full tile of leaf hashes."""
+    return {
+        n: b"".join(root_hash(HASHES[at : at + 16]) for at in range(TILE_WIDTH * n, TILE_WIDTH * (n + 1), 16))
+        for n in range(size // TILE_WIDTH)
+    }
+
+
 def the_bundles(size: int) -> dict[tuple[int, int], bytes]:
     """Every full entry bundle of a log."""
     return {
@@ -52,6 +60,7 @@ def test_the_tiles_handed_out_are_those_of_the_definition(sizes: list[int]) -> N
         assert {place: tile.data for place, tile in kept.items()} == the_tiles(tail.size) | the_bundles(
             tail.size
         )
+        assert {n: tile.nodes for (_, n), tile in kept.items() if tile.nodes} == the_nodes(tail.size)
         assert all(
             tile.width == (TILE_WIDTH if level == BUNDLE_LEVEL else tile_width(level, n, tail.size))
             for (level, n), tile in kept.items()

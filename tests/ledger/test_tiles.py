@@ -1,6 +1,6 @@
 """Tiles, bundles and their paths (C2SP tlog-tiles)."""
 
-from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -17,11 +17,14 @@ from consent_service.ledger.merkle import (
     tree_root,
     verify_inclusion,
 )
+from consent_service.ledger.subtrees import Node
 from consent_service.ledger.tiles import (
     TILE_WIDTH,
+    ReadTile,
     TileLevel,
     TilePath,
     entry_bundle,
+    half_way,
     parse_tile_path,
     split_bundle,
     subtree_reader,
@@ -45,6 +48,7 @@ def tiles_of(hashes: list[bytes]) -> dict[tuple[int, int], bytearray]:
 
 
 TILES = tiles_of(HASHES)
+NODES = {place: half_way(bytes(tile)) for place, tile in TILES.items() if len(tile) == 32 * TILE_WIDTH}
 
 
 def levels_of(hashes: list[bytes]) -> list[list[bytes]]:
@@ -63,12 +67,12 @@ def complete_subtree(level: int, index: int) -> bytes:
     return LEVELS[level][index]
 
 
-def read_at(size: int) -> Callable[[int, int, int], bytes]:
-    """Return a reader of the tiles as they were at `size`."""
+def read_at(size: int, nodes: dict[tuple[int, int], bytes] = NODES) -> ReadTile:
+    """Return a reader of the tiles as they were at `size`, with these nodes half-way up."""
 
-    def read_tile(level: int, n: int, width: int) -> bytes:
+    def read_tile(level: int, n: int, width: int) -> tuple[bytes, bytes]:
         assert width == tile_width(level, n, size) > 0
-        return bytes(TILES[level, n][: 32 * width])
+        return bytes(TILES[level, n][: 32 * width]), nodes.get((level, n), b"")
 
     return read_tile
 
@@ -153,21 +157,74 @@ def test_a_tree_of_70000_leaves_has_the_tiles_that_the_specification_lists() -> 
     assert (tile_width(0, 0, 256), tile_width(1, 0, 256)) == (256, 1)
 
 
+SIZES = st.sampled_from([1, 2, 255, 256, 257, 511, 512, 513, 65_535, 65_536, 65_537, SIZE])
+OTHERS = {place: nodes[32:] + nodes[:32] for place, nodes in NODES.items()}
+"""Nodes that are not those of their tile."""
+
+
 @given(st.data())
-def test_proofs_made_from_tiles_are_those_made_from_the_whole_tree(data: st.DataObject) -> None:
-    size = data.draw(st.sampled_from([1, 2, 255, 256, 257, 511, 512, 513, 65_535, 65_536, 65_537, SIZE]))
+@pytest.mark.parametrize(
+    "nodes", [NODES, {}, OTHERS, dict.fromkeys(NODES, b"short")], ids=["", "none", "others", "cut"]
+)
+def test_proofs_made_from_tiles_are_those_made_from_the_whole_tree(
+    nodes: dict[tuple[int, int], bytes], data: st.DataObject
+) -> None:
+    size = data.draw(SIZES)
     index = data.draw(st.integers(0, size - 1))
-    subtree = subtree_reader(size, read_at(size))
+    subtree = subtree_reader(size, read_at(size, nodes))
 
     assert inclusion_proof(index, size, subtree) == inclusion_proof(index, size, complete_subtree)
     assert consistency_proof(index + 1, size, subtree) == consistency_proof(index + 1, size, complete_subtree)
     assert tree_root(index + 1, subtree) == tree_root(index + 1, complete_subtree)
 
 
+def peaks_of(size: int) -> list[Node]:
+    """Return the subtrees that the tree of this size consists of, the largest first."""
+    levels = (level for level in reversed(range(size.bit_length())) if size >> level & 1)
+    return [(level, (size >> level) - 1, complete_subtree(level, (size >> level) - 1)) for level in levels]
+
+
+@given(st.data())
+def test_no_proof_is_made_from_a_changed_hash(data: st.DataObject) -> None:
+    size = data.draw(SIZES)
+    index = data.draw(st.integers(0, size - 1))
+    changed = data.draw(st.integers(0, 32 * TILE_WIDTH - 1))
+
+    def read_tile(level: int, n: int, width: int) -> tuple[bytes, bytes]:
+        hashes, nodes = read_at(size)(level, n, width)
+        spoilt = bytearray(hashes)
+        spoilt[changed % len(spoilt)] ^= 1
+        return bytes(spoilt), nodes
+
+    subtree = subtree_reader(size, read_tile, peaks_of(size))
+
+    with suppress(InvalidProof):
+        assert inclusion_proof(index, size, subtree) == inclusion_proof(index, size, complete_subtree)
+
+
+def test_nodes_half_way_up_are_not_hashed_again() -> None:
+    def read_tile(level: int, n: int, _width: int) -> tuple[bytes, bytes]:
+        return bytes(TILES[level, n] if level else 32 * TILE_WIDTH), NODES.get((level, n), b"")
+
+    subtree = subtree_reader(SIZE, read_tile)
+
+    assert [subtree(height, 1) for height in (4, 5, 7)] == [complete_subtree(h, 1) for h in (4, 5, 7)]
+
+
+@given(st.integers(1, SIZE))
+def test_no_tile_is_read_for_the_peaks_of_a_tree(size: int) -> None:
+    def read_tile(level: int, n: int, _width: int) -> tuple[bytes, bytes]:
+        raise AssertionError(f"tile {n} of level {level}")
+
+    subtree = subtree_reader(size, read_tile, peaks_of(size))
+
+    assert tree_root(size, subtree) == tree_root(size, complete_subtree)
+
+
 def test_the_last_of_70000_leaves_is_proven_from_four_tiles() -> None:
     read: list[tuple[int, int, int]] = []
 
-    def read_tile(level: int, n: int, width: int) -> bytes:
+    def read_tile(level: int, n: int, width: int) -> tuple[bytes, bytes]:
         read.append((level, n, width))
         return read_at(SIZE)(level, n, width)
 
@@ -180,14 +237,15 @@ def test_the_last_of_70000_leaves_is_proven_from_four_tiles() -> None:
 def test_a_wider_version_of_a_partial_tile_serves_as_well() -> None:
     size = 300
 
-    proof = inclusion_proof(7, size, subtree_reader(size, lambda level, n, _: bytes(TILES[level, n])))
+    subtree = subtree_reader(size, lambda level, n, _: (bytes(TILES[level, n]), NODES[level, n]))
+    proof = inclusion_proof(7, size, subtree)
 
     assert proof == inclusion_proof(7, size, HASHES)
 
 
 @pytest.mark.parametrize("length", [0, 31, 32 * 44 - 1, 32 * 43, 32 * 44 + 1, 32 * 257])
 def test_a_tile_of_a_wrong_length_is_refused(length: int) -> None:
-    subtree = subtree_reader(300, lambda _level, _n, _width: bytes(length))
+    subtree = subtree_reader(300, lambda _level, _n, _width: (bytes(length), b""))
 
     with pytest.raises(InvalidProof, match="A tile of 44 hashes"):
         subtree(0, 256)

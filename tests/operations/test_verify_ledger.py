@@ -129,6 +129,31 @@ def test_one_changed_byte_of_a_tile_is_named_by_the_entry_it_hashes(
     assert named_index(filled) == place.index
 
 
+@pytest.mark.parametrize(
+    ("n", "byte", "index"), [(0, 0, 0), (0, 31, 0), (0, 32, 16), (0, 511, 240), (1, 32 * 7 + 5, 256 + 112)]
+)
+def test_one_changed_byte_of_a_tiles_nodes_is_named_by_the_first_entry_under_it(
+    filled: Installation, spoil: Tampering, n: int, byte: int, index: int
+) -> None:
+    where = f"level = 0 AND n = {n}"
+    nodes = bytearray(spoil.value(f"SELECT nodes FROM tile WHERE {where}"))
+    nodes[byte] ^= 0x80
+    spoil.run(f"UPDATE tile SET nodes = :nodes WHERE {where}", nodes=bytes(nodes))
+
+    assert named_index(filled) == index
+
+
+@pytest.mark.parametrize(("level", "n", "index"), [(0, 0, 240), (0, 2, 512), (1, 0, 0), (-1, 1, 256)])
+def test_nodes_that_a_tile_does_not_have_are_noticed(
+    filled: Installation, spoil: Tampering, level: int, n: int, index: int
+) -> None:
+    where = f"level = {level} AND n = {n}"
+    more = spoil.value(f"SELECT nodes FROM tile WHERE {where}") + bytes(32)
+    spoil.run(f"UPDATE tile SET nodes = :nodes WHERE {where}", nodes=more)
+
+    assert named_index(filled) == index
+
+
 def test_one_changed_byte_at_the_end_of_a_bundle_is_named_by_its_last_entry(
     filled: Installation, spoil: Tampering
 ) -> None:

@@ -51,7 +51,7 @@ def test_a_tile_or_bundle_of_no_entries_is_noticed(
     filled: Installation, spoil: Tampering, level: int, n: int
 ) -> None:
     spoil.run(
-        "INSERT INTO tile SELECT tenant_id, :level, :n, width, data FROM tile WHERE level = 1 AND n = 0",
+        "INSERT INTO tile SELECT tenant_id, :level, :n, width, data, nodes FROM tile WHERE level = 1",
         level=level,
         n=n,
     )
