@@ -14,6 +14,7 @@ from tests.disks import Disk, MayNotMount, SmallDisk, disk_for_postgresql, disk_
 from tests.installation import Installation, Tampering, check_ledger, make_schema
 from tests.postgres import EmptyDatabases, PostgresServer
 from tests.servers import unused_port
+from tests.statements import share_statements
 
 # Each of the hundreds of processes that the tests start would compile every module anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -23,6 +24,8 @@ sys.dont_write_bytecode = False
 _profile = settings.get_profile(settings.get_current_profile_name())
 settings.register_profile("without-deadline", _profile, deadline=None)
 settings.load_profile("without-deadline")
+
+share_statements()
 
 LONGEST_FILES = (
     "tests/examples/test_complete_journey.py",

@@ -15,8 +15,6 @@ from consent_sdk import ConsentClient
 from consent_sdk.errors import NoLiveGrant
 from rich.console import Console
 from rich.progress import Progress
-from sklearn.feature_extraction import DictVectorizer  # type: ignore[import-untyped]  # it has no types
-from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]  # as above
 
 from examples.complete_journey.choices import COUPONS, Choices
 from examples.complete_journey.journey import LANGUAGE, TIMEOUT_SECONDS
@@ -126,6 +124,10 @@ def buy_again(consent: ConsentClient, households: Sequence[int]) -> dict[int, li
 
     Nothing is used but what the purpose opens. Similarity is the cosine of baskets, by scikit-learn.
     """
+    # Two seconds of processor time, which the demo's beginning need not wait for.
+    from sklearn.feature_extraction import DictVectorizer  # type: ignore[import-untyped]  # noqa: PLC0415  # it has no types
+    from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]  # noqa: PLC0415  # as above
+
     profiles = consent.profiles([subject_of(household) for household in households], purpose=RECOMMENDATIONS)
     baskets = {
         household: _basket(profiles[subject_of(household)].get("purchases", {})) for household in households
