@@ -145,14 +145,20 @@ def empty_databases(postgres_server: PostgresServer) -> EmptyDatabases:
     return EmptyDatabases(postgres_server, template)
 
 
+@pytest.fixture
+def migrated_sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A SQLite database with our tables and nothing in them."""
+    copy = tmp_path / "consent.db"
+    shutil.copy(sqlite_template, copy)
+    copy.chmod(0o600)
+    return f"sqlite:///{copy}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def migrated_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of either kind with our tables and nothing in them."""
     if request.param == "sqlite":
-        copy = tmp_path / "consent.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), copy)
-        copy.chmod(0o600)
-        yield f"sqlite:///{copy}"
+        yield request.getfixturevalue("migrated_sqlite_url")
         return
     databases: EmptyDatabases = request.getfixturevalue("empty_databases")
     name = databases.take()

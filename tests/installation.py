@@ -254,6 +254,29 @@ class Tampering:
         self._engine.dispose()
 
 
+class Commits:
+    """Sees whether anybody has committed a change to a database."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        self._connection: sa.Connection | None = (
+            None  # SQLite counts what others have committed since it began.
+        )
+
+    def so_far(self) -> str:
+        """Return what changes with each commit that changed anything."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        counted = {"sqlite": "PRAGMA data_version", "postgresql": "SELECT pg_current_snapshot()::text"}
+        return str(self._connection.execute(sa.text(counted[self._engine.dialect.name])).scalar_one())
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None:
+            self._connection.close()
+        self._engine.dispose()
+
+
 def a_secret() -> str:
     """Return a value that can be found again wherever it turns up."""
     return "canary" + secrets.token_hex(8)

@@ -18,7 +18,7 @@ from consent_service.settings import Settings
 from consent_service.storage.ledger_store import Head, read_head
 from consent_service.storage.scope import TenantScope
 from tests.builders import ChoiceName, a_notice
-from tests.installation import StoppedClock, check_ledger
+from tests.installation import Commits, StoppedClock, check_ledger
 
 SHOP = "https://shop.example"
 """The web origin of the default tenant's publishable key."""
@@ -41,6 +41,8 @@ class ServiceApi:
         self.settings = Settings(home=home, database_url=SecretStr(database_url), **given)
         self.app = create_app(self.settings, clock=self.clock)
         self.client = TestClient(self.app, raise_server_exceptions=False)
+        self._commits = Commits(database_url)
+        self._verified_after = ""
         self.keys: dict[str, str] = {}
         self.other_keys: dict[str, str] = {}
 
@@ -60,6 +62,7 @@ class ServiceApi:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.client.__exit__(kind, error, trace)
+        self._commits.close()
 
     @property
     def service(self) -> ConsentService:
@@ -136,6 +139,13 @@ class ServiceApi:
     def sizes(self) -> list[int]:
         """Verify both tenants' ledgers and return how many entries they have."""
         return [verified.size for verified in check_ledger(self.service)]
+
+    def check(self) -> None:
+        """Verify both tenants' ledgers, unless nobody has written anything since they were verified here."""
+        commits = self._commits.so_far()
+        if commits != self._verified_after:
+            self.sizes()
+            self._verified_after = commits
 
 
 def assert_problem(response: httpx2.Response, status: int, slug: str | None = None) -> Json:

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from consent_service.errors import LedgerCorrupt
 from tests.conftest import LONGEST_FILES
-from tests.installation import Installation
+from tests.installation import Installation, Tampering
 from tests.postgres import EmptyDatabases
 from tests.programs import installed_program
 from tests.servers import ServerProcess, wait_until
+from tests.service_api import ServiceApi
 
 
 def _tables(url: str) -> list[str]:
@@ -77,6 +79,22 @@ def test_a_database_that_was_changed_is_not_handed_out_again(
     other = empty_databases.take()
     assert other != name
     empty_databases.give_back(other)
+
+
+def test_an_applications_ledgers_are_verified_again_once_somebody_wrote(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    with ServiceApi(home=tmp_path / "home", database_url=migrated_url) as api:
+        api.decide("ana")
+        api.check()
+        tampering = Tampering(migrated_url)
+        tampering.drop_triggers()
+
+        tampering.run("UPDATE record SET opening = :other", other=bytes(32))
+        tampering.close()
+
+        with pytest.raises(LedgerCorrupt):
+            api.check()
 
 
 def test_the_shared_postgresql_commits_as_usual_but_does_not_wait_for_the_disk(postgresql_url: str) -> None:

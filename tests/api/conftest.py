@@ -29,4 +29,4 @@ def running_api(
 def api(running_api: ServiceApi) -> Iterator[ServiceApi]:
     """The application, shared by the tests of a file: let each test use subjects of its own."""
     yield running_api
-    running_api.sizes()
+    running_api.check()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from consent_service.operations.manage_tenants import Role, create_api_key, create_tenant, require_tenant
@@ -15,9 +16,10 @@ SHOP = "https://shop.example"
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[TestClient]:
+def client(migrated_sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
     """A browser on the shop's page; `client.headers["Authorization"]` has the publishable key."""
-    with client_of(Settings(home=tmp_path / "home"), Role.BROWSER, origins=[SHOP]) as client:
+    settings = Settings(home=tmp_path / "home", database_url=SecretStr(migrated_sqlite_url))
+    with client_of(settings, Role.BROWSER, origins=[SHOP]) as client:
         client.headers["Origin"] = SHOP
         client.params = client.params.set("key", key_of(client))
         yield client

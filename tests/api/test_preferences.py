@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from httpx2 import Response
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from consent_service.api.routers.browser import anonymous_id
@@ -25,9 +26,10 @@ SHOP = "https://shop.example"
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[TestClient]:
+def client(migrated_sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
     """A visitor's browser; its addresses carry the shop's publishable key."""
-    with client_of(Settings(home=tmp_path / "home"), Role.BROWSER, origins=[SHOP]) as client:
+    settings = Settings(home=tmp_path / "home", database_url=SecretStr(migrated_sqlite_url))
+    with client_of(settings, Role.BROWSER, origins=[SHOP]) as client:
         client.params = client.params.set("key", key_of(client))
         del client.headers["Authorization"]
         yield client

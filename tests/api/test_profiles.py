@@ -21,8 +21,8 @@ CANARY = "canary-7f3a"
 
 
 @pytest.fixture
-def client(sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
-    with client_of(Settings(home=tmp_path / "home", database_url=SecretStr(sqlite_url))) as client:
+def client(migrated_sqlite_url: str, tmp_path: Path) -> Iterator[TestClient]:
+    with client_of(Settings(home=tmp_path / "home", database_url=SecretStr(migrated_sqlite_url))) as client:
         yield client
 
 

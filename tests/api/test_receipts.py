@@ -43,10 +43,10 @@ class Shop:
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(migrated_url: str, tmp_path: Path) -> Settings:
     return Settings(
         home=tmp_path / "home",
-        database_url=SecretStr(database_url),
+        database_url=SecretStr(migrated_url),
         preferences_url="https://shop.example/choices",
     )
 

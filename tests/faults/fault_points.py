@@ -23,6 +23,7 @@ from consent_service.operations.verify_ledger import verify_ledger
 from consent_service.settings import Settings
 from tests.builders import a_notice
 from tests.installation import Installation, StoppedClock
+from tests.statements import share_statements
 
 
 class Killer:
@@ -109,4 +110,5 @@ def main(database_url: str, home: str) -> None:
         number += 1
 
 
+share_statements()  # Every process that is killed opens the database anew.
 main(sys.argv[1], sys.argv[2])

@@ -144,6 +144,7 @@ def test_behind_nginx_nobody_notices_that_one_of_two_services_stops(
         assert_nothing_is_lost(place.service.deployment, place.tenant, crowd.seen.acknowledged)
 
 
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)  # Nothing is ever decided.
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_second_interrupt_ends_it_at_once(place: Place, workers: str) -> None:
     """Half a request is under way, for whose other half the first interrupt lets it wait."""
@@ -164,6 +165,7 @@ def test_a_second_interrupt_ends_it_at_once(place: Place, workers: str) -> None:
     assert code in {0, -signal.SIGINT}
 
 
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)  # As above.
 def test_a_request_on_an_idle_connection_meets_an_answer_not_a_reset(place: Place) -> None:
     with place.serve() as server:
         kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
