@@ -4,7 +4,7 @@ import json
 from string import ascii_lowercase
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consent_service.domain.dpv_terms import DATA_TERMS, PURPOSE_TERMS, SPECIAL_TERMS
@@ -12,7 +12,9 @@ from consent_service.domain.notice_form import parse_notice
 from consent_service.domain.purpose import CONSENT_MODE_SIGNALS, Origin, RecipientRole
 from consent_service.errors import InvalidNotice
 from tests.builders import REMOVED, a_notice, a_notice_document
+from tests.size import size
 
+EXAMPLES = size(40, 400)
 KEYS = st.text(ascii_lowercase + "0123456789_.-", max_size=20).map(lambda text: f"k{text}")
 WORDS = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=40).map(
     lambda text: f"A {text}"
@@ -75,6 +77,7 @@ def documents(draw: st.DrawFn) -> dict[str, object]:
     return {**document, "categories": categories, "recipients": recipients, "purposes": purposes}
 
 
+@settings(max_examples=EXAMPLES)
 @given(documents())
 def test_a_document_reads_back_to_the_same_notice_and_digests_to_the_same_bytes(
     document: dict[str, object],
@@ -89,6 +92,7 @@ def test_a_document_reads_back_to_the_same_notice_and_digests_to_the_same_bytes(
     assert json.dumps(read.document(), sort_keys=True) == published
 
 
+@settings(max_examples=EXAMPLES)
 @given(documents(), st.data())
 def test_whatever_stands_at_any_place_a_document_is_read_or_refused_with_what_to_mend(
     document: dict[str, object], data: st.DataObject

@@ -23,7 +23,7 @@ from rich.progress import Progress
 
 from consent_service.ledger.note import NoteSigner
 from examples.complete_journey.choices import COUPONS, Choices, draw_choices
-from examples.complete_journey.demo import CONSISTENT, INCONSISTENT, NOTICE, Options, conclude, run_demo
+from examples.complete_journey.demo import CONSISTENT, INCONSISTENT, NOTICE, conclude
 from examples.complete_journey.evidence import Evidence, gather_evidence
 from examples.complete_journey.figures import Expected, contradictions, count, reckon
 from examples.complete_journey.journey import Course, run_journey
@@ -128,17 +128,6 @@ def test_the_job_on_sqlite_is_consistent(run: Run) -> None:
     assert evidence.proven
 
 
-def test_the_job_on_postgresql_is_consistent(postgresql_url: str, capfd: pytest.CaptureFixture[str]) -> None:
-    code = run_demo(Options(households=HOUSEHOLDS, database_url=postgresql_url, as_json=True))
-
-    figures = json.loads(capfd.readouterr().out)
-    assert code == CONSISTENT
-    assert figures["verified"] is figures["proven"]["holds"] is True
-    assert figures["sent"] + sum(figures["blocked"].values()) == 186
-    assert figures["sent_after_withdrawal"] == 0
-    assert figures["ledger_size"] == 1 + figures["decisions"] == 62
-
-
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
@@ -199,23 +188,29 @@ def test_a_changed_record_fails_the_job(run: Run, tmp_path: Path) -> None:
     assert [fault for fault in faults if fault.startswith("consent ledger verify: entry 9:")]
 
 
-def test_without_check_the_shop_opens_for_a_look_around_and_leaves_nothing(
-    free_port: int, tmp_path: Path
+def test_the_job_on_postgresql_is_consistent_and_then_the_shop_opens_for_a_look_around(
+    postgresql_url: str, free_port: int, tmp_path: Path
 ) -> None:
-    command = [str(Path(sys.executable).with_name("consent")), "demo"]
+    command = [str(Path(sys.executable).with_name("consent")), "demo", "--json", "--port", str(free_port)]
+    options = ["--households", str(HOUSEHOLDS), "--database-url", postgresql_url]
     with ServerProcess(
-        [*command, "--port", str(free_port), "--households", "50"],
+        [*command, *options],
         folder=tmp_path,
         log=tmp_path / "demo.log",
         environment={"TMPDIR": str(tmp_path)},
     ) as demo:
-        demo.wait_until(lambda: "Ctrl-C ends it" in demo.output(), what="the invitation", timeout=120)
+        demo.wait_until(lambda: "Ctrl-C ends it" in demo.output(), what="the invitation", timeout=240)
         shop = httpx2.get(f"http://127.0.0.1:{free_port}/", timeout=60)
         demo.send(signal.SIGINT)
         code = demo.wait()
 
-    assert "What everybody buys" in shop.text
+    [figures] = [json.loads(line) for line in demo.output().splitlines() if line.startswith("{")]
     assert code == CONSISTENT
+    assert figures["verified"] is figures["proven"]["holds"] is True
+    assert figures["sent"] + sum(figures["blocked"].values()) == 186
+    assert figures["sent_after_withdrawal"] == 0
+    assert figures["ledger_size"] == 1 + figures["decisions"] == 62
+    assert "What everybody buys" in shop.text
     assert list(tmp_path.glob("consent-demo-*")) == []
 
 
