@@ -111,7 +111,8 @@ def scan_packs(
     if any(leaf_files(folder)):
         for found in engine.nodes(folder):
             if isinstance(found, Unreadable):
-                packs[found.pack].fault = Fault("views", "leaves", found.reason, index=found.index)
+                fault = Fault("views", "leaves", found.reason, index=found.index)
+                packs[found.pack].fault = packs[found.pack].fault or fault
             else:
                 nodes[found[0]].append(found[1])
     for number, pack in enumerate(packs):

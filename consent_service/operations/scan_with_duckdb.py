@@ -1,7 +1,7 @@
 """Scan the Parquet views of many packs on one machine, with DuckDB (extra `duckdb`).
 
-DuckDB hashes the leaves of a chunk, Python folds them: several chunks at once, in as many processes as there
-are processors, where there are enough chunks to be worth their start.
+DuckDB hashes the leaves of a chunk, Python folds them: as many chunks at once as there are processors, of
+whichever packs. DuckDB lets go of the interpreter, folding does not: many chunks are shared out to processes.
 """
 
 import multiprocessing
@@ -9,7 +9,7 @@ import os
 import signal
 from binascii import unhexlify
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from importlib import import_module
@@ -25,12 +25,14 @@ _OUTCOMES = (
     "SELECT purpose, status, strftime(make_timestamp(epoch_us(recorded_at)), '%Y-%m'), count(*) "
     "FROM read_parquet(?) WHERE purpose IS NOT NULL GROUP BY ALL"
 )
-_WORTH_PROCESSES = 6
-"""Chunks that take longer to fold than processes take to start."""
+_WORTH_PROCESSES = 32
+"""Chunks that threads, which fold in turns, take longer for than processes do with their start."""
 _STARTING = multiprocessing.get_context("forkserver")  # DuckDB has threads: no plain fork.
 
-Chunk = tuple[int, list[Node] | None]
-"""The first index of a chunk, and the subtrees of its leaves; `None` where they are not one range."""
+Work = tuple[int, Path]
+"""The number of a pack, and one of its files of leaves."""
+Found = list[tuple[int, Node]] | Unreadable
+"""The subtrees of a chunk, each with the number of its pack."""
 
 
 class DuckdbEngine:
@@ -56,32 +58,36 @@ class DuckdbEngine:
 
     def nodes(self, folder: Path) -> Iterator[tuple[int, Node] | Unreadable]:
         """Yield (number of the pack, root of a subtree) for every chunk of every pack in the folder."""
-        for pack, files in leaf_files(folder):
-            try:
-                for start, nodes in self._chunks(files):
-                    if nodes is None:
-                        yield Unreadable(pack=pack, reason="not one range of leaves", index=start)
-                    else:
-                        yield from [(pack, node) for node in nodes]
-            except self._error as error:
-                yield Unreadable(pack=pack, reason=_first_line(error))
+        work = [(pack, file) for pack, files in leaf_files(folder) for file in files]
+        shared = self._in_threads if len(work) < _WORTH_PROCESSES else self._in_processes
+        for found in shared(work):
+            if isinstance(found, Unreadable):
+                yield found
+            else:
+                yield from found
 
-    def _chunks(self, files: list[Path]) -> Iterator[Chunk]:
-        """Yield what is in each file, in their order."""
-        if self._beside is None and len(files) < _WORTH_PROCESSES:
-            yield from map(self.chunk, files)
-            return
+    def _in_threads(self, work: list[Work]) -> Iterator[Found]:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            yield from threads.map(self.chunk, work)
+
+    def _in_processes(self, work: list[Work]) -> Iterator[Found]:
         if self._beside is None:
             self._beside = ProcessPoolExecutor(os.cpu_count(), _STARTING, _leave_interrupts)
         try:
-            yield from self._beside.map(_chunk_there, files)
+            yield from self._beside.map(_chunk_there, work)
         except BrokenProcessPool:
             raise Unavailable("A process that folded a part of a log ended early: try again.") from None
 
-    def chunk(self, file: Path) -> Chunk:
+    def chunk(self, work: Work) -> Found:
         """Return what is in one file of leaves."""
-        start, hashes = self._read(file)
-        return start, None if hashes is None else list(chunk_nodes(start, hashes))
+        pack, file = work
+        try:
+            start, hashes = self._read(file)
+        except self._error as error:
+            return Unreadable(pack=pack, reason=_first_line(error))
+        if hashes is None:
+            return Unreadable(pack=pack, reason="not one range of leaves", index=start)
+        return [(pack, node) for node in chunk_nodes(start, hashes)]
 
     def outcomes(self, folder: Path) -> Iterator[Outcome | Unreadable]:
         """Yield how often each purpose got each status, by pack and month."""
@@ -97,10 +103,11 @@ class DuckdbEngine:
     def _read(self, file: Path) -> tuple[int, bytes | None]:
         """Return the first index of the leaves in a file, and their hashes, one behind the other."""
         # Hexadecimal digits come back: unhex() would cost half as much as hashing does.
-        leaves = self._duckdb.sql(
-            """SELECT "index", sha256('\\x00'::BLOB || leaf) AS hash FROM read_parquet(?)""",
-            params=[str(file)],
-        ).to_arrow_table()
+        with self._duckdb.cursor() as beside:
+            leaves = beside.sql(
+                """SELECT "index", sha256('\\x00'::BLOB || leaf) AS hash FROM read_parquet(?)""",
+                params=[str(file)],
+            ).to_arrow_table()
         start, leaves = self._in_order(leaves)
         if leaves is None:
             return start, None
@@ -111,8 +118,9 @@ class DuckdbEngine:
         if not len(leaves):
             return 0, leaves
         compute = import_module("pyarrow.compute")
-        steps = compute.pairwise_diff(leaves["index"].combine_chunks())
-        if not compute.all(compute.equal(steps, 1)).as_py():
+        # A number of Python's to compare with would take pandas, where that is: two seconds.
+        steps = compute.min_max(compute.pairwise_diff(leaves["index"].combine_chunks())).as_py()
+        if not {*steps.values()} <= {1, None}:
             leaves = leaves.sort_by("index")
         start, last = leaves["index"][0].as_py(), leaves["index"][-1].as_py()
         return start, leaves if last - start + 1 == len(leaves) else None
@@ -128,9 +136,9 @@ def _engine_there() -> DuckdbEngine:
     return DuckdbEngine(threads=1)
 
 
-def _chunk_there(file: Path) -> Chunk:
+def _chunk_there(work: Work) -> Found:
     """Return what is in one file, in a process that is one of several."""
-    return _engine_there().chunk(file)
+    return _engine_there().chunk(work)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """The Parquet views of a pack say what its evidence says, and it is noticed when they do not."""
 
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -115,3 +117,14 @@ def test_a_pack_is_written_the_same_twice(installation: Installation, pack: Path
     again = export_to(tmp_path / "again.zip", installation, AuditRequest())
 
     assert again.read_bytes() == pack.read_bytes()
+
+
+def test_comparing_views_leaves_pandas_alone_where_it_is_installed(pack: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; "
+        "from consent_service.operations.parquet_views import verify_parquet; "
+        "result = verify_parquet(Path(sys.argv[1]), {'checked': {}, 'remarks': []}); "
+        "assert result['checked']['parquet']; assert 'pandas' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", program, str(pack)], check=True)

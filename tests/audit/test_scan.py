@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]  # has no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # has no types
 import pytest
 from typer.testing import CliRunner
@@ -96,6 +97,13 @@ def _with_pages_of_zeros(view: bytes) -> bytes:
         start = column.dictionary_page_offset or column.data_page_offset
         spoilt[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
     return bytes(spoilt)
+
+
+def _with_a_gap(view: bytes) -> bytes:
+    """Return a Parquet file without the second of its rows."""
+    rows, sink = pq.read_table(io.BytesIO(view)), io.BytesIO()
+    pq.write_table(pa.concat_tables([rows.slice(0, 1), rows.slice(2)]), sink)
+    return sink.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +197,26 @@ def test_a_page_that_cannot_be_read_is_named_in_one_line_by_both_engines(
         ]
         assert all(fault.message and "\n" not in fault.message for fault in faults if fault)
         assert {each.pack for each in found.outcomes} == {0}
+
+
+def test_of_the_faults_of_a_pack_the_first_is_named(
+    engines: dict[str, Engine], pack: Path, installation: Installation, tmp_path: Path
+) -> None:
+    members = members_of(pack)
+    unreadable = _with_pages_of_zeros(members[LEAVES])
+    members[LEAVES] = _with_a_gap(members[LEAVES])
+    members["leaves/000001.parquet"] = unreadable
+    members["table/000001.parquet"] = members[TABLE]
+    file = tmp_path / "two.zip"
+    file.write_bytes(packed(members, installation.tenant.signer))
+    folder = tmp_path / "views"
+    folder.mkdir()
+
+    found = scan_packs([file], engines["duckdb"], folder=folder)
+
+    fault = found.packs[0].fault
+    assert fault is not None
+    assert (fault.message, fault.index) == ("not one range of leaves", 0)
 
 
 def test_leaves_of_several_chunks_fold_to_the_root(engines: dict[str, Engine], tmp_path: Path) -> None:
