@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -103,6 +103,19 @@ class BatchLine(DecisionBody):
 
     subject: Annotated[str, Field(min_length=1, max_length=256)]
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+
+    @property
+    def act(self) -> Hashable:
+        """What makes two lines the same decision, but for whose it is and her clock."""
+        return (
+            self.notice,
+            tuple(self.choices.items()),
+            self.method,
+            self.source,
+            self.language,
+            self.gpc,
+            self.evidence,
+        )
 
 
 class GateBody(BaseModel):

@@ -76,9 +76,22 @@ class DecisionRecord:
 
     def encode(self) -> bytes:
         """Return the canonical bytes that the leaf commits to."""
+        return DecisionForm.of(self.decision, self.consents, self.recorded_at).record(self.subject, self.prev)
+
+
+class DecisionForm(NamedTuple):
+    """A decision's record with room for `prev` and the subject: the same for decisions alike."""
+
+    before: str
+    between: str
+
+    @classmethod
+    def of(
+        cls, decision: Decision, consents: Mapping[PurposeKey, Outcome], recorded_at: datetime
+    ) -> "DecisionForm":
+        """Return the form of this decision's record."""
         # Every decision pays for this: what decisions share is written once. A test compares it with the form
         # that `canonical_json` gives.
-        decision, consents = self.decision, self.consents
         before, middle, after = _frame(
             (
                 decision.actor,
@@ -91,11 +104,17 @@ class DecisionRecord:
                 decision.source,
             )
         )
-        prev = "null" if self.prev is None else f'"{_base64(self.prev)}"'
+        return cls(
+            f'{before}{outcomes_text(consents)},"decided_at":"{format_time(decision.decided_at)}",{middle}',
+            f',"recorded_at":"{format_time(recorded_at)}",{after}',
+        )
+
+    def record(self, subject: SubjectRef, prev: bytes | None) -> bytes:
+        """Return the canonical bytes of the whole record."""
+        link = "null" if prev is None else f'"{_base64(prev)}"'
         return (
-            f'{before}{outcomes_text(consents)},"decided_at":"{format_time(decision.decided_at)}",{middle}{prev},'
-            f'"recorded_at":"{format_time(self.recorded_at)}",{after}{encode_basestring(self.subject)},"v":{RECORD_VERSION}}}'
-        ).encode()
+            f'{self.before}{link}{self.between}{encode_basestring(subject)},"v":{RECORD_VERSION}}}'.encode()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

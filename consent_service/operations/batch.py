@@ -12,6 +12,7 @@ from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.entry import OPENING_SIZE, Kind, commitment, leaf
 from consent_service.ledger.note import NoteSigner
 from consent_service.ledger.tail import Tail
+from consent_service.operations.effect import Effect
 from consent_service.operations.key_moves import KeyMoves
 from consent_service.operations.notice_book import NoticeBook, PublishedNotice
 from consent_service.operations.tenant import Subject, Tenant
@@ -83,6 +84,7 @@ class Batch:
         self.book = book
         self.now = now
         self.keys = KeyMoves(scope, tenant.keyring)
+        self.effects: dict[int, Effect] = {}
         self.successors: list[NoteSigner] = []
         self._head = head
         self._tail = tail

@@ -28,8 +28,8 @@ from consent_service.ledger.record_frame import (
     read_moment,
     take_apart,
 )
+from consent_service.operations.effect import outcomes_of
 from consent_service.operations.notice_book import NoticeBook
-from consent_service.operations.record_decision import outcomes_of
 from consent_service.storage.subject_store import ProjectedSubject, encode_state, from_ms, to_ms
 
 _MOST_LEARNED = 4096

@@ -4,7 +4,8 @@ All in the decision's own transaction. When the last key grant of a category goe
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from consent_service.domain.consent import Consent, SubjectState
 from consent_service.domain.purpose import CategoryKey, Purpose, PurposeKey
@@ -31,6 +32,20 @@ from consent_service.vault.seal import SECRET_SIZE
 _Place = tuple[PurposeKey, CategoryKey]
 
 
+FirstGrant: TypeAlias = tuple[PurposeKey, CategoryKey, int, int]
+"""Of a key grant: purpose, category, version of the purpose and validity's end (ms). Plain, for it is hot."""
+
+
+def first_grants(state: SubjectState, purposes: Mapping[PurposeKey, Purpose]) -> list[FirstGrant]:
+    """Return the key grants that follow from a subject's first decision, under a notice of these purposes."""
+    grants: list[FirstGrant] = []
+    for key, consent in state.consents.items():
+        if consent.granting:
+            version, until_ms = consent.purpose_version, to_ms(consent.valid_until)
+            grants += [(key, category, version, until_ms) for category in purposes[key].categories]
+    return grants
+
+
 class KeyMoves:
     """The key grants of one transaction: loaded once, moved in memory, written by `store`."""
 
@@ -38,8 +53,9 @@ class KeyMoves:
         self._scope = scope
         self._keyring = keyring
         self._held: dict[int, dict[_Place, KeyGrant]] = {}
-        self._secrets: dict[tuple[int, CategoryKey], bytes] = {}
+        self._secrets: dict[int, dict[CategoryKey, bytes]] = {}
         self._known: set[int] = set()
+        self._begun: dict[int, dict[_Place, KeyGrant]] = {}
         self._changed: dict[tuple[int, PurposeKey, CategoryKey], KeyGrant] = {}
         self._renewed: dict[tuple[int, PurposeKey], tuple[int, int]] = {}
         self._gone: set[tuple[int, PurposeKey, CategoryKey]] = set()
@@ -62,6 +78,25 @@ class KeyMoves:
                 self._grant(subject_id, purpose, consent)
             else:
                 self._deny(subject_id, key)
+
+    def begin(self, subject_id: int, grants: Sequence[FirstGrant]) -> None:
+        """Make the key grants of a subject who had no entries."""
+        secrets: dict[CategoryKey, bytes] = {}
+        for _, category, _, _ in grants:
+            if category not in secrets:
+                secrets[category] = os.urandom(SECRET_SIZE)
+        wraps = self._keyring.wrap_each(
+            str(subject_id), [(category, purpose, secrets[category]) for purpose, category, _, _ in grants]
+        )
+        self._wraps += len(wraps)
+        key_version = self._keyring.version
+        self._secrets[subject_id] = secrets
+        self._held[subject_id] = self._begun[subject_id] = {
+            (purpose, category): KeyGrant(
+                subject_id, purpose, category, version, until_ms, key_version, wrapped
+            )
+            for (purpose, category, version, until_ms), wrapped in zip(grants, wraps, strict=True)
+        }
 
     def settle(self, subject_id: int, state: SubjectState) -> None:
         """Give up what `state` no longer grants, and shorten what it grants for less long; add nothing."""
@@ -128,16 +163,16 @@ class KeyMoves:
                 self._shared.add((subject_id, category))
             else:
                 self._lost.add((subject_id, category))
-                self._secrets.pop((subject_id, category), None)
+                self._secrets.get(subject_id, {}).pop(category, None)
         return True
 
     def _secret(self, subject_id: int, category: CategoryKey) -> bytes:
-        place = subject_id, category
-        secret = self._secrets.get(place)
+        secrets = self._secrets.setdefault(subject_id, {})
+        secret = secrets.get(category)
         if secret is None:
             if subject_id in self._known:
                 secret = self._stored_secret(subject_id, category)
-            self._secrets[place] = secret = secret or os.urandom(SECRET_SIZE)
+            secrets[category] = secret = secret or os.urandom(SECRET_SIZE)
         return secret
 
     def _stored_secret(self, subject_id: int, category: CategoryKey) -> bytes | None:
@@ -163,12 +198,20 @@ class KeyMoves:
         delete_categories(self._scope, self._lost)
         delete_derived(self._scope, self._underived)
         look_at_categories(self._scope, self._shared)
-        known, changed = self._known, self._changed.values()
-        insert_grants(self._scope, [grant for grant in changed if grant[0] not in known])
-        store_grants(self._scope, [grant for grant in changed if grant[0] in known])
+        begun, changed = self._begun, self._changed.values()
+        insert_grants(self._scope, [grant for held in begun.values() for grant in held.values()])
+        store_grants(self._scope, [grant for grant in changed if grant[0] not in begun])
         renew_grants(self._scope, self._renewed)
-        known.update([grant[0] for grant in changed])
-        for moved in (self._gone, self._lost, self._shared, self._underived, self._changed, self._renewed):
+        self._known.update(begun, [grant[0] for grant in changed])
+        for moved in (
+            self._gone,
+            self._lost,
+            self._shared,
+            self._underived,
+            begun,
+            self._changed,
+            self._renewed,
+        ):
             moved.clear()
 
     def count(self) -> None:
@@ -180,4 +223,4 @@ class KeyMoves:
         """Forget subjects whose key grants were deleted otherwise."""
         for subject_id in subject_ids:
             self._held.pop(subject_id, None)
-        self._secrets = {key: secret for key, secret in self._secrets.items() if key[0] in self._held}
+            self._secrets.pop(subject_id, None)

@@ -9,7 +9,7 @@ from consent_service.errors import LinkRefused
 from consent_service.ledger.entry import Kind
 from consent_service.ledger.record import LinkRecord
 from consent_service.operations.batch import Batch
-from consent_service.operations.record_decision import outcomes_of
+from consent_service.operations.effect import outcomes_of
 from consent_service.operations.tenant import Subject
 from consent_service.storage.subject_store import link_subject
 
@@ -54,7 +54,7 @@ class LinkSubjects:
         if known.linked_to is not None:  # Two linked to each other could never be erased.
             raise LinkRefused("The known subject is linked to another one herself: link to that one.")
         before = known.state
-        known.state = link(before, anonymous.state, index=batch.size, recorded_at=batch.now)
+        known.stand(link(before, anonymous.state, index=batch.size, recorded_at=batch.now))
         record = LinkRecord(
             subject=known.ref,
             linked=anonymous.ref,

@@ -1,17 +1,14 @@
 """Record one decision: check it, derive its statuses, append it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from json.encoder import encode_basestring
 
-from consent_service.domain.consent import DecisionEntry, SubjectState, apply
+from consent_service.domain.consent import NOBODY, DecisionEntry, SubjectState
 from consent_service.domain.decision import Decision, DecisionLimits, check
-from consent_service.domain.purpose import PurposeKey
 from consent_service.errors import IdempotencyKeyReused
 from consent_service.ledger.entry import Kind
-from consent_service.ledger.record import DecisionRecord, Outcome, format_time
 from consent_service.operations.batch import Batch
+from consent_service.operations.effect import Effect
 from consent_service.operations.tenant import Subject
 from consent_service.storage.idempotency_store import StoredAnswer
 
@@ -39,12 +36,17 @@ class DecisionAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordDecision:
-    """A subject's decision, to be appended to her tenant's log."""
+    """A subject's decision, to be appended to her tenant's log.
+
+    One that is `shared` is the very same object in other requests, with the same limits: what it leaves of
+    subjects without entries is found out once.
+    """
 
     subject: Subject
     decision: Decision
     limits: DecisionLimits
     idempotency: IdempotencyKey | None = None
+    shared: bool = False
 
     @property
     def subjects(self) -> Sequence[Subject]:
@@ -63,34 +65,20 @@ class RecordDecision:
         """
         if (earlier := self._earlier(batch)) is not None:
             return earlier
-        published = batch.book.find(self.decision.notice)
-        check(
-            self.decision,
-            published.notice,
-            batch.now,
-            superseded_at=published.superseded_at,
-            limits=self.limits,
-        )
         subject = batch.require_subject(self.subject)
-        entry = DecisionEntry(
-            decision=self.decision, notice=published.notice, recorded_at=batch.now, index=batch.size
-        )
-        subject.state = apply(subject.state, entry)
-        outcomes = outcomes_of(subject.state, self.decision.choices)
-        record = DecisionRecord(
-            subject=subject.ref,
-            decision=self.decision,
-            consents=outcomes,
-            recorded_at=batch.now,
-            prev=subject.last_commitment,
-        )
-        index = batch.append(Kind.DECISION, record.encode(), subject)
-        if published.superseded_at is not None:
+        first = subject.state is NOBODY
+        effect = self._effect(batch, subject.state)
+        record = effect.form.record(subject.ref, subject.last_commitment)
+        index = batch.append(Kind.DECISION, record, subject)
+        if first:
+            subject.stand(*effect.first_state(index))
+            batch.keys.begin(subject.id, effect.first_grants())
+        else:
+            subject.stand(effect.state)
+            batch.keys.follow(subject.id, effect.state, effect.moved)
+        if effect.published.superseded_at is not None:
             subject.look_at_ms = 0  # The sweep by the newer notice may have passed already.
-        moved = [key for key in self.decision.choices if subject.state.consents[key].index == index]
-        purposes = {key: published.notice.purposes[key] for key in moved}
-        batch.keys.follow(subject.id, subject.state, purposes)
-        answer = DecisionAnswer(index=index, text=_text(index, batch.now, outcomes))
+        answer = DecisionAnswer(index=index, text=effect.answer(index))
         if self.idempotency is not None:
             batch.remember(
                 StoredAnswer(
@@ -101,6 +89,27 @@ class RecordDecision:
                 )
             )
         return answer
+
+    def _effect(self, batch: Batch, before: SubjectState) -> Effect:
+        published = batch.book.find(self.decision.notice)
+        shared = self.shared and before is NOBODY
+        known = batch.effects.get(id(self.decision)) if shared else None
+        if known is not None and known.published is published:
+            return known
+        check(
+            self.decision,
+            published.notice,
+            batch.now,
+            superseded_at=published.superseded_at,
+            limits=self.limits,
+        )
+        entry = DecisionEntry(
+            decision=self.decision, notice=published.notice, recorded_at=batch.now, index=batch.size
+        )
+        effect = Effect(published, before, entry)
+        if shared:
+            batch.effects[id(self.decision)] = effect
+        return effect
 
     def _earlier(self, batch: Batch) -> DecisionAnswer | None:
         for key in self._keys():
@@ -119,16 +128,3 @@ class RecordDecision:
             return ()
         former = self.idempotency.former
         return (self.idempotency,) if former is None else (self.idempotency, former)
-
-
-def outcomes_of(state: SubjectState, purposes: Mapping[PurposeKey, object]) -> dict[PurposeKey, Outcome]:
-    """Return status and validity of these purposes as `state` has them."""
-    return {
-        key: Outcome(status=state.consents[key].status, valid_until=state.consents[key].valid_until)
-        for key in purposes
-    }
-
-
-def _text(index: int, recorded_at: datetime, outcomes: Mapping[PurposeKey, Outcome]) -> str:
-    consents = ",".join([f"{encode_basestring(key)}:{outcome.text()}" for key, outcome in outcomes.items()])
-    return f'{{"index":{index},"recorded_at":"{format_time(recorded_at)}","consents":{{{consents}}}}}'

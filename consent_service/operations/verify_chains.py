@@ -11,10 +11,10 @@ from consent_service.errors import EvidenceError, LedgerCorrupt, SealBroken, Unk
 from consent_service.ledger.entry import Kind
 from consent_service.ledger.record import LinkRecord, outcomes_text
 from consent_service.ledger.record_reader import ReadRecord, RecordReader
+from consent_service.operations.effect import outcomes_of
 from consent_service.operations.foretell_chain import Foreteller, ForetoldChain
 from consent_service.operations.notice_book import NoticeBook, extend_book
 from consent_service.operations.read_history import state_before
-from consent_service.operations.record_decision import outcomes_of
 from consent_service.operations.tenant import Tenant
 from consent_service.operations.verify_log import LeafKinds, Report, committed_in, decoded, not_canonical
 from consent_service.storage.ledger_store import (

@@ -55,10 +55,31 @@ _HOLD = _LIVING.order_by(_subject.c.id).with_for_update(read=True, key_share=Tru
 _DELETE = scoped_delete(SubjectRow).where(_subject.c.id.in_(bindparam("subjects", expanding=True)))
 _GPC, _BY_SIGNAL = 1, 2
 _INDEX = 5
+_ROOM = "\0"
+"""Stands where an index goes: JSON has no such character."""
 _STATUSES = {status.value: status for status in Status}
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _json_string = json.encoder.encode_basestring_ascii
+
+
+class StateForm(NamedTuple):
+    """How a state is stored whose consents all rest on one entry, with room for that entry's index.
+
+    The first of its grants ends at `ends_ms`, if it has one.
+    """
+
+    parts: tuple[str, ...]
+    ends_ms: int | None
+
+    @classmethod
+    def of(cls, state: SubjectState) -> "StateForm":
+        """Return the form of a state."""
+        return cls(tuple(_encoded(state, _ROOM).split(_ROOM)), _first_end_ms(state))
+
+    def stored(self, index: int) -> str:
+        """Return what `encode_state` gives for the state that rests on the entry at `index`."""
+        return str(index).join(self.parts)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +87,7 @@ class StoredSubject:
     """A subject's row; `last_commitment` is the end of her chain. Mutable: a batch moves it on.
 
     The sweep looks at her key grants at `look_at_ms`, or when the first of them expires, if that is before.
+    `form` is that of her state, where it is known: all of it rests on the entry at `last_index`.
     """
 
     id: int
@@ -77,14 +99,24 @@ class StoredSubject:
     last_commitment: bytes | None = None
     linked_to: int | None = None
     look_at_ms: int | None = None
+    form: StateForm | None = None
+
+    def stand(self, state: SubjectState, form: StateForm | None = None) -> None:
+        """Move on to another state."""
+        self.state, self.form = state, form
+
+    @property
+    def stored_state(self) -> str:
+        """The state as `encode_state` gives it."""
+        return encode_state(self.state) if self.form is None else self.form.stored(self.last_index)
 
     @property
     def next_look_ms(self) -> int | None:
         """When the sweep has to look at her key grants: what is later already stays, and costs one look."""
-        moments = [to_ms(consent.valid_until) for consent in self.state.consents.values() if consent.granting]
-        if self.look_at_ms is not None:
-            moments.append(self.look_at_ms)
-        return min(moments, default=None)
+        ends_ms = _first_end_ms(self.state) if self.form is None else self.form.ends_ms
+        if ends_ms is None or self.look_at_ms is None:
+            return self.look_at_ms if ends_ms is None else ends_ms
+        return min(ends_ms, self.look_at_ms)
 
 
 class Reindexed(NamedTuple):
@@ -122,18 +154,28 @@ def from_ms(milliseconds: int) -> datetime:
 
 def encode_state(state: SubjectState) -> str:
     """Return the stored form: JSON of {purpose: [status, version, since, decided, until, index, flags]}."""
+    return _encoded(state, None)
+
+
+def _encoded(state: SubjectState, room: str | None) -> str:
+    """Return the stored form, with `room` in the place of each index if it is given."""
     consents = state.consents
     return "{%s}" % ",".join(  # noqa: UP031 - braces
-        [_encode_consent(key, consents[key]) for key in sorted(consents)]
+        [_encode_consent(key, consents[key], room) for key in sorted(consents)]
     )
 
 
-def _encode_consent(key: PurposeKey, consent: Consent) -> str:
+def _encode_consent(key: PurposeKey, consent: Consent, room: str | None) -> str:
     status, version, since, decided, until, index, gpc, by_signal = consent
     return (
         f'{_json_string(key)}:["{status!s}",{version},{to_ms(since)},{to_ms(decided)},{to_ms(until)},'
-        f"{index},{gpc * _GPC | by_signal * _BY_SIGNAL}]"
+        f"{room or index},{gpc * _GPC | by_signal * _BY_SIGNAL}]"
     )
+
+
+def _first_end_ms(state: SubjectState) -> int | None:
+    moments = [to_ms(consent.valid_until) for consent in state.consents.values() if consent.granting]
+    return min(moments, default=None)
 
 
 def decode_state(text: str, only: Collection[str] | None = None) -> SubjectState:
@@ -249,7 +291,7 @@ def insert_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> No
                 subject.ref,
                 subject.blind_index,
                 subject.sealed_id,
-                encode_state(subject.state),
+                subject.stored_state,
                 subject.last_index,
                 subject.last_commitment,
                 subject.linked_to,
@@ -269,7 +311,7 @@ def move_subjects(scope: TenantScope, subjects: Sequence[StoredSubject]) -> None
         ("state", "last_index", "last_commitment", "look_at_ms"),
         [
             (
-                encode_state(subject.state),
+                subject.stored_state,
                 subject.last_index,
                 subject.last_commitment,
                 subject.next_look_ms,

@@ -22,6 +22,7 @@ from consent_service.vault.seal import (
     open_each,
     open_sealed,
     seal,
+    seal_each,
     sealed_key_id,
 )
 
@@ -59,6 +60,15 @@ class TenantKeyring:
     ) -> bytes:
         """Return a category key's secret wrapped so that only this purpose's row gives it back."""
         return seal(self._current, secret, self._places.of(subject, category, purpose, self.version))
+
+    def wrap_each(self, subject: str, grants: Iterable[tuple[CategoryKey, PurposeKey, bytes]]) -> list[bytes]:
+        """Do as `wrap_for_purpose` with several categories, purposes and secrets of one subject."""
+        end, version = self._places.end, self.version
+        return seal_each(
+            self._current,
+            [(secret, end(category, purpose, version)) for category, purpose, secret in grants],
+            shared=self._places.head(subject),
+        )
 
     def unwrap_for_purpose(
         self, wrapped: bytes, *, subject: str, category: CategoryKey, purpose: PurposeKey

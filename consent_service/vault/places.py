@@ -31,16 +31,19 @@ class GrantPlaces:
 
     def of(self, subject: str, category: CategoryKey, purpose: PurposeKey, version: int) -> bytes:
         """Return the place of one key grant."""
-        key = category, purpose, version
-        name = subject.encode()
-        return b"%b%b%b%b" % (
-            self._head,
-            len(name).to_bytes(4, "big"),
-            name,
-            self._ends.get(key) or self._end(key),
-        )
+        return self.head(subject) + self.end(category, purpose, version)
 
-    def _end(self, key: tuple[CategoryKey, PurposeKey, int]) -> bytes:
+    def head(self, subject: str) -> bytes:
+        """Return what the places of all of a subject's key grants begin with."""
+        name = subject.encode()
+        return b"%b%b%b" % (self._head, len(name).to_bytes(4, "big"), name)
+
+    def end(self, category: CategoryKey, purpose: PurposeKey, version: int) -> bytes:
+        """Return how they end for one category, purpose and version of the tenant key."""
+        key = category, purpose, version
+        return self._ends.get(key) or self._new_end(key)
+
+    def _new_end(self, key: tuple[CategoryKey, PurposeKey, int]) -> bytes:
         if len(self._ends) > _MOST_WORDS:
             self._ends.clear()
         category, purpose, version = key

@@ -3,10 +3,12 @@
 import http.client
 import json
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.builders import NOW
 from tests.servers import ConsentServer
 from tests.service_api import ServiceApi, assert_problem
 
@@ -143,6 +145,33 @@ def test_two_idempotency_keys_are_refused(api: ServiceApi) -> None:
     headers = [*api.headers("somebody").items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
 
     assert_problem(api.client.post("/v1/decisions", json=api.body(), headers=headers), 400, "invalid-input")
+
+
+def test_lines_that_say_the_same_are_recorded_each_for_its_own_subject(api: ServiceApi) -> None:
+    earlier = {"decided_at": (NOW - timedelta(hours=1)).isoformat()}
+    lines = [
+        api.body({"coupons": choice}, subject=subject, **clock)
+        for subject, choice, clock in (
+            ("alike-1", "granted", {}),
+            ("alike-2", "granted", {}),
+            ("alike-3", "denied", {}),
+            ("alike-4", "granted", earlier),
+            ("alike-1", "granted", {}),
+            ("alike-5", "granted", {}),
+        )
+    ]
+
+    response = api.client.post(
+        "/v1/decisions/batch", content="\n".join(map(json.dumps, lines)), headers=api.headers()
+    )
+
+    outcomes = [json.loads(line)["consents"]["coupons"] for line in response.text.splitlines()]
+    statuses = [outcome["status"] for outcome in outcomes]
+    assert statuses == ["given", "given", "refused", "given", "renewed", "given"]
+    ends = [outcome["valid_until"] for outcome in outcomes]
+    assert ends[3] < ends[0] == ends[1] == ends[2] == ends[4] == ends[5]
+    reasons = [api.reasons(f"alike-{number}", "coupons") for number in range(1, 6)]
+    assert reasons == [["granted"], ["granted"], ["refused"], ["granted"], ["granted"]]
 
 
 def test_an_idempotency_key_for_a_whole_batch_is_refused(api: ServiceApi) -> None:

@@ -35,7 +35,7 @@ def create_app_without_keys() -> FastAPI:
     def nothing(*_arguments: object) -> None:
         return
 
-    for name in ("load", "follow", "settle", "store"):
+    for name in ("load", "begin", "follow", "settle", "store"):
         setattr(KeyMoves, name, nothing)
     return create_app()
 

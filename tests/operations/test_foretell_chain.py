@@ -15,9 +15,9 @@ from consent_service.domain.subject import SubjectRef
 from consent_service.ledger.canonical import canonical_json
 from consent_service.ledger.entry import Kind, leaf
 from consent_service.ledger.record import DecisionRecord, LinkRecord, decode_record
+from consent_service.operations.effect import outcomes_of
 from consent_service.operations.foretell_chain import Foreteller, ForetoldChain
 from consent_service.operations.notice_book import NoticeBook, PublishedNotice
-from consent_service.operations.record_decision import outcomes_of
 from consent_service.storage.subject_store import ProjectedSubject, encode_state
 from tests.builders import NOW, ChoiceName, a_decision, a_notice
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from consent_service.domain.purpose import CategoryKey, PurposeKey
 from consent_service.errors import SealBroken
 from consent_service.vault.keyring import WRAPS_PER_TENANT_KEY, TenantKeyring, epoch_is_over, field_tag
-from consent_service.vault.seal import SealingKey, open_sealed, seal
+from consent_service.vault.seal import HEADER_SIZE, SealingKey, open_sealed, seal
 
 FIRST, SECOND = SealingKey(b"1" * 32), SealingKey(b"2" * 32)
 SECRET = bytes(range(32))
@@ -35,6 +35,19 @@ def test_a_category_key_comes_back_through_its_purpose() -> None:
 
     assert opened == SECRET
     assert SECRET not in wrapped
+
+
+def test_keys_that_are_wrapped_together_come_back_one_by_one() -> None:
+    ring = a_keyring()
+    grants = [(PURCHASES, COUPONS, SECRET), (HOUSEHOLD, COUPONS, b"2" * 32), (PURCHASES, ADVICE, SECRET)]
+
+    wraps = ring.wrap_each("s1", grants)
+
+    assert [
+        ring.unwrap_for_purpose(wrapped, subject="s1", category=category, purpose=purpose)
+        for wrapped, (category, purpose, _) in zip(wraps, grants, strict=True)
+    ] == [secret for _, _, secret in grants]
+    assert len({wrapped[HEADER_SIZE : HEADER_SIZE + 12] for wrapped in wraps}) == len(wraps)  # no nonce twice
 
 
 @given(places, places)

@@ -1,7 +1,7 @@
 """Decisions in bulk and in history, consents now and then; a single decision is a hot route."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -20,6 +20,7 @@ from consent_service.api.hot_routes import (
     recorded,
 )
 from consent_service.api.schemas import EXAMPLE_DECISION, parse_batch_line, parse_moment
+from consent_service.domain.decision import Decision
 from consent_service.errors import ConsentToolkitError, InvalidInput
 from consent_service.ledger.record import DecisionRecord, format_time
 from consent_service.operations.batch import Request as BatchRequest
@@ -85,14 +86,22 @@ def _prepare(
     now = service.deployment.clock()
     limits = service.settings.decision_limits
     prepared: list[BatchRequest | Exception] = []
+    decisions: dict[Hashable, Decision] = {}
     for line in lines:
         try:
             parsed = read_body(parse_batch_line, line)
             subject = caller.tenant.subject(parsed.subject)
+            act = parsed.act if parsed.decided_at is None else None
+            decision = decisions.get(act)
+            if decision is None:
+                decision = parsed.to_decision(now=now, actor="backend", gpc=gpc)
+                if act is not None:
+                    decisions[act] = decision
             prepared.append(
                 RecordDecision(
                     subject=subject,
-                    decision=parsed.to_decision(now=now, actor="backend", gpc=gpc),
+                    decision=decision,
+                    shared=act is not None,
                     limits=limits,
                     idempotency=idempotency_of(parsed.idempotency_key, caller, subject, line),
                 )
