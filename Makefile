@@ -14,7 +14,7 @@ UV := $(TOOLS)/bin/uv
 # Workers for the tests: two cores are the reference machine, and a test waits for a quarter of its time. A file
 # stays with one worker, so that what its tests share is made once (not loadgroup: pytest-xdist 3.8 loses the
 # groups under pytest 9.2), in the order of tests/conftest.py, the longest first.
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 4
 
 # Node.js is needed for the banner's sources only; where the system's is missing or too old, a wheel brings one.
 NODE := $(TOOLS)/node
