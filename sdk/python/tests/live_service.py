@@ -10,6 +10,7 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from math import inf
 from urllib.parse import unquote
 
 from stand_in import an_answer, read_request
@@ -30,13 +31,31 @@ def ref_of(subject: str) -> str:
     return "s_" + urlsafe_b64encode(digest[:18]).decode()
 
 
-def wait_for(condition: Callable[[], object], *, seconds: float = 10.0) -> float:
+def wait_for(condition: Callable[[], object], *, seconds: float = 30.0) -> float:
     """Wait until the condition holds; return how long that took; fail when it takes too long."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, "waited in vain"
         time.sleep(0.002)
     return time.monotonic() - began
+
+
+def last_allowed(allows: Callable[[], object]) -> float:
+    """Wait until it is denied; return a moment before the last time that it was allowed.
+
+    However late a busy machine lets the test look, this says until when the gate was open.
+    """
+    allowed = [-inf]
+
+    def denied() -> bool:
+        asked = time.monotonic()
+        if allows():
+            allowed[0] = asked
+            return False
+        return True
+
+    wait_for(denied)
+    return allowed[0]
 
 
 def in_a_child(act: Callable[[], bool]) -> bool:
