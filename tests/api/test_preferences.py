@@ -257,7 +257,7 @@ def test_erasing_shows_the_certificate_and_ends_the_session(client: TestClient) 
 
     page = client.post("/preferences/erase")
 
-    assert "Everything about you has been erased." in page.text
+    assert "Your erasure has been carried out." in page.text
     assert "consent-session" not in client.cookies
     assert "You have not decided anything yet." in client.get("/preferences").text
 
@@ -301,6 +301,7 @@ def test_proof_that_a_shop_keeps_for_legal_claims_is_kept_and_said_before_and_af
     page = client.post("/preferences/erase").text
 
     assert sealed in page
+    assert not re.search("everything", page, re.IGNORECASE)
     [index] = re.findall(r"Entry in the ledger</dt><dd><bdi[^>]*>(\d+)", page)
     assert len(read_proof(service.deployment, tenant, int(index), auditor)["entries"]) == 1
 
