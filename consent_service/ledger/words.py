@@ -36,6 +36,6 @@ def spoken(language: str) -> str:
 
 @cache
 def words_of(language: str) -> dict[str, dict[str, str]]:
-    """Return our words in one of our languages, by section: `receipt`, `pack` and `uses`."""
+    """Return our words in one of our languages, by section: `receipt`, `pack`, `uses` and `ways`."""
     sections: dict[str, dict[str, str]] = json.loads((_FOLDER / f"{language}.json").read_text("utf-8"))
     return sections

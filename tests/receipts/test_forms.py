@@ -245,6 +245,25 @@ def test_a_receipt_writes_dates_and_durations_as_its_language_does(
         assert not re.search(r"P\d+M|\d{4}-\d\d-\d\dT", words)
 
 
+@pytest.mark.parametrize(
+    ("language", "method", "source", "said"),
+    [
+        ("en", "save", "banner", "How: Save choices (in the banner)"),
+        ("fr", "withdraw_all", "page", "Comment: Tout refuser (sur la page des choix)"),
+        ("en", "gpc", "checkout", "How: Global Privacy Control (checkout)"),
+    ],
+)
+def test_a_receipt_says_in_words_how_and_where_she_decided(
+    language: str, method: str, source: str, said: str
+) -> None:
+    receipt = a_receipt(language=language)
+    decision = replace(receipt.record.decision, method=method, source=source)
+
+    text = plain_text(replace(receipt, record=replace(receipt.record, decision=decision)))
+
+    assert said in text
+
+
 class _Page(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()

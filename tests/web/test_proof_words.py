@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from consent_service.ledger.words import words_of
-from consent_service.web.words import direction, languages
+from consent_service.web.words import direction, languages, words
 
 VERIFIER: Final = Path(__file__).parents[2] / "consent_service/web/verifier_words"
 SCRIPTS: Final = {
@@ -90,3 +90,11 @@ def test_no_english_is_left_over(language: str) -> None:
 
     french = {"notices", "cosignatures"} if language == "fr" else set()
     assert {english[key] for key in same} <= {"Contact"} | french, same
+
+
+@each
+def test_a_receipt_calls_a_control_what_stands_on_the_button(language: str) -> None:
+    buttons, ways = words(language), words_of(language)["ways"]
+
+    for method, button in (("accept_all", "accept"), ("refuse_all", "refuse"), ("save", "save")):
+        assert ways[method] == buttons[button]

@@ -9,7 +9,7 @@ from babel import Locale
 from consent_service.domain.purpose import Purpose
 from consent_service.ledger.dates import lasting, locale_of, moment
 from consent_service.ledger.receipt import Receipt
-from consent_service.ledger.receipt_forms.wording import Wording, wording_for
+from consent_service.ledger.receipt_forms.wording import Wording, way_of, wording_for
 from consent_service.ledger.record import Outcome
 
 
@@ -54,7 +54,7 @@ def sheet_of(receipt: Receipt) -> Sheet:
         lines=_cleaned(
             [
                 (words.decided, moment(record.decision.decided_at, locale)),
-                (words.how, f"{record.decision.method} ({record.decision.source})"),
+                (words.how, way_of(record.decision, label_language)),
                 (words.subject, record.subject),
                 (words.controller, f"{controller.name}, {controller.address}"),
                 (words.contact, controller.contact),
