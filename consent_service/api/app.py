@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp
 
-from consent_service.api import errors, hot_routes, openapi
+from consent_service.api import error_pages, errors, hot_routes, openapi
 from consent_service.api.envelope import Envelope, answers_head
 from consent_service.api.routers import (
     audit,
@@ -108,7 +108,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
     )
     for router in _ROUTERS:
         app.include_router(router)
-    errors.install(app, lambda path: _methods_of(app, path))
+    errors.install(app, lambda path: _methods_of(app, path), error_pages.answer)
     app.openapi = lambda: _openapi(app, ledger_public=settings.ledger_public)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 

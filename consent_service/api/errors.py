@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -168,37 +168,41 @@ def _headers(error: Exception) -> dict[str, str]:
     return {}
 
 
-def install(app: FastAPI, methods_of: Callable[[str], Collection[str]]) -> None:
-    """Answer every error of `app` as problem+json; `methods_of` a path are those that a route has."""
+def install(
+    app: FastAPI,
+    methods_of: Callable[[str], Collection[str]],
+    answer: Callable[[Request, Problem], Awaitable[Response]],
+) -> None:
+    """Let `answer` give the response to every error of `app`; `methods_of` a path are those of its routes."""
 
     @app.exception_handler(errors.ConsentToolkitError)
-    async def _ours(_request: Request, error: errors.ConsentToolkitError) -> Response:
-        return problem_of(error).response()
+    async def _ours(request: Request, error: errors.ConsentToolkitError) -> Response:
+        return await answer(request, problem_of(error))
 
     @app.exception_handler(RequestValidationError)
     async def _malformed(request: Request, error: RequestValidationError) -> Response:
         if any(finding["loc"] == ("body",) for finding in error.errors()) and not _is_json(request):
-            return await _unless_refused(request, MalformedBody(_SEND_JSON))
-        return await _unless_refused(request, MalformedBody.of(error))
+            return await answer(request, await _unless_refused(request, MalformedBody(_SEND_JSON)))
+        return await answer(request, await _unless_refused(request, MalformedBody.of(error)))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.BAD_REQUEST:  # Only what FastAPI could not read ends here.
             twice = isinstance(error.__cause__, DuplicateMember)
             detail = str(error.__cause__) if twice else "The request's body cannot be read."
-            return await _unless_refused(request, MalformedBody(detail))
+            return await answer(request, await _unless_refused(request, MalformedBody(detail)))
         status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
         if methods := methods_of(request.scope["path"]):
             status, headers = HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": ", ".join(sorted(methods))}
         title = status.phrase.capitalize()
         slug = title.lower().replace(" ", "-")
-        return Problem(
-            slug=slug, title=title, status=int(status), detail=_DETAILS.get(status, title), headers=headers
-        ).response()
+        detail = _DETAILS.get(status, title)
+        problem = Problem(slug=slug, title=title, status=int(status), detail=detail, headers=headers)
+        return await answer(request, problem)
 
     @app.exception_handler(Exception)
-    async def _bug(_request: Request, error: Exception) -> Response:
-        return problem_of(error).response()
+    async def _bug(request: Request, error: Exception) -> Response:
+        return await answer(request, problem_of(error))
 
 
 def _is_json(request: Request) -> bool:
@@ -206,9 +210,9 @@ def _is_json(request: Request) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-async def _unless_refused(request: Request, error: MalformedBody) -> Response:
+async def _unless_refused(request: Request, error: MalformedBody) -> Problem:
     try:
         await run_in_threadpool(require_access, request)
     except errors.ConsentToolkitError as refusal:
-        return problem_of(refusal).response()
-    return problem_of(error).response()
+        return problem_of(refusal)
+    return problem_of(error)

@@ -60,9 +60,14 @@ def start_session(
 
 def see_page(key: str, language: str, *, done: str = "") -> Response:
     """Send a browser to the page, which says what was `done` in the interface's words of that name."""
+    headers = {**HEADERS, "Location": page_address(key, language, done=done)}
+    return Response(status_code=303, headers=headers)
+
+
+def page_address(key: str, language: str, *, done: str = "") -> str:
+    """Return where the page is for the shop with this key; empty parts are left out."""
     query = {"key": key, "language": language, "done": done}
-    address = f"{PATH}?{urlencode({name: value for name, value in query.items() if value})}"
-    return Response(status_code=303, headers={**HEADERS, "Location": address})
+    return f"{PATH}?{urlencode({name: value for name, value in query.items() if value})}"
 
 
 def form_of(body: bytes) -> Form:

@@ -9,8 +9,10 @@ from consent_service.errors import LinkRefused
 from consent_service.ledger.entry import Kind
 from consent_service.ledger.record import LinkRecord
 from consent_service.operations.batch import Batch
+from consent_service.operations.deployment import Deployment
 from consent_service.operations.effect import outcomes_of
-from consent_service.operations.tenant import Subject
+from consent_service.operations.look_up import look_up_one
+from consent_service.operations.tenant import Subject, Tenant
 from consent_service.storage.subject_store import link_subject
 
 
@@ -68,3 +70,10 @@ class LinkSubjects:
         anonymous.linked_to = known.id
         link_subject(batch.scope, anonymous=anonymous.id, known=known.id)
         return LinkAnswer(index=index, state=known.state, unconfirmed=unconfirmed(before, anonymous.state))
+
+
+def is_linked(deployment: Deployment, tenant: Tenant, subject: Subject) -> bool:
+    """Return whether a subject is linked to a known one, with whom alone she can be erased."""
+    with deployment.reading(tenant) as scope:
+        stored = look_up_one(deployment, scope, tenant, subject)
+    return stored is not None and stored.linked_to is not None

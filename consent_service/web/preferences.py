@@ -64,6 +64,7 @@ class PreferencePage:
     """What the page shows; `consents` and `history` are those of its subject, empty for somebody new.
 
     After an erasure, backups would hold her for `epoch_days`, and sealed proof be kept until `sealed_until`.
+    With `joint` she is erased with the known subject only to whom she was linked.
     """
 
     published: PublishedNotice
@@ -75,6 +76,7 @@ class PreferencePage:
     signalled: bool
     epoch_days: int
     sealed_until: datetime | None
+    joint: bool
     message: str = ""
 
     def render(self, *, key: str) -> tuple[str, str]:
@@ -104,6 +106,7 @@ class PreferencePage:
                 history=[self._entry(entry, spoken) for entry in reversed(self.history)],
                 uses=use_views(self.uses, notice, language, spoken),
                 known=self.known,
+                joint=self.joint,
                 stays=what_stays(self.epoch_days, self.sealed_until, spoken),
                 checking=verify_link(language),
             )

@@ -78,7 +78,7 @@ def get_banner(
     gpc: Signal = False,
 ) -> Response:
     """Return banner and dialog as an HTML fragment in the notice's language that fits best."""
-    taken, fragment = _laid_out(_published(service, request.headers, key), language, gpc=gpc)
+    taken, fragment = _laid_out(published_notice(service, request.headers, key), language, gpc=gpc)
     return _cached(request, fragment.encode(), "text/html; charset=utf-8", taken)
 
 
@@ -96,7 +96,7 @@ def get_banner_markup(
     gpc: Signal = False,
 ) -> Response:
     """Return what a shop's backend puts into its own page, so that the banner is there at first paint."""
-    published = _published(service, request.headers, key)
+    published = published_notice(service, request.headers, key)
     taken, fragment = _laid_out(published, language, gpc=gpc, early=True)
     answer = {
         "language": taken,
@@ -112,7 +112,8 @@ def get_banner_markup(
     return _cached(request, json.dumps(answer, ensure_ascii=False).encode(), "application/json", taken)
 
 
-def _published(service: ConsentService, headers: Headers, key: str) -> PublishedNotice:
+def published_notice(service: ConsentService, headers: Headers, key: str) -> PublishedNotice:
+    """Return the current notice of the shop whose publishable key this is; raise as `publishable` does."""
     caller = publishable(service, headers, key)
     with service.deployment.reading(caller.tenant) as scope:
         return service.deployment.book(scope).require_current()

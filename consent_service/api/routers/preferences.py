@@ -28,6 +28,7 @@ from consent_service.errors import Forbidden
 from consent_service.observability import REASONS, WITHDRAWAL_REASONS
 from consent_service.operations.credentials import SUBJECT_ROLE, Caller
 from consent_service.operations.keep_evidence import evidence_policy
+from consent_service.operations.link_subjects import is_linked
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.read_history import Consents, read_consents, read_history
 from consent_service.operations.read_uses import recent_uses
@@ -64,6 +65,7 @@ def show(request: Request, service: Service, key: Key, language: Languages = "",
         signalled=gpc_of(request.headers),
         epoch_days=service.settings.epoch_days,
         sealed_until=None if policy is None else service.deployment.clock() + policy.keep,
+        joint=holder is not None and is_linked(service.deployment, visitor.tenant, subject),
         message=done,
     )
     taken, text = page.render(key=key)
