@@ -103,6 +103,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        strict_content_type=False,  # No page can send our callers' credentials along with such a body.
         redirect_slashes=False,  # A redirection would name the scheme and host that a proxy hides.
         generate_unique_id_function=lambda route: route.name,
     )

@@ -36,19 +36,26 @@ def service_of(request: Request) -> ConsentService:
 
 def authenticate(service: ConsentService, headers: Headers) -> Caller:
     """Return who sent these headers; raise `Unauthenticated`, or `Forbidden` for a foreign web origin."""
-    scheme, _, credential = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not credential.strip():
-        raise Unauthenticated("Send Authorization: Bearer with an API key or a subject token.")
-    caller = service.credentials.caller(credential.strip())
+    caller = service.credentials.caller(_credential_in(headers))
     if caller.role in {Role.BROWSER, SUBJECT_ROLE}:
         _check_origin(service, headers, caller)
     return caller
 
 
+def _credential_in(headers: Headers) -> str:
+    values = headers.getlist("authorization")
+    if len(values) > 1:
+        raise Unauthenticated("Send one Authorization header: nobody can say which of several is meant.")
+    scheme, _, credential = values[0].partition(" ") if values else ("", "", "")
+    if scheme.lower() != "bearer" or not credential.strip():
+        raise Unauthenticated("Send Authorization: Bearer with an API key or a subject token.")
+    return credential.strip()
+
+
 async def authenticated(service: ConsentService, headers: Headers) -> Caller:
     """Do as `authenticate` on the event loop: what needs the database waits for it on another thread."""
-    scheme, _, credential = headers.get("authorization", "").partition(" ")
-    known = service.credentials.known(credential.strip()) if scheme.lower() == "bearer" else None
+    credential = _credential_in(headers)
+    known = service.credentials.known(credential)
     if known is None and credential.startswith("ck_"):
         return await _looked_up(service, headers, credential)
     if known is None or known.role == Role.BROWSER:

@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from consent_service.api.errors import BodyTooLarge, problem_of
+from consent_service.api.errors import BodyTooLarge, CompressedBody, problem_of
 from consent_service.errors import ConsentToolkitError, Unavailable
 from consent_service.observability import REQUEST_SECONDS, REQUESTS, logger
 from consent_service.operations.service import ConsentService
@@ -62,6 +62,7 @@ class _Exchange:
         self._origin: str | None = None
         self._preflight = False
         self._declared = 0
+        self._compressed = False
         self._read_headers(scope["headers"])
         self._limit = self._body_limit()
         self._received = 0
@@ -73,6 +74,8 @@ class _Exchange:
         for name, value in headers:
             if name == b"content-length" and value.isdigit():
                 self._declared = int(value[:_LENGTH_DIGITS])
+            elif name == b"content-encoding":
+                self._compressed = value.lower() not in {b"", b"identity"}
             elif name == b"origin":
                 self._asked_origin = value.decode("latin-1")
             elif name == b"access-control-request-method":
@@ -84,6 +87,8 @@ class _Exchange:
                 await self._allow(self._asked_origin)
             if self._declared > self._limit:
                 await self._answer(self._too_large())
+            elif self._compressed:
+                await self._answer(CompressedBody("Send the body as it is, without a Content-Encoding."))
             elif self._preflight and self._origin is not None:
                 await self._answer_preflight()
             else:

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -60,6 +61,10 @@ class BodyTooLarge(errors.InvalidInput):
     """A request body beyond the limit."""
 
 
+class CompressedBody(errors.InvalidInput):
+    """A request body in a content coding such as gzip: none is read here."""
+
+
 class RangeBeyondEnd(errors.InvalidInput):
     """A download is to go on behind the end of its file, which has `size` bytes."""
 
@@ -89,6 +94,7 @@ class MalformedBody(errors.InvalidInput):
 KINDS: dict[type[errors.ConsentToolkitError], tuple[int, str, str]] = {
     MalformedBody: (422, "malformed-body", "Malformed request"),
     BodyTooLarge: (413, "body-too-large", "Body too large"),
+    CompressedBody: (415, "compressed-body", "Compressed body"),
     RangeBeyondEnd: (416, "range-beyond-end", "Range beyond the end"),
     errors.UnknownPurpose: (400, "unknown-purpose", "Unknown purpose"),
     errors.ClockOutOfBounds: (400, "clock-out-of-bounds", "Clock out of bounds"),
@@ -121,7 +127,7 @@ _DETAILS = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address: see /docs.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address has other methods: see Allow and /docs.",
 }
-_SEND_JSON = "Send JSON, as Content-Type: application/json."
+_JSON = "application/json"
 _BUG = Problem(
     slug="internal-error",
     title="Internal error",
@@ -161,6 +167,8 @@ def _extra(error: Exception) -> dict[str, Any]:
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, errors.Unavailable):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, CompressedBody):
+        return {"Accept-Encoding": "identity"}
     if isinstance(error, RangeBeyondEnd):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, errors.Unauthenticated):
@@ -181,9 +189,13 @@ def install(
 
     @app.exception_handler(RequestValidationError)
     async def _malformed(request: Request, error: RequestValidationError) -> Response:
-        if any(finding["loc"] == ("body",) for finding in error.errors()) and not _is_json(request):
-            return await answer(request, await _unless_refused(request, MalformedBody(_SEND_JSON)))
-        return await answer(request, await _unless_refused(request, MalformedBody.of(error)))
+        malformed = MalformedBody.of(error)
+        if any(finding["loc"] == ("body",) for finding in error.errors()):
+            try:
+                require_json(request.headers)
+            except MalformedBody as said:
+                malformed = said
+        return await answer(request, await _unless_refused(request, malformed))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
@@ -205,9 +217,14 @@ def install(
         return await answer(request, problem_of(error))
 
 
-def _is_json(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
+def require_json(headers: Headers) -> None:
+    """Raise `MalformedBody` where a body says it is no JSON; one that says nothing is."""
+    said = headers.get("content-type")
+    if not said or said == _JSON:
+        return
+    media_type = said.partition(";")[0].strip().lower()
+    if media_type != _JSON and not media_type.endswith("+json"):
+        raise MalformedBody("Send JSON, as Content-Type: application/json.")
 
 
 async def _unless_refused(request: Request, error: MalformedBody) -> Problem:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from consent_service.api.callers import Access, authenticated, gpc_of, require_role, subject_of
-from consent_service.api.errors import MalformedBody, problem_of
+from consent_service.api.errors import MalformedBody, problem_of, require_json
 from consent_service.api.schemas import DuplicateMember, parse_decision, parse_gate
 from consent_service.domain.gate import Reason
 from consent_service.domain.purpose import PurposeKey
@@ -96,6 +96,11 @@ def read_body(parse: Callable[[bytes], _Body], body: bytes) -> _Body:
         raise MalformedBody(str(error)) from None
 
 
+async def _json_of(request: Request) -> bytes:
+    require_json(request.headers)
+    return await request.body()
+
+
 def recorded(answer: DecisionAnswer) -> str:
     """Return the JSON text of a recorded decision."""
     return f'{answer.text[:-1]},"links":{{"receipt":"/v1/receipts/{answer.index}"}}}}'
@@ -105,7 +110,7 @@ async def post_decision(service: ConsentService, request: Request) -> Response:
     """POST /v1/decisions: record one decision; answered when it is durable."""
     caller = require_role(await authenticated(service, request.headers), *ACCESS["/v1/decisions"].roles)
     subject = subject_of(request.headers, caller)
-    body = await request.body()
+    body = await _json_of(request)
     parsed = read_body(parse_decision, body)
     decision = parsed.to_decision(
         now=service.deployment.clock(),
@@ -131,7 +136,7 @@ async def post_gate(service: ConsentService, request: Request) -> Response:
     """POST /v1/gate: a verdict for each purpose, from the projection as it is now."""
     caller = require_role(await authenticated(service, request.headers), *ACCESS["/v1/gate"].roles)
     subject = subject_of(request.headers, caller)
-    parsed = read_body(parse_gate, await request.body())
+    parsed = read_body(parse_gate, await _json_of(request))
     answer = await service.gate.ask(
         GateQuestion(
             tenant_id=caller.tenant.id,

@@ -128,7 +128,7 @@ def _add_problems(operation: dict[str, Any]) -> None:
     if operation.get("parameters"):
         statuses |= {"400", "422"}
     if "requestBody" in operation:
-        statuses |= {"400", "413", "422"}
+        statuses |= {"400", "413", "415", "422"}
     for status in sorted(statuses):
         responses.setdefault(status, PROBLEM)
 

@@ -35,6 +35,7 @@ _PATH = re.compile(
     re.ASCII,
 )
 _HIGHEST_LEVEL = 63
+_MOST_TILES = 2**55  # those of 2**63 leaves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,8 @@ def tile_path(level: TileLevel, n: int, width: int = TILE_WIDTH) -> str:
     """
     if level != ENTRIES and not 0 <= level <= _HIGHEST_LEVEL:
         raise UnknownTile(f"Tiles have levels from 0 to {_HIGHEST_LEVEL}.")
-    if n < 0 or not 1 <= width <= TILE_WIDTH:
-        raise UnknownTile(f"A tile has a number from 0 on and between 1 and {TILE_WIDTH} hashes.")
+    if not 0 <= n < _MOST_TILES or not 1 <= width <= TILE_WIDTH:
+        raise UnknownTile(f"A tile has a number from 0 to 2**55 - 1 and between 1 and {TILE_WIDTH} hashes.")
     groups = [f"{n % 1000:03}"]
     while n := n // 1000:
         groups.append(f"x{n % 1000:03}")

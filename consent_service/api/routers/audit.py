@@ -16,6 +16,7 @@ from starlette.responses import StreamingResponse
 from consent_service.api.answers import BYTES, media
 from consent_service.api.callers import SUBJECT_HEADER, Auditor, Service, subject_of
 from consent_service.api.errors import RangeBeyondEnd
+from consent_service.api.parameters import Number
 from consent_service.api.schemas import parse_moment
 from consent_service.errors import InvalidInput, PackChanged
 from consent_service.operations.deployment import Deployment
@@ -24,7 +25,6 @@ from consent_service.operations.repeat_export import AuditRequest, entity_tag, m
 from consent_service.operations.tenant import Tenant
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
-_MAX_SIZE = 2**63 - 1
 _BLOCK = 1 << 17
 _RANGE = re.compile(r"bytes=(0|[1-9]\d{0,17})-", re.ASCII)
 Moment = Annotated[str | None, Query(max_length=64, description="RFC 3339 moment of recording")]
@@ -46,7 +46,7 @@ def get_export(
     start: Annotated[Moment, Query(alias="from")] = None,
     until: Moment = None,
     since: Annotated[
-        int | None, Query(ge=0, le=_MAX_SIZE, description="Size of the last pack, to prove continuity with")
+        Number | None, Query(description="Size of the last pack, to prove continuity with")
     ] = None,
 ) -> StreamingResponse:
     """Stream a pack of the whole log, of a period, or of the subject that `Consent-Subject` names.

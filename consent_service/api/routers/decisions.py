@@ -32,6 +32,8 @@ from consent_service.operations.service import ConsentService
 router = APIRouter(tags=["decisions"])
 MAX_BATCH = 1000
 _NDJSON = "application/x-ndjson"
+_AROUND_JSON = b" \t\r"
+"""What may stand around a line's JSON and means nothing (RFC 8259): the same line under CRLF is the same."""
 
 
 _BATCH_BODY = {
@@ -65,7 +67,8 @@ async def post_batch(request: Request, service: Service, caller: Backend) -> Res
         raise InvalidInput(
             "Each line of a batch has its own idempotency_key: send no Idempotency-Key header."
         )
-    lines = [line for line in (await request.body()).split(b"\n") if line.strip()]
+    sent = (await request.body()).split(b"\n")
+    lines = [line for each in sent if (line := each.strip(_AROUND_JSON))]
     if not lines:
         raise MalformedBody("A batch has at least one decision.")
     if len(lines) > MAX_BATCH:

@@ -16,6 +16,7 @@ from consent_service.api.answers import (
 )
 from consent_service.api.callers import LedgerTenant, Service, cached_for_ever
 from consent_service.api.hot_routes import JsonBytes
+from consent_service.api.parameters import Number
 from consent_service.ledger.tiles import parse_tile_path
 from consent_service.operations.read_cosigned import read_cosigned_checkpoint
 from consent_service.operations.read_ledger import (
@@ -28,8 +29,7 @@ from consent_service.operations.read_ledger import (
 )
 
 router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
-_MAX_SIZE = 2**63 - 1
-Size = Annotated[int | None, Query(ge=0, le=_MAX_SIZE, description="Size of the log; today's if absent")]
+Size = Annotated[Number | None, Query(description="Size of the log; today's if absent")]
 
 
 @router.get(
@@ -97,7 +97,7 @@ def get_tile(request: Request, service: Service, tenant: LedgerTenant, path: str
 def get_inclusion(
     service: Service,
     tenant: LedgerTenant,
-    index: Annotated[int, Query(ge=0, le=_MAX_SIZE, description="Index of the entry")],
+    index: Annotated[Number, Query(description="Index of the entry")],
     size: Size = None,
 ) -> Response:
     """Return the RFC 9162 proof that the entry at `index` is in the log of `size` entries."""
@@ -117,9 +117,9 @@ def get_inclusion(
 def get_consistency(
     service: Service,
     tenant: LedgerTenant,
-    old_size: Annotated[int, Query(alias="from", ge=0, le=_MAX_SIZE, description="The smaller size")],
+    old_size: Annotated[Number, Query(alias="from", description="The smaller size")],
     new_size: Annotated[
-        int | None, Query(alias="to", ge=0, le=_MAX_SIZE, description="The larger size; today's if absent")
+        Number | None, Query(alias="to", description="The larger size; today's if absent")
     ] = None,
 ) -> Response:
     """Return the RFC 9162 proof that the log of `to` entries begins with the one of `from`."""

@@ -1,12 +1,13 @@
 """What the preference page hands out and takes away: receipts, personal data, erasure."""
 
 import json
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from consent_service.api.callers import Service
+from consent_service.api.parameters import Number
 from consent_service.api.routers.browser import Languages, publishable
 from consent_service.api.routers.personal_data import personal_data_document
 from consent_service.api.sessions import (
@@ -32,7 +33,6 @@ from consent_service.operations.tenant import Subject
 from consent_service.web.erased import ErasedPage
 
 router = APIRouter(include_in_schema=False)
-_MAX_INDEX: Final = 2**63 - 1
 
 
 @router.get(f"{PATH}/receipts/{{index}}")
@@ -40,7 +40,7 @@ def receipt(
     request: Request,
     service: Service,
     key: Key,
-    index: Annotated[int, Path(ge=0, le=_MAX_INDEX)],
+    index: Annotated[Number, Path()],
     language: Languages = "",
 ) -> Response:
     """Return the receipt of one of her own decisions as a file: one page that needs nothing else."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from consent_service.api.acceptable import acceptable
 from consent_service.api.answers import BYTES, OBJECT, TEXT, media
 from consent_service.api.callers import SUBJECT_HEADER, AnyReader, Service, subject_of
+from consent_service.api.parameters import Number
 from consent_service.errors import ExtraNotInstalled, NoSuchForm
 from consent_service.ledger.receipt import Receipt
 from consent_service.ledger.receipt_forms import html, json_ld
@@ -16,7 +17,6 @@ from consent_service.operations.read_receipt import FORMS, PDF_MEDIA_TYPE, read_
 from consent_service.settings import Settings
 
 router = APIRouter(tags=["receipts"])
-_MAX_INDEX = 2**63 - 1
 _CONTENT = {media_type: OBJECT if "json" in media_type else TEXT for media_type in FORMS}
 
 
@@ -30,7 +30,7 @@ def get_receipt(
     request: Request,
     service: Service,
     caller: AnyReader,
-    index: Annotated[int, Path(ge=0, le=_MAX_INDEX, description="Index of the decision")],
+    index: Annotated[Number, Path(description="Index of the decision")],
 ) -> Response:
     """Return the receipt of one decision: JSON-LD, Kantara v1.1, text, HTML or PDF, as `Accept` asks.
 
