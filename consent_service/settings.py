@@ -1,11 +1,12 @@
 """Settings, read once from `CONSENT_*` variables (or a `.env` file) into one frozen value."""
 
+import difflib
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from consent_service.domain.decision import DecisionLimits
 
@@ -15,11 +16,31 @@ LONGEST_EVIDENCE = 36_500
 """Days that proof of an erased subject's consents may be kept at most."""
 
 
+_PREFIX = "CONSENT_"
+_OF_THE_SDK = frozenset(
+    {
+        "api_key",
+        "cache_size",
+        "client",
+        "max_staleness",
+        "miss_timeout",
+        "preload",
+        "stream",
+        "strict",
+        "subject",
+        "timeout",
+        "url",
+    }
+)
+_LIKE = 0.8
+"""How much a misspelt name has in common with the right one: DATABASE and DATABASE_URL, not HOST and HOME."""
+
+
 class Settings(BaseSettings):
     """Every setting of the service; the variable is `CONSENT_` and the name in capitals."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CONSENT_",
+        env_prefix=_PREFIX,
         env_file=".env",
         env_ignore_empty=True,
         extra="ignore",
@@ -203,3 +224,19 @@ class WitnessSettings(BaseSettings):
         description="Name of the witness in its cosignatures.",
     )
     logs: str = Field(default="", description="Keys of the logs that it watches, separated by spaces.")
+
+
+def misspelt() -> dict[str, str]:
+    """Return the variables that are no setting but look like one, each with the one that is probably meant.
+
+    Other `CONSENT_*` variables are somebody else's: the SDK's, a shop's own, those that Kubernetes makes.
+    """
+    prefix = _PREFIX.lower()
+    given = {**EnvSettingsSource(Settings).env_vars, **DotEnvSettingsSource(Settings).env_vars}
+    names = {key.lower().removeprefix(prefix) for key in given if key.lower().startswith(prefix)}
+    witness = {f"witness_{name}" for name in WitnessSettings.model_fields}
+    meant = {}
+    for name in sorted(names - _OF_THE_SDK - witness - Settings.model_fields.keys()):
+        if close := difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=_LIKE):
+            meant[f"{_PREFIX}{name.upper()}"] = f"{_PREFIX}{close[0].upper()}"
+    return meant

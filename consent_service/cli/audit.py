@@ -82,6 +82,10 @@ def export(
 
     What an earlier attempt began is completed.
     """
+    if not out.name or out.is_dir():
+        raise InvalidInput(f"Cannot write {out}: it is a folder; name a file.")
+    if not out.absolute().parent.is_dir():
+        raise InvalidInput(f"Cannot write {out}: there is no such folder.")
     if url is not None:
         written = _fetched(url, out, {"from": start, "until": until, "since": since}, subject)
         answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")

@@ -6,6 +6,7 @@ import typer
 
 from consent_service.cli.output import (
     FAILED,
+    MAX_INDEX,
     AsJson,
     DatabaseUrl,
     TenantName,
@@ -73,7 +74,7 @@ def list_live(
 @app.command("revoke")
 @reporting_errors
 def revoke(
-    key_id: Annotated[int, typer.Argument(help="Number of the key, see consent key list.")],
+    key_id: Annotated[int, typer.Argument(max=MAX_INDEX, help="Number of the key, see consent key list.")],
     *,
     tenant: TenantName = None,
     as_json: AsJson = False,

@@ -28,6 +28,7 @@ from rich.progress import (
 from consent_service.errors import (
     ConfigurationError,
     ConsentToolkitError,
+    DatabaseUnavailable,
     InvalidInput,
     InvalidNotice,
     NoticeProblem,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 FAILED, UNUSABLE, UNREAD = 1, 2, 128 + 13
+MAX_INDEX = 2**63 - 1
+"""The highest number that a database counts to."""
 
 
 def end_unread() -> NoReturn:
@@ -89,8 +92,15 @@ def settings_with(database_url: str | None = None, **changes: object) -> "Settin
     """Return the settings with what the command line changes about them; raise `ConfigurationError`."""
     from pydantic import ValidationError  # noqa: PLC0415  # most of a command's start
 
-    from consent_service.settings import Settings  # noqa: PLC0415  # as above
+    from consent_service.settings import Settings, misspelt  # noqa: PLC0415  # as above
 
+    for name, meant in misspelt().items():
+        complaints.print(
+            f"{name} is no setting and does nothing: is it {meant}?",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     given = {key: value for key, value in changes.items() if value is not None}
     if database_url is not None:
         given["database_url"] = database_url
@@ -175,7 +185,10 @@ def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
             complaints.print(text, highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(UNUSABLE) from None
         except OSError as error:  # A folder that is not there, a file that nobody may write, a full disk.
-            complaints.print(str(error), highlight=False, markup=False, soft_wrap=True)
+            where = "" if error.filename is None else f": {error.filename}"
+            complaints.print(
+                f"{error.strerror or error}{where}", highlight=False, markup=False, soft_wrap=True
+            )
             raise typer.Exit(UNUSABLE) from None
 
     return wrapped
@@ -183,5 +196,7 @@ def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 def _words_of_the_driver(error: ConsentToolkitError) -> str:
     """Return why the database is away in its driver's words: for an operator's eyes, no caller's."""
+    if not isinstance(error, DatabaseUnavailable):
+        return ""
     said = str(getattr(error.__cause__, "orig", "") or "").strip()
     return f" It says: {said.splitlines()[0]}" if said else ""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli.output import DatabaseUrl, TenantName, opened_for, reporting_errors, say
+from consent_service.cli.output import MAX_INDEX, DatabaseUrl, TenantName, opened_for, reporting_errors, say
 from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
 from consent_service.ledger.receipt_forms.qr import qr_text
 from consent_service.operations.read_receipt import PDF_MEDIA_TYPE, read_receipt, write_receipt
@@ -33,7 +33,7 @@ _MEDIA_TYPES = {
 
 @reporting_errors
 def receipt(
-    index: Annotated[int, typer.Argument(min=0, help="Index of the decision in the ledger.")],
+    index: Annotated[int, typer.Argument(min=0, max=MAX_INDEX, help="Index of the decision in the ledger.")],
     *,
     form: Annotated[Form, typer.Option("--form", help="What to write.")] = Form.TEXT,
     out: Annotated[Path | None, typer.Option("--out", help="File; standard output by default.")] = None,

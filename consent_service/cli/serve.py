@@ -26,8 +26,9 @@ from consent_service.cli.output import (
     reporting_errors,
     settings_with,
 )
+from consent_service.errors import ConfigurationError
 from consent_service.observability import configure_logging
-from consent_service.operations.deployment import Deployment
+from consent_service.operations.deployment import Deployment, make_home
 from consent_service.operations.manage_tenants import Role, create_api_key, list_keys, require_tenant
 from consent_service.settings import Settings
 from consent_service.storage.engine import Database
@@ -51,6 +52,8 @@ def serve(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Serve the HTTP API. On an empty directory it makes what it needs and shows the admin key once."""
+    if not host:  # The system takes it for every address.
+        raise ConfigurationError("--host is empty: name an address, or 0.0.0.0 for all of this machine's.")
     settings = settings_with(database_url)
     configure_logging(settings.log_level)
     with opened(settings, begin=True) as deployment:
@@ -190,7 +193,7 @@ def _first_start(deployment: Deployment, settings: Settings) -> None:
 def migrate_schema(*, as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     """Bring the database to this program's schema, in one transaction."""
     settings = settings_with(database_url)
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home(settings)
     database = Database(settings.resolved_database_url.get_secret_value())
     try:
         revision = migrate(database)

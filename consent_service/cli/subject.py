@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from consent_service.cli.output import (
+    MAX_INDEX,
     AsJson,
     DatabaseUrl,
     TenantName,
@@ -17,7 +18,7 @@ from consent_service.cli.output import (
     reporting_errors,
     say,
 )
-from consent_service.errors import ConfigurationError, InvalidInput
+from consent_service.errors import ConfigurationError, InvalidInput, InvalidSubject
 from consent_service.operations.committer import Committer
 from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
 from consent_service.operations.keep_evidence import evidence_policy, read_proof
@@ -40,7 +41,10 @@ def erase(*, tenant: TenantName = None, as_json: AsJson = False, database_url: D
 
     The identifier is no argument: those are shown to everybody on the machine.
     """
-    external_id = typer.get_text_stream("stdin").readline().rstrip("\n")
+    try:
+        external_id = typer.get_text_stream("stdin").readline().rstrip("\n")
+    except UnicodeDecodeError:
+        raise InvalidSubject("Standard input is not UTF-8, as identifiers are.") from None
     with opened_for(tenant, database_url) as (deployment, owner):
         committer = Committer(deployment)
         try:
@@ -82,7 +86,9 @@ def keygen(
 @evidence.command("open")
 @reporting_errors
 def open_proof(
-    index: Annotated[int, typer.Argument(help="Ledger index of the erasure, as on its certificate.")],
+    index: Annotated[
+        int, typer.Argument(min=0, max=MAX_INDEX, help="Ledger index of the erasure, as on its certificate.")
+    ],
     *,
     key: Annotated[Path, typer.Option("--key", help="File of the auditor's private key.")],
     tenant: TenantName = None,

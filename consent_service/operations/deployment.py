@@ -48,10 +48,22 @@ def _open_roots(settings: Settings, *, create: bool) -> Roots:
     return Roots(lasting=lasting, epoch=epoch, signing_inside=settings.signing_in_keystore)
 
 
+def make_home(settings: Settings) -> None:
+    """Make the home folder where it is missing, for its owner only; raise `ConfigurationError`."""
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigurationError(f"CONSENT_HOME is {settings.home}, a file: name a folder.") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"CONSENT_HOME is {settings.home}, which cannot be made: {error.strerror}. Name another folder."
+        ) from None
+
+
 def _open_database(settings: Settings, *, begin: bool) -> Database:
     url = settings.resolved_database_url.get_secret_value()
     if begin:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_home(settings)
     elif (file := sqlite_file(url)) is not None and not file.exists():
         raise NoDatabase(f"There is no database at {file}: CONSENT_HOME and CONSENT_DATABASE_URL say where.")
     return Database(url, pool_size=settings.pool_size, lock_seconds=settings.lock_seconds)
