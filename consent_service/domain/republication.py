@@ -37,7 +37,6 @@ def republication_problems(
         step.check_version(purpose)
     for before, after in step.unraised():
         step.check_purpose(before, after)
-    step.check_controller()
     step.check_categories()
     step.check_recipients()
     return step.problems
@@ -99,13 +98,6 @@ class _Step:
                 self._widened(after, name, f"grows from {lasted.text} to {lasts.text}")
         if before.gpc and not after.gpc:
             self._widened(after, "gpc", "no longer takes a Global Privacy Control signal for a refusal")
-
-    def check_controller(self) -> None:
-        """Refuse another controller of purposes of the same version: it is whom she trusted (Recital 42)."""
-        before, after = self.old and self.old.controller.name, self.new.controller.name
-        kept = [purpose for _, purpose in self.unraised()]
-        if kept and before != after:
-            self._changed("controller.name", f"changes from {shown(before)} to {shown(after)}", kept)
 
     def check_categories(self) -> None:
         """Refuse another meaning of a category that a purpose of the same version uses; words may change."""

@@ -128,21 +128,6 @@ def test_every_purpose_that_uses_a_changed_category_must_be_raised() -> None:
     }
 
 
-def test_another_controller_is_refused_until_every_purpose_that_stays_is_raised() -> None:
-    change = {"controller/name": "Data Brokers Ltd"}
-    raised = {f"purposes/{key}/version": 2 for key in ("recommendations", "coupons", "ai_assistance")}
-    says = 'changes from "Maison Lumière" to "Data Brokers Ltd"; raise the version of'
-
-    refused = problems({}, change)
-    in_part = problems({}, {**change, **raised})
-
-    assert list(refused) == ["controller.name"]
-    assert refused["controller.name"].startswith(f"{says} recommendations to 2, coupons to 2, ")
-    assert in_part == {"controller.name": f"{says} support_context to 2, {UNDO}"}
-    assert problems({}, {**change, **raised, "purposes/support_context/version": 2}) == {}
-    assert problems({}, {**change, **raised, "purposes/support_context": REMOVED}) == {}
-
-
 def test_a_category_that_nobody_uses_may_become_something_else() -> None:
     before = {"purposes/coupons": REMOVED}
 
@@ -153,9 +138,6 @@ def test_new_words_in_another_order_and_language_ask_nobody_again() -> None:
     after = {
         "title/en": "Choose",
         "controller/address": "1 rue Neuve, Paris",
-        "controller/contact": "choices@maison-lumiere.example",
-        "controller/url": "https://maison-lumiere.example/choices",
-        "controller/jurisdiction": "FR",
         "categories/purchases/name/en": "Your orders",
         "purposes/coupons/description/en": "From what you buy and who you live with.",
         "order": ["coupons", "recommendations", "ai_assistance", "support_context"],
