@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
+from consent_service.domain.notice_form import parse_notice
 from consent_service.ledger.pack_page import PackSummary, pack_page
 from consent_service.ledger.receipt_forms.html import html_page
 from tests.browser.notices import in_languages
 from tests.browser.own_platform_rules import judge
+from tests.browser.test_preference_page import places
 from tests.builders import a_notice
 from tests.receipts.make import ORIGIN, SIGNER, a_receipt
 
@@ -36,6 +38,16 @@ def test_axe_has_nothing_to_say_of_a_receipt(page: Page, language: str) -> None:
     page.set_content(html_page(a_receipt(in_languages(("en", "ar")), language=language)))
 
     judge(page)
+
+
+def test_a_purpose_with_a_latin_name_keeps_its_full_stop_at_its_end_on_an_arabic_receipt(page: Page) -> None:
+    document, name = in_languages(("ar",)).document(), "Post by Post Ltd."
+    document["purposes"]["coupons"]["name"] = {"ar": name}  # type: ignore[index,call-overload]  # as published
+
+    page.set_content(html_page(a_receipt(parse_notice(document), language="ar")))
+
+    lefts = places(page.get_by_role("heading", level=2).filter(has_text=name), name, 0, len(name) - 1)
+    assert lefts == sorted(lefts)
 
 
 def test_axe_has_nothing_to_say_of_the_page_in_a_pack(page: Page) -> None:

@@ -48,7 +48,8 @@ def html_page(receipt: Receipt) -> str:
 
 def _choice(sheet: Sheet, choice: Choice) -> str:
     return (
-        f"<section>\n<h2>{escape(choice.name)}: <span{_lang(sheet)}>{escape(choice.verdict)}</span></h2>\n"
+        f"<section>\n<h2><bdi>{escape(choice.name)}</bdi>: "
+        f"<span{_lang(sheet)}>{escape(choice.verdict)}</span></h2>\n"
         f"{_pairs(sheet, choice.lines)}</section>\n"
     )
 
