@@ -64,7 +64,7 @@ class PreferencePage:
     """What the page shows; `consents` and `history` are those of its subject, empty for somebody new.
 
     After an erasure, backups would hold her for `epoch_days`, and sealed proof be kept until `sealed_until`.
-    With `joint` she is erased with the known subject only to whom she was linked.
+    With `account` she is a known subject; with `joint` she is linked to one, and erased with that one only.
     """
 
     published: PublishedNotice
@@ -77,6 +77,7 @@ class PreferencePage:
     epoch_days: int
     sealed_until: datetime | None
     joint: bool
+    account: bool
     message: str = ""
 
     def render(self, *, key: str) -> tuple[str, str]:
@@ -107,6 +108,7 @@ class PreferencePage:
                 uses=use_views(self.uses, notice, language, spoken),
                 known=self.known,
                 joint=self.joint,
+                account=self.account,
                 stays=what_stays(self.epoch_days, self.sealed_until, spoken),
                 checking=verify_link(language),
             )

@@ -126,6 +126,20 @@ def test_a_shops_page_opens_the_page_of_its_anonymous_subject(client: TestClient
     assert all(part in cookie for part in ("HttpOnly", "SameSite=lax", "Path=/preferences"))
 
 
+def test_who_is_signed_in_reads_that_the_page_is_about_her_account(client: TestClient) -> None:
+    service = service_of(client)
+    tenant = require_tenant(service.deployment, "default")
+    token = service.credentials.issue_subject_token(tenant, tenant.subject("customer-42")).token
+    said = "You are signed in: this applies to your account on all devices."
+
+    own = client.post("/preferences/enter", data={"token": token}, headers={"Origin": SHOP}).text
+    client.cookies.clear()
+    nobodys = client.get("/preferences").text
+    browsers = send(client, method="save").text
+
+    assert (said in own, said in nobodys, said in browsers) == (True, False, False)
+
+
 def test_history_says_where_a_browser_was_linked_and_what_that_refused(client: TestClient) -> None:
     service = service_of(client)
     tenant = require_tenant(service.deployment, "default")

@@ -162,6 +162,27 @@ def test_a_no_said_before_she_signed_in_comes_along_and_a_forged_token_does_not(
     context.close()
 
 
+def test_who_is_signed_in_says_yes_and_takes_it_back_without_script(
+    browser: Browser, storefront: str
+) -> None:
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(storefront)
+    page.get_by_label("Sign in as").select_option(str(next(_HOUSEHOLDS)))
+    page.get_by_role("button", name="Sign in").click()
+
+    for answer, heading in (("accept_all", "For you"), ("refuse_all", "What everybody buys")):
+        page.goto(storefront)
+        page.get_by_role("contentinfo").get_by_role("button", name="Your choices").click()
+        expect(page.get_by_text(banner_words("en")["account"])).to_be_visible()
+        page.locator(f"[name=method][value={answer}]").click()
+        expect(page.get_by_role("status")).to_have_text(banner_words("en")["saved"])
+        page.goto(storefront)
+        page.wait_for_load_state()
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+
+    page.context.close()
+
+
 def test_a_human_knows_the_history_where_that_is_allowed(page: Page) -> None:
     press(page, "accept_all")
     expect(page.get_by_role("heading", name="For you")).to_be_visible()

@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from consent_service.api.callers import Service, gpc_of
 from consent_service.api.errors import MalformedBody
-from consent_service.api.routers.browser import Languages, anonymous_id, new_handle, publishable
+from consent_service.api.routers.browser import ANONYMOUS, Languages, anonymous_id, new_handle, publishable
 from consent_service.api.sessions import (
     HEADERS,
     PATH,
@@ -66,6 +66,7 @@ def show(request: Request, service: Service, key: Key, language: Languages = "",
         epoch_days=service.settings.epoch_days,
         sealed_until=None if policy is None else service.deployment.clock() + policy.keep,
         joint=holder is not None and is_linked(service.deployment, visitor.tenant, subject),
+        account=holder is not None and not subject.external_id.startswith(ANONYMOUS),
         message=done,
     )
     taken, text = page.render(key=key)
