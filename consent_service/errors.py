@@ -36,6 +36,7 @@ ConsentToolkitError
 │   ├── QueueFull
 │   ├── KeystoreUnavailable
 │   ├── ShuttingDown
+│   ├── DatabaseDamaged           as long as nobody restores a backup
 │   └── DatabaseUnavailable
 │       └── TransactionUndone     for another one's sake; done again at once, it will go through
 ├── EvidenceError                 evidence does not verify
@@ -250,6 +251,16 @@ class DatabaseUnavailable(Unavailable):
 
     def __init__(self, cause: str) -> None:
         super().__init__(f"The database is not available now ({cause}); try again.", retry_after=2)
+
+
+class DatabaseDamaged(Unavailable):
+    """The database is none any more, or a part of it cannot be read: waiting mends nothing."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"The database is damaged ({cause}): look at its disk, and restore the newest backup.",
+            retry_after=30,
+        )
 
 
 class TransactionUndone(DatabaseUnavailable):

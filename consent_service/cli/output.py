@@ -28,6 +28,7 @@ from rich.progress import (
 from consent_service.errors import (
     ConfigurationError,
     ConsentToolkitError,
+    DatabaseDamaged,
     DatabaseUnavailable,
     InvalidInput,
     InvalidNotice,
@@ -196,7 +197,7 @@ def reporting_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 def _words_of_the_driver(error: ConsentToolkitError) -> str:
     """Return why the database is away in its driver's words: for an operator's eyes, no caller's."""
-    if not isinstance(error, DatabaseUnavailable):
+    if not isinstance(error, DatabaseUnavailable | DatabaseDamaged):
         return ""
     said = str(getattr(error.__cause__, "orig", "") or "").strip()
     return f" It says: {said.splitlines()[0]}" if said else ""

@@ -20,7 +20,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from consent_service.errors import ConfigurationError, DatabaseUnavailable, TransactionUndone
+from consent_service.errors import (
+    ConfigurationError,
+    DatabaseDamaged,
+    DatabaseUnavailable,
+    TransactionUndone,
+)
 from consent_service.storage.file_lock import FileLock
 
 _DEFAULT_LOCK_SECONDS = 10.0
@@ -30,7 +35,8 @@ _UNDONE = frozenset({"40001", "40P01"})
 """SQLSTATEs of a transaction that was certainly rolled back: serialization_failure, deadlock_detected."""
 _READ_ONLY = "25006"
 _INTERNAL = "XX"
-_DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
+_DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_NOTADB", "XX001", "XX002"})
+"""SQLite's names and SQLSTATEs of what no waiting mends: data_corrupted, index_corrupted."""
 
 
 def _url(text: str) -> URL:
@@ -239,12 +245,13 @@ class Database:
                 raise TransactionUndone(name) from error
             if code == _READ_ONLY:  # It was the primary, and is no more: connect anew, wherever that leads.
                 self._writer.dispose()
+            if {code, getattr(error.orig, "sqlite_errorname", None)} & _DAMAGED:
+                raise DatabaseDamaged(name) from error
             if (
                 isinstance(error, OperationalError)
                 or error.connection_invalidated
                 or code == _READ_ONLY
                 or code.startswith(_INTERNAL)
-                or getattr(error.orig, "sqlite_errorname", None) in _DAMAGED
             ):
                 raise DatabaseUnavailable(name) from error
             raise

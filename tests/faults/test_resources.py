@@ -14,9 +14,17 @@ from tempfile import TemporaryDirectory
 
 import httpx2
 import pytest
+from typer.testing import CliRunner
 
+from consent_service.cli.main import app
 from consent_service.domain.profile import ProfileValue
-from consent_service.errors import DatabaseUnavailable, InvalidInput, KeyFileMissing, WrongKey
+from consent_service.errors import (
+    DatabaseDamaged,
+    DatabaseUnavailable,
+    InvalidInput,
+    KeyFileMissing,
+    WrongKey,
+)
 from consent_service.operations.read_ledger import prove_consistency
 from tests.disks import Disk, SmallDisk
 from tests.faults.crowd import Acknowledged
@@ -296,8 +304,14 @@ def test_a_file_that_is_no_database_any_more_is_refused(tmp_path: Path) -> None:
     content = database.read_bytes()
     database.write_bytes(b"not a database" + content[14:])
 
-    with pytest.raises(DatabaseUnavailable, match="DatabaseError"):
+    with pytest.raises(DatabaseDamaged, match="DatabaseError"):
         Installation(home=tmp_path / "home", database_url=f"sqlite:///{database}")
+    said = CliRunner(
+        env={"CONSENT_HOME": str(tmp_path / "home"), "CONSENT_DATABASE_URL": f"sqlite:///{database}"}
+    )
+    result = said.invoke(app, ["ledger", "verify"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "restore the newest backup. It says: file is not a database" in result.stderr
 
     database.write_bytes(content)
     with Installation(home=tmp_path / "home", database_url=f"sqlite:///{database}") as mended:
