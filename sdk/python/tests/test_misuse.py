@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
+from copy import copy, deepcopy
 from enum import StrEnum
 
 import pytest
@@ -12,10 +14,13 @@ from consent_sdk import (
     ConsentClient,
     InvalidSubject,
     Reason,
+    ServiceUnavailable,
     UnknownPurpose,
 )
 from consent_sdk.testing import FakeConsent
 from live_service import LiveService, a_live_service, wait_for
+
+from tests.servers import unused_port
 
 
 class _Purpose(StrEnum):
@@ -161,6 +166,46 @@ def test_what_cannot_work_is_refused_at_once(given: dict[str, object]) -> None:
         ConsentClient(**(working | given))  # type: ignore[arg-type]  # that is the test
 
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        {"HTTP_PROXY": "socks5://127.0.0.1:9"},
+        {"HTTP_PROXY": "ftp://127.0.0.1:9"},
+        {"SSL_CERT_FILE": "/nowhere"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_surroundings_that_spoil_every_connection_deny(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, surroundings: dict[str, str]
+) -> None:
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name.replace("HTTP_", "HTTPS_"), value)
+    url = f"{scheme}://127.0.0.1:{unused_port()}"
+
+    async def asked() -> list[object]:
+        async with AsyncConsentClient(url, api_key="ck_test", stream="off") as client:
+            with pytest.raises(ServiceUnavailable):
+                await client.decide("ana", notice="0" * 64, choices={"coupons": "denied"}, language="en")
+            verdict, profile = await client.check("ana", "coupons"), client.profile("ana", purpose="coupons")
+            return [verdict.reason, (await profile).reason]
+
+    with ConsentClient(url, api_key="ck_test", stream="off") as client:
+        with pytest.raises(ServiceUnavailable):
+            client.decide("ana", notice="0" * 64, choices={"coupons": "denied"}, language="en")
+        reasons = [client.check("ana", "coupons").reason, client.profile("ana", purpose="coupons").reason]
+
+    assert reasons == asyncio.run(asked()) == [Reason.UNAVAILABLE] * 2
+
+
+@pytest.mark.parametrize("send", [copy, deepcopy, pickle.dumps])
+def test_a_client_is_not_sent_to_another_process(send: Callable[[object], object]) -> None:
+    for client in (FakeConsent(), ConsentClient("http://consent.internal", api_key="ck_test", stream="off")):
+        with client, pytest.raises(TypeError, match="cannot be copied or pickled: make one in each process"):
+            send(client)
 
 
 def test_who_waits_for_ever_is_told_when_it_is_live(service: LiveService) -> None:

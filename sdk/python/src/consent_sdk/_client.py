@@ -9,7 +9,7 @@ from consent_sdk.errors import ConfigurationError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self, TypeVar
+    from typing import NoReturn, Self, TypeVar
 
     from consent_sdk._gatekeeper import Options, Status
     from consent_sdk._transport import HttpTransport
@@ -91,6 +91,11 @@ class Client:
     def status(self) -> Status:
         """How this client stands."""
         return self._keeper.status
+
+    def __reduce__(self) -> NoReturn:
+        """Say why no client is copied, or sent to another process: its threads and connections stay here."""
+        name = type(self).__name__
+        raise TypeError(f"A {name} cannot be copied or pickled: make one in each process, as by from_env().")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status.state}>"

@@ -35,8 +35,9 @@ class TurnedAway(Exception):
         self.retry_after = retry_after(Answer(status, {name.lower(): headers[name] for name in headers}, b""))
 
 
-_OTHER_FAILURES = (OSError, RuntimeError, ValueError)
-"""Of sockets, of an event loop that has ended, of a host that no name can have."""
+_OTHER_FAILURES = (ImportError, OSError, RuntimeError, ValueError)
+"""Of a proxy that needs more than httpx2, of certificates, of sockets, of an event loop that has ended, of a
+host that no name can have."""
 
 ABANDONED: list[object] = []
 """Connections inherited by a fork: kept, so that nothing says goodbye to the service in the parent's name."""
@@ -126,7 +127,10 @@ class HttpTransport:
 
     def send(self, request: Request, *, timeout: float) -> Answer:
         """Return the answer, read to its end within `timeout` seconds a step, or raise `Unreachable`."""
-        client = self._http()
+        try:
+            client = self._http()
+        except _OTHER_FAILURES as error:
+            raise Unreachable(type(error).__name__) from None
         import httpx2  # noqa: PLC0415  # imported when the client starts
 
         try:
@@ -198,7 +202,10 @@ class AsyncHttpTransport:
 
     async def send(self, request: Request, *, timeout: float) -> Answer:  # noqa: ASYNC109  # httpx2's
         """Return the answer, read to its end within `timeout` seconds a step, or raise `Unreachable`."""
-        client = self._http()
+        try:
+            client = self._http()
+        except _OTHER_FAILURES as error:
+            raise Unreachable(type(error).__name__) from None
         import httpx2  # noqa: PLC0415  # imported when the client starts
 
         try:
