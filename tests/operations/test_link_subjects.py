@@ -56,6 +56,33 @@ def test_the_shorter_validity_of_two_grants_remains(installation: Installation) 
     assert "2027-05-21" in visitor.text
 
 
+def test_a_yes_of_the_anonymous_side_that_has_run_out_ends_the_customers(installation: Installation) -> None:
+    installation.decide("visitor", {"coupons": "granted"})
+    installation.clock.advance(days=200)
+    installation.decide("customer-1", {"coupons": "granted"})
+
+    installation.link("visitor", "customer-1")
+
+    assert installation.reasons("customer-1")["coupons"] == "expired"
+
+
+def test_the_anonymous_subject_keeps_her_own_consents_and_what_follows_stays_apart(
+    installation: Installation,
+) -> None:
+    installation.decide("visitor", {"coupons": "granted"})
+    installation.decide("customer-1", {"coupons": "denied", "recommendations": "granted"})
+    installation.link("visitor", "customer-1")
+
+    linked = installation.reasons("visitor")
+    installation.decide("visitor", {"recommendations": "denied"})
+    installation.decide("customer-1", {"coupons": "granted"})
+
+    assert (linked["coupons"], linked["recommendations"]) == ("granted", "never_asked")
+    assert installation.reasons("visitor")["recommendations"] == "refused"
+    assert installation.reasons("customer-1")["recommendations"] == "granted"
+    assert installation.reasons("customer-1")["coupons"] == "granted"
+
+
 def test_a_customer_without_a_decision_is_created_by_the_link(installation: Installation) -> None:
     installation.decide("visitor", {"coupons": "denied"})
 

@@ -29,6 +29,20 @@ def test_a_grant_ends() -> None:
     assert consent.check("ana", "coupons").reason is Reason.EXPIRED
 
 
+def test_after_a_clock_that_leapt_and_came_back_a_new_client_is_needed() -> None:
+    clock = SettableClock()
+    consent = FakeConsent(grants={"ana": ["coupons"]}, clock=clock)
+    assert consent.allows("ana", "coupons")
+
+    clock.jump(400 * 86_400)
+    leapt = consent.check("ana", "coupons").reason
+    clock.jump(-400 * 86_400)
+    consent.grant("ana", "coupons")
+
+    assert (leapt, consent.check("ana", "coupons").reason) == (Reason.EXPIRED, Reason.EXPIRED)
+    assert FakeConsent(grants={"ana": ["coupons"]}, clock=clock).allows("ana", "coupons")
+
+
 def test_a_service_that_is_down_denies_once_its_last_word_is_stale() -> None:
     consent = FakeConsent(grants={"ana": ["coupons"]})
 
