@@ -170,9 +170,13 @@ def test_who_is_signed_in_says_yes_and_takes_it_back_without_script(
     page.get_by_label("Sign in as").select_option(str(next(_HOUSEHOLDS)))
     page.get_by_role("button", name="Sign in").click()
 
-    for answer, heading in (("accept_all", "For you"), ("refuse_all", "What everybody buys")):
+    for control, answer, heading in (
+        ("footer", "accept_all", "For you"),
+        (".why", "refuse_all", "What everybody buys"),
+    ):
         page.goto(storefront)
-        page.get_by_role("contentinfo").get_by_role("button", name="Your choices").click()
+        page.locator(".why summary").or_(page.locator("h1")).last.click()
+        page.locator(control).locator("[data-consent-open]").click()
         expect(page.get_by_text(banner_words("en")["account"])).to_be_visible()
         page.locator(f"[name=method][value={answer}]").click()
         expect(page.get_by_role("status")).to_have_text(banner_words("en")["saved"])
