@@ -26,6 +26,7 @@ from consent_service.cli.output import (
     TenantName,
     answer,
     complaints,
+    external_id_of,
     key_of,
     moment_of,
     opened,
@@ -66,7 +67,10 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="File to write.")],
     start: Annotated[str | None, typer.Option("--from", help="First moment, RFC 3339.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Moment after the last, RFC 3339.")] = None,
-    subject: Annotated[str | None, typer.Option("--subject", help="Only this external id's entries.")] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", help="Only this external id's entries; - reads it from standard input."),
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--since", help="Last pack, or its size: prove that this one continues it.")
     ] = None,
@@ -86,8 +90,9 @@ def export(
         raise InvalidInput(f"Cannot write {out}: it is a folder; name a file.")
     if not out.absolute().parent.is_dir():
         raise InvalidInput(f"Cannot write {out}: there is no such folder.")
+    external_id = None if subject is None else external_id_of(subject)
     if url is not None:
-        written = _fetched(url, out, {"from": start, "until": until, "since": since}, subject)
+        written = _fetched(url, out, {"from": start, "until": until, "since": since}, external_id)
         answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")
         return
     from consent_service.operations.complete_export import (  # noqa: PLC0415  # a verifier needs no database
@@ -101,7 +106,7 @@ def export(
         request = AuditRequest(
             start=moment_of(start),
             until=moment_of(until),
-            subject=None if subject is None else owner.subject(subject),
+            subject=None if external_id is None else owner.subject(external_id),
             since=_size(since),
         )
         tag = out.with_name(out.name + ".part.tag")

@@ -43,6 +43,8 @@ class Download:
                 try:
                     self._once(client, part, tag, progress)
                     break
+                except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+                    raise InvalidInput("--url is the service's address, such as https://host.") from None
                 except (httpx2.TransportError, _Busy) as error:
                     if attempt == _ATTEMPTS - 1:
                         raise Unavailable(

@@ -9,6 +9,7 @@ from consent_service.cli.output import (
     DatabaseUrl,
     TenantName,
     answer,
+    external_id_of,
     moment_of,
     opened_for,
     reporting_errors,
@@ -24,7 +25,7 @@ _PIECE = 40
 @reporting_errors
 def explain(
     *,
-    subject: Annotated[str, typer.Option("--subject", help="External id.")],
+    subject: Annotated[str, typer.Option("--subject", help="External id; - reads it from standard input.")],
     purpose: Annotated[str, typer.Option("--purpose", help="Key of the purpose.")],
     at: Annotated[str | None, typer.Option("--at", help="Moment, RFC 3339; now by default.")] = None,
     tenant: TenantName = None,
@@ -32,8 +33,9 @@ def explain(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Say what the gate would have answered, on which entry and under which words, and who signed for it."""
+    external_id = external_id_of(subject)
     with opened_for(tenant, database_url) as (deployment, owner):
-        found = explain_consent(deployment, owner, owner.subject(subject), purpose, at=moment_of(at))
+        found = explain_consent(deployment, owner, owner.subject(external_id), purpose, at=moment_of(at))
     answer(_document(found), as_json=as_json, text=_text(found))
 
 

@@ -32,6 +32,7 @@ from consent_service.errors import (
     DatabaseUnavailable,
     InvalidInput,
     InvalidNotice,
+    InvalidSubject,
     NoticeProblem,
 )
 
@@ -45,6 +46,7 @@ R = TypeVar("R")
 FAILED, UNUSABLE, UNREAD = 1, 2, 128 + 13
 MAX_INDEX = 2**63 - 1
 """The highest number that a database counts to."""
+STANDARD_INPUT = "-"
 
 
 def end_unread() -> NoReturn:
@@ -148,10 +150,23 @@ def progress_columns() -> tuple[ProgressColumn, ...]:
 
 
 def key_of(key: str | None) -> str | None:
-    """Return a log's key, given as such or as a file that holds it."""
+    """Return a log's key, given as such or as the first line of a file, as `GET /v1/ledger/key` has it."""
     if key is not None and "+" not in key and Path(key).is_file():
-        return Path(key).read_text(encoding="utf-8").strip()
+        return Path(key).read_text(encoding="utf-8").strip().partition("\n")[0].strip()
     return key
+
+
+def external_id_of(option: str) -> str:
+    """Return the external id that an option gives, or the first line of standard input where it is `-`.
+
+    Arguments are shown to everybody on the machine, standard input is not. Raises `InvalidSubject`.
+    """
+    if option != STANDARD_INPUT:
+        return option
+    try:
+        return typer.get_text_stream("stdin").readline().rstrip("\n")
+    except UnicodeDecodeError:
+        raise InvalidSubject("Standard input is not UTF-8, as identifiers are.") from None
 
 
 def moment_of(text: str | None) -> datetime | None:

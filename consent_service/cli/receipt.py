@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from consent_service.cli.output import MAX_INDEX, DatabaseUrl, TenantName, opened_for, reporting_errors, say
+from consent_service.cli.output import (
+    MAX_INDEX,
+    DatabaseUrl,
+    TenantName,
+    external_id_of,
+    opened_for,
+    reporting_errors,
+    say,
+)
 from consent_service.ledger.receipt_forms import html, json_ld, kantara, plain
 from consent_service.ledger.receipt_forms.qr import qr_text
 from consent_service.operations.read_receipt import PDF_MEDIA_TYPE, read_receipt, write_receipt
@@ -38,15 +46,19 @@ def receipt(
     form: Annotated[Form, typer.Option("--form", help="What to write.")] = Form.TEXT,
     out: Annotated[Path | None, typer.Option("--out", help="File; standard output by default.")] = None,
     subject: Annotated[
-        str | None, typer.Option("--subject", help="Only if the decision is of this external id.")
+        str | None,
+        typer.Option(
+            "--subject", help="Only if the decision is of this external id; - reads it from standard input."
+        ),
     ] = None,
     qr: Annotated[bool, typer.Option("--qr/--no-qr", help="Print the QR code after a text.")] = True,
     tenant: TenantName = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write the receipt of one decision, with its proof; the QR code leads to where choices are changed."""
+    external_id = None if subject is None else external_id_of(subject)
     with opened_for(tenant, database_url) as (deployment, owner):
-        hers = None if subject is None else owner.subject(subject)
+        hers = None if external_id is None else owner.subject(external_id)
         made = read_receipt(deployment, owner, index, subject=hers)
         body = write_receipt(made, _MEDIA_TYPES[form], deployment.settings)
     if out is not None:

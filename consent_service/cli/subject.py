@@ -10,15 +10,17 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from consent_service.cli.output import (
     MAX_INDEX,
+    STANDARD_INPUT,
     AsJson,
     DatabaseUrl,
     TenantName,
     answer,
+    external_id_of,
     opened_for,
     reporting_errors,
     say,
 )
-from consent_service.errors import ConfigurationError, InvalidInput, InvalidSubject
+from consent_service.errors import ConfigurationError, InvalidInput
 from consent_service.operations.committer import Committer
 from consent_service.operations.erase_subject import EraseSubject, ErasureAnswer
 from consent_service.operations.keep_evidence import evidence_policy, read_proof
@@ -41,10 +43,7 @@ def erase(*, tenant: TenantName = None, as_json: AsJson = False, database_url: D
 
     The identifier is no argument: those are shown to everybody on the machine.
     """
-    try:
-        external_id = typer.get_text_stream("stdin").readline().rstrip("\n")
-    except UnicodeDecodeError:
-        raise InvalidSubject("Standard input is not UTF-8, as identifiers are.") from None
+    external_id = external_id_of(STANDARD_INPUT)
     with opened_for(tenant, database_url) as (deployment, owner):
         committer = Committer(deployment)
         try:

@@ -1809,7 +1809,8 @@ def _verified_evidence(evidence: dict[str, Any], vkey: str | None, policy: Polic
         or not re.fullmatch(r"[0-9a-f]{64}", evidence["opening"])
     ):
         raise Fault("receipt", "proof", "is no C2SP tlog-proof of this entry")
-    _, size, root = open_checkpoint(note, vkey or evidence["vkey"], origin)  # (1)
+    signed_by = evidence["vkey"] if vkey is None else vkey
+    _, size, root = open_checkpoint(note, signed_by, origin)  # (1)
     seen = policy.seen(note) if policy else {}
     if policy is not None and not policy.satisfied(seen):
         raise Fault("cosignatures", "proof", "the checkpoint lacks the cosignatures that you ask for")
@@ -1826,7 +1827,7 @@ def _verified_evidence(evidence: dict[str, Any], vkey: str | None, policy: Polic
     return {
         "verified": True,
         "origin": origin,
-        "vkey": vkey or evidence["vkey"],
+        "vkey": signed_by,
         "key_pinned": vkey is not None,
         "index": index,
         "size": size,
@@ -1872,6 +1873,8 @@ def _tell_misbehaviour(path: Path, vkey: str) -> int:
 
 def policy_of(vkeys: Sequence[str], file: Path | None) -> Policy | None:
     """Return the policy in a file, or that all of these witnesses cosign; raise ValueError or OSError."""
+    if file is not None and vkeys:
+        raise ValueError("name the witnesses or give a policy, not both")
     if file is not None:
         return Policy(file.read_bytes().decode("utf-8", "surrogateescape"))
     return Policy.all_of(vkeys) if vkeys else None

@@ -226,10 +226,15 @@ def test_the_command_line_prints_a_receipt_with_its_code(shop: Shop, settings: S
 
     printed = CliRunner(env=environment).invoke(cli, ["receipt", "1", "--subject", "ana"])
     refused = CliRunner(env=environment).invoke(cli, ["receipt", "1", "--subject", "ben"])
+    hers, not_his = (
+        CliRunner(env=environment).invoke(cli, ["receipt", "1", "--subject", "-"], input=f"{name}\n")
+        for name in ("ana", "ben")
+    )
     document = CliRunner(env=environment).invoke(cli, ["receipt", "1", "--form", "json-ld"])
 
     assert printed.exit_code == 0
     assert "Vous avez accepté" in printed.stdout
     assert "█" in printed.stdout
     assert refused.exit_code == 2
+    assert (hers.exit_code, not_his.exit_code) == (0, 2)
     assert json.loads(document.stdout)["@type"] == "dpv:ConsentReceipt"

@@ -251,3 +251,12 @@ def test_a_service_that_tags_its_packs_with_anything_is_fetched_from(shop: Shop)
 
     assert codes == [0, 0, 0]
     assert shop.out.read_bytes() == b"hello"
+
+
+@pytest.mark.parametrize("address", ["shop.example", "ftp://shop.example", "http://", "http://a\x00b"])
+def test_an_address_that_is_none_is_refused_and_not_asked_again(tmp_path: Path, address: str) -> None:
+    run = CliRunner().invoke(cli, ["audit", "export", "--url", address, "--out", str(tmp_path / "pack.zip")])
+
+    assert run.exit_code == 2
+    assert "such as https://host" in run.stderr
+    assert list(tmp_path.iterdir()) == []

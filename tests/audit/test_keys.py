@@ -7,7 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from consent_service.cli.main import app as cli
 from consent_service.ledger.canonical import canonical_json
 from consent_service.ledger.checkpoint import open_checkpoint, sign_checkpoint
 from consent_service.ledger.note import NoteSigner, NoteVerifier
@@ -117,3 +119,14 @@ def test_receipts_from_before_and_after_a_change_verify_under_the_key_they_name(
 
     assert receipt.evidence.vkey == rotated.keys[-1]
     assert receipt.evidence.verify(NoteVerifier.parse(receipt.evidence.vkey)).size == SIZE
+
+
+def test_a_file_of_keys_as_the_service_answers_them_names_the_newest(
+    rotated: Rotated, tmp_path: Path
+) -> None:
+    pack, held = rotated.pack(tmp_path / "pack.zip"), tmp_path / "keys"
+    held.write_text("\n".join(reversed(rotated.keys)) + "\n")
+
+    run = CliRunner().invoke(cli, ["audit", "verify", str(pack), "--key", str(held)])
+
+    assert run.exit_code == 0, run.stdout

@@ -356,6 +356,22 @@ def test_a_refused_export_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_whose_pack_it_is_to_be_is_read_from_standard_input(
+    installation: Installation, tmp_path: Path
+) -> None:
+    environment = {"CONSENT_HOME": str(installation.home), "CONSENT_DATABASE_URL": installation.database_url}
+    out = tmp_path / "hers.zip"
+
+    run = CliRunner(env=environment).invoke(
+        cli, ["audit", "export", "--subject", "-", "--out", str(out)], input=f"{KNOWN}\n"
+    )
+
+    request = AuditRequest(subject=installation.tenant.subject(KNOWN))
+    expected = members_of(export_to(tmp_path / "expected.zip", installation, request))
+    assert run.exit_code == 0
+    assert members_of(out)["entries/000000.ndjson"] == expected["entries/000000.ndjson"]
+
+
 def test_a_subject_who_came_back_after_her_erasure_begins_anew(
     installation: Installation, tmp_path: Path
 ) -> None:

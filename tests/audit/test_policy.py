@@ -1,12 +1,14 @@
 """A policy (C2SP tlog-policy) says whose cosignatures are enough, and nothing else passes for one."""
 
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.cosignature import Cosigner
 from consent_service.ledger.note import NoteSigner
-from consent_service.verifier.verify import Policy, cosigned_at, printable
+from consent_service.verifier.verify import Policy, cosigned_at, policy_of, printable
 
 
 def a_key(number: int) -> Ed25519PrivateKey:
@@ -106,3 +108,12 @@ def test_all_of_some_keys_is_a_policy() -> None:
     assert policy.satisfied(policy.seen(a_note("x1", "y")))
     assert not policy.satisfied(policy.seen(a_note("x1")))
     assert Policy.all_of([]).satisfied(())
+
+
+def test_witnesses_beside_a_policy_are_refused_and_not_left_unread(tmp_path: Path) -> None:
+    file = tmp_path / "policy"
+    file.write_text("quorum none\n")
+
+    with pytest.raises(ValueError, match="not both"):
+        policy_of([COSIGNERS["y"].vkey], file)
+    assert policy_of([], file) is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, Page, Route, expect
 
 from consent_service.api.app import create_app
@@ -18,6 +19,7 @@ from consent_service.domain.subject import SubjectRef
 from consent_service.ledger.canonical import canonical_json
 from consent_service.ledger.certificate import ErasureCertificate
 from consent_service.ledger.checkpoint import open_checkpoint, sign_checkpoint
+from consent_service.ledger.cosignature import Cosigner
 from consent_service.ledger.note import NoteVerifier
 from consent_service.ledger.proof import TlogProof
 from consent_service.ledger.record import ErasureRecord, decode_record
@@ -41,12 +43,13 @@ from tests.browser.serving import served
 from tests.builders import a_decision
 from tests.installation import Installation
 from tests.receipts.make import SIGNER, a_receipt
+from tests.receipts.test_offline import WITNESS, cosigned
 from tests.servers import unused_port
 from tests.size import size
 
 EDITS = size(40, 400)
 MANY = size(2_500, 100_000)
-ASK = """async ([name, data, key, previous, certificates]) => {
+ASK = """async ([name, data, key, previous, certificates, witnesses]) => {
   const file = (name, data) => new File([Uint8Array.from(atob(data), (each) => each.charCodeAt(0))], name);
   const worker = (globalThis.asked ??= new Worker(document.querySelector("main").dataset.worker));
   const answer = new Promise((resolve) => {
@@ -54,7 +57,7 @@ ASK = """async ([name, data, key, previous, certificates]) => {
   });
   const held = certificates.map((each) => file("certificate.txt", each));
   const older = previous && file("previous.zip", previous);
-  worker.postMessage({ file: file(name, data), key, previous: older, witnesses: [], certificates: held });
+  worker.postMessage({ file: file(name, data), key, previous: older, witnesses, certificates: held });
   const { kind, result } = await answer;
   return [kind, result ?? null];
 }"""
@@ -100,9 +103,10 @@ def ask(page: Page) -> Ask:
         key: str | None = None,
         previous: bytes = b"",
         certificates: Sequence[bytes] = (),
+        witnesses: Sequence[str] = (),
     ) -> Any:
         sent, older, *held = (base64.b64encode(each).decode() for each in (data, previous, *certificates))
-        return page.evaluate(ASK, [name, sent, key, older or None, held])
+        return page.evaluate(ASK, [name, sent, key, older or None, held, [*witnesses]])
 
     return asked
 
@@ -334,6 +338,26 @@ def test_a_receipt_of_every_form_verifies_and_a_changed_one_does_not(
     for begins in (b'{"title":{"en":"Other words"},', b'{"A":NaN,'):
         ambiguous = json.dumps({"evidence": a_receipt(begins=begins).evidence.document()}).encode()
         assert ask(ambiguous, name="receipt")[1]["check"] == "notices"
+
+
+def test_a_receipt_without_the_cosignatures_that_are_asked_for_is_refused(ask: Ask) -> None:
+    receipts = {
+        name: json.dumps(receipt.evidence.document()).encode()
+        for name, receipt in {"bare": a_receipt(), "seen": cosigned(a_receipt())}.items()
+    }
+    other = Cosigner(WITNESS.name, Ed25519PrivateKey.generate()).vkey
+
+    kind, found = ask(receipts["seen"], name="receipt", key=SIGNER.vkey, witnesses=[WITNESS.vkey])
+
+    assert (kind, found["cosignatures"]) == ("receipt", 1)
+    for name, witnesses in (
+        ("bare", [WITNESS.vkey]),
+        ("seen", [other]),
+        ("seen", [WITNESS.vkey, other]),
+        ("seen", ["nobody"]),
+    ):
+        kind, found = ask(receipts[name], name="receipt", key=SIGNER.vkey, witnesses=witnesses)
+        assert (kind, found["check"]) == ("fault", "cosignatures")
 
 
 @pytest.mark.parametrize("language", ["fr", "FR-ca", "fr-CA-x-quebec"])

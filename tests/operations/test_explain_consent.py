@@ -82,7 +82,10 @@ def test_the_command_says_it_in_words_and_as_json(told: tuple[Installation, list
     text = CliRunner(env=environment).invoke(cli, question)
     document = CliRunner(env=environment).invoke(cli, [*question, "--json"])
     wrong = CliRunner(env=environment).invoke(cli, [*question[:-1], "soon"])
+    question[2] = "-"
+    unseen = CliRunner(env=environment).invoke(cli, question, input="ana\n")
 
+    assert unseen.stdout == text.stdout
     assert (text.exit_code, document.exit_code, wrong.exit_code) == (0, 0, 2)
     assert "Coupons chosen for you" in text.stdout
     found = json.loads(document.stdout)

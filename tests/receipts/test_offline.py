@@ -178,3 +178,8 @@ def test_the_commands_check_a_file(tmp_path: Path) -> None:
     assert all("recommendations granted" in run.stdout for run in alone[:2])
     assert [json.loads(run.stdout)["size"] for run in ours[:2]] == [SIZE, SIZE]
     assert json.loads(ours[2].stdout)["check"] == "commitments"
+
+
+def test_a_key_that_is_empty_is_no_key_and_not_the_receipts_own() -> None:
+    with pytest.raises(Fault, match="a key is name"):
+        verify_receipt(json.dumps(a_receipt().evidence.document()), vkey="")

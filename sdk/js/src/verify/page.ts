@@ -64,9 +64,10 @@ function showPack({ origin, from, size, root, vkey, madeAt, checked, remarks }: 
   show(true, facts, { remarks });
 }
 
-function showReceipt({ origin, index, size, root, vkey, keyPinned, decidedAt, recordedAt, choices }: VerifiedReceipt): void {
+function showReceipt({ origin, index, size, root, vkey, keyPinned, decidedAt, recordedAt, cosignatures, choices }: VerifiedReceipt): void {
   const said = choices.map(({ name, status: outcome, until }) => `\u2068${name}\u2069: ${say(outcome)} (${moment(until)})`);
   const facts: Fact[] = [["choices", said], ["decided", moment(decidedAt)], ["recorded", moment(recordedAt)], ["log", origin], ["entry", `${index} (${size})`], ["root", root], ["log_key", vkey]];
+  if (cosignatures) facts.push(["checked", `${cosignatures.toLocaleString(language)} ${say("cosignatures")}`]);
   const remarks = keyPinned ? [] : ["No key was given: the receipt agrees with itself, but anybody could have made it."];
   show(true, facts, { remarks });
 }

@@ -1,7 +1,7 @@
 /** A receipt: one decision with its evidence, in whatever form it was taken home. */
 import { AMBIGUOUS, type Bytes, type Json, type Members, Fault, Refused, binary, canonical, decoded, hash, hex, isCanonical, json, text, unbinary, unhex, utf8 } from "./bytes.ts";
 import type { Source } from "./container.ts";
-import { openCheckpoint, openNote } from "./note.ts";
+import { cosigned, openCheckpoint, openNote } from "./note.ts";
 import { commitment, leafPattern, parseRecord } from "./record.ts";
 import { leafHash, verifyInclusion } from "./tree.ts";
 
@@ -19,6 +19,7 @@ export interface VerifiedReceipt {
   root: string;
   recordedAt: string;
   decidedAt: string;
+  cosignatures: number;
   choices: { purpose: string; name: string; status: string; until: string }[];
 }
 
@@ -35,12 +36,13 @@ interface Evidence {
 
 /** Return what a receipt shows, checked under the key given, or else under the one that it names itself.
  *
- * (1) the log's key signed the checkpoint; (2) the leaf is at its index under the checkpoint's root; (3) the leaf commits to the
+ * (1) the log's key signed the checkpoint, and so did every one of the witnesses; (2) the leaf is at its index under the checkpoint's root; (3) the leaf commits to the
  * record; (4) the words are those that the record names. */
-export async function verifyReceipt(source: Source, vkey: string | null = null): Promise<VerifiedReceipt> {
+export async function verifyReceipt(source: Source, vkey: string | null = null, witnesses: readonly string[] = []): Promise<VerifiedReceipt> {
   if (source.size > LARGEST) throw new Fault("receipt", "file", "is larger than any receipt");
   const evidence = read(await evidenceIn(await source.read(0, source.size)));
   const checkpoint = await check("proof", () => proven(evidence, vkey ?? evidence.vkey));
+  await check("cosignatures", () => witnessed(evidence.proof, witnesses));
   const record = await check("commitments", () => committed(evidence));
   const words = hex(hash(utf8(evidence.notice)));
   if (record["notice"] !== words) throw new Fault("notices", words, "the words are not those that the decision was made under");
@@ -54,6 +56,7 @@ export async function verifyReceipt(source: Source, vkey: string | null = null):
     ...checkpoint,
     recordedAt: record["recorded_at"]!,
     decidedAt: record["decided_at"]!,
+    cosignatures: witnesses.length,
     choices: outcomes.map(([, purpose, status, until]) => ({
       purpose: purpose!,
       name: nameOf(json(evidence.notice), purpose!, record["language"]!),
@@ -98,6 +101,14 @@ export async function verifyTlogProof(
   const steps = lines.map((line) => decoded(line, 32));
   verifyInclusion(Number(index[1]), checkpoint.size, leafHash(leaf), steps, checkpoint.root);
   return { index: Number(index[1]), size: checkpoint.size, root: btoa(binary(checkpoint.root)) };
+}
+
+/** Refuse a proof whose checkpoint one of these witnesses did not cosign. */
+async function witnessed(proof: string, witnesses: readonly string[]): Promise<void> {
+  const note = proof.slice(proof.indexOf("\n\n") + 2);
+  for (const vkey of witnesses) {
+    if (!(await cosigned(note, vkey))) throw new Refused("the checkpoint lacks the cosignatures that you ask for");
+  }
 }
 
 function committed({ leaf, origin, opening, record }: Evidence): { [name: string]: string } {

@@ -31,7 +31,7 @@ const AT_MOST_EVERY = 50;
 
 async function verify({ file, previous, key, witnesses, certificates }: Task): Promise<Answer> {
   const start = binary(new Uint8Array(await file.slice(0, 2).arrayBuffer()));
-  if (start !== "PK" && !/\.zip$/i.test(file.name)) return { kind: "receipt", result: await verifyReceipt(fromBlob(file), key) };
+  if (start !== "PK" && !/\.zip$/i.test(file.name)) return { kind: "receipt", result: await verifyReceipt(fromBlob(file), key, witnesses) };
   let said = 0;
   const progress = (done: number, total: number): void => {
     const now = performance.now();
