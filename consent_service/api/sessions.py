@@ -58,6 +58,11 @@ def start_session(
     )
 
 
+def end_session(response: Response) -> None:
+    """Forget the subject."""
+    response.delete_cookie(SESSION, path=PATH, httponly=True, samesite="lax")
+
+
 def see_page(key: str, language: str, *, done: str = "") -> Response:
     """Send a browser to the page, which says what was `done` in the interface's words of that name."""
     headers = {**HEADERS, "Location": page_address(key, language, done=done)}

@@ -140,6 +140,38 @@ def test_who_is_signed_in_reads_that_the_page_is_about_her_account(client: TestC
     assert (said in own, said in nobodys, said in browsers) == (True, False, False)
 
 
+def test_who_comes_next_to_a_browser_finds_nothing_of_the_account_that_was_signed_in_there(
+    client: TestClient,
+) -> None:
+    service = service_of(client)
+    tenant = require_tenant(service.deployment, "default")
+    token = service.credentials.issue_subject_token(tenant, tenant.subject("customer-42")).token
+    client.post("/preferences/enter", data={"token": token}, headers={"Origin": SHOP})
+    send(client, method="accept_all")
+    session = f"consent-session={client.cookies['consent-session']}"
+    client.cookies.clear()  # A form of another site comes without it, what follows comes with it.
+    entered = client.post(
+        "/preferences/enter", data={"token": ""}, headers={"Origin": SHOP}, follow_redirects=False
+    )
+
+    address = urlsplit(entered.headers["location"])
+    answer = client.get(address.path, params=parse_qs(address.query), headers={"Cookie": session})
+
+    page = answer.text
+
+    assert checked(page) == []
+    assert "You have not decided anything yet." in page
+    assert 'consent-session=""; ' in answer.headers["set-cookie"]
+
+
+def test_a_browser_that_decided_on_the_page_itself_comes_back_to_it(client: TestClient) -> None:
+    send(client, method="save", granted=["coupons"])
+
+    page = client.post("/preferences/enter", data={"token": ""}, headers={"Origin": SHOP}).text
+
+    assert checked(page) == ["coupons"]
+
+
 def test_history_says_where_a_browser_was_linked_and_what_that_refused(client: TestClient) -> None:
     service = service_of(client)
     tenant = require_tenant(service.deployment, "default")

@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -162,6 +163,12 @@ def test_a_no_said_before_she_signed_in_comes_along_and_a_forged_token_does_not(
     context.close()
 
 
+def headed(page: Page, url: str, heading: str) -> bool:
+    """Open the shop anew and tell whether it has this heading: it hears of choices by the stream."""
+    page.goto(url)
+    return page.locator("h1").inner_text() == heading
+
+
 def test_who_is_signed_in_says_yes_and_takes_it_back_without_script(
     browser: Browser, storefront: str
 ) -> None:
@@ -180,9 +187,7 @@ def test_who_is_signed_in_says_yes_and_takes_it_back_without_script(
         expect(page.get_by_text(banner_words("en")["account"])).to_be_visible()
         page.locator(f"[name=method][value={answer}]").click()
         expect(page.get_by_role("status")).to_have_text(banner_words("en")["saved"])
-        page.goto(storefront)
-        page.wait_for_load_state()
-        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+        wait_until(partial(headed, page, storefront, heading), what="the shop to hear of it")
 
     page.context.close()
 

@@ -28,6 +28,7 @@ from consent_service.operations.credentials import Caller
 from consent_service.operations.manage_tenants import Role
 from consent_service.operations.notice_book import PublishedNotice
 from consent_service.operations.service import ConsentService
+from consent_service.operations.tenant import Subject
 from consent_service.web.layout import banner_fragment, remembered
 from consent_service.web.words import best_language, direction, words
 
@@ -186,6 +187,11 @@ def new_handle() -> str:
 def anonymous_id(handle: str) -> str:
     """Return the external id of the anonymous subject with this handle; the handle cannot be told from it."""
     return ANONYMOUS + hashlib.sha256(handle.encode()).hexdigest()
+
+
+def is_anonymous(subject: Subject) -> bool:
+    """Return whether a browser made this subject up, before anybody signed in."""
+    return subject.external_id.startswith(ANONYMOUS)
 
 
 @router.get("/banner.js", include_in_schema=False)

@@ -13,8 +13,8 @@ from consent_service.api.routers.personal_data import personal_data_document
 from consent_service.api.sessions import (
     HEADERS,
     PATH,
-    SESSION,
     Key,
+    end_session,
     require_same_origin,
     see_page,
     session_of,
@@ -96,7 +96,7 @@ async def erase(request: Request, service: Service, key: Key, language: Language
     )
     taken, text = page.render()
     response = Response(text, media_type="text/html", headers={**HEADERS, "Content-Language": taken})
-    response.delete_cookie(SESSION, path=PATH, httponly=True, samesite="lax")
+    end_session(response)
     return response
 
 

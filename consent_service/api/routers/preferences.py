@@ -7,12 +7,19 @@ from fastapi.concurrency import run_in_threadpool
 
 from consent_service.api.callers import Service, gpc_of
 from consent_service.api.errors import MalformedBody
-from consent_service.api.routers.browser import ANONYMOUS, Languages, anonymous_id, new_handle, publishable
+from consent_service.api.routers.browser import (
+    Languages,
+    anonymous_id,
+    is_anonymous,
+    new_handle,
+    publishable,
+)
 from consent_service.api.sessions import (
     HEADERS,
     PATH,
     Form,
     Key,
+    end_session,
     first,
     form_of,
     known_origin,
@@ -43,6 +50,7 @@ router = APIRouter(include_in_schema=False)
 NOBODY: Final = "anonymous:"
 """An external id that no subject has: what is known of somebody new is nothing."""
 
+_SIGNED_OUT: Final = "signed_out"
 _METHODS: Final = frozenset({"save", "accept_all", "refuse_all"})
 
 
@@ -51,6 +59,9 @@ def show(request: Request, service: Service, key: Key, language: Languages = "",
     """Return the page, for the session's subject or for somebody new."""
     visitor = publishable(service, without_origin(request.headers), key)
     holder = session_of(service, request, visitor)
+    known = holder is not None and holder.subject is not None and not is_anonymous(holder.subject)
+    if left := known and done == _SIGNED_OUT:
+        holder = None
     with service.deployment.reading(visitor.tenant) as scope:
         published = service.deployment.book(scope).require_current()
     policy = evidence_policy(service.deployment, visitor.tenant) if holder else None
@@ -66,22 +77,28 @@ def show(request: Request, service: Service, key: Key, language: Languages = "",
         epoch_days=service.settings.epoch_days,
         sealed_until=None if policy is None else service.deployment.clock() + policy.keep,
         joint=holder is not None and is_linked(service.deployment, visitor.tenant, subject),
-        account=holder is not None and not subject.external_id.startswith(ANONYMOUS),
+        account=known and not left,
         message=done,
     )
     taken, text = page.render(key=key)
     response = Response(text, media_type="text/html", headers={**HEADERS, "Content-Language": taken})
     if holder and holder.subject:
         start_session(service, request, response, visitor, holder.subject)
+    elif left:
+        end_session(response)
     return response
 
 
 @router.post(f"{PATH}/enter")
 async def enter(request: Request, service: Service, key: Key, language: Languages = "") -> Response:
-    """Open the page for the subject of a token that a shop's page sends; without one, for somebody new."""
+    """Open the page for the subject of a token that a shop's page sends; without one, for this browser's.
+
+    A session of somebody who was signed in ends then: the next person at her computer may have come. It is
+    the page that ends it, for a form of another site comes without the cookie.
+    """
     visitor = await run_in_threadpool(publishable, service, known_origin(request), key)
     token = first(form_of(await request.body()), "token")
-    response = see_page(key, language)
+    response = see_page(key, language, done="" if token else _SIGNED_OUT)
     if token:
         caller = service.credentials.caller(token)
         if caller.role != SUBJECT_ROLE or caller.subject is None or caller.tenant.id != visitor.tenant.id:
