@@ -144,11 +144,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_databases(postgres_server: PostgresServer) -> EmptyDatabases:
+def empty_databases(postgres_server: PostgresServer) -> Iterator[EmptyDatabases]:
     """PostgreSQL databases with our tables."""
     template = postgres_server.create_database()
     make_schema(postgres_server.url(template))
-    return EmptyDatabases(postgres_server, template)
+    databases = EmptyDatabases(postgres_server, template)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
