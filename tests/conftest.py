@@ -1,9 +1,10 @@
 """Fixtures for every test: a fresh database of either kind, and a free port."""
 
+import gc
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,6 +70,17 @@ LONGEST_FILES = (
     "tests/examples/test_hand_over.py",
     "tests/browser/test_surroundings.py",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among the tests: each process of a run has all of them until its end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
