@@ -11,10 +11,7 @@ from urllib.parse import quote
 
 import typer
 from rich.progress import (
-    BarColumn,
     DownloadColumn,
-    Progress,
-    TextColumn,
     TransferSpeedColumn,
 )
 
@@ -30,7 +27,7 @@ from consent_service.cli.output import (
     key_of,
     moment_of,
     opened,
-    progress_columns,
+    progress_bar,
     reporting_errors,
     settings_with,
 )
@@ -110,16 +107,8 @@ def export(
             since=_size(since),
         )
         tag = out.with_name(out.name + ".part.tag")
-        with Progress(*progress_columns(), console=complaints, transient=True) as bar:
-            task = bar.add_task("exporting", total=None)
-            pieces = complete_export(
-                deployment,
-                owner,
-                request,
-                tag,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-            written = write_whole(out, pieces)
+        with progress_bar("exporting") as progress:
+            written = write_whole(out, complete_export(deployment, owner, request, tag, progress=progress))
         tag.unlink(missing_ok=True)
     answer({"file": str(out), "bytes": written}, as_json=as_json, text=f"{out}: {written} bytes.")
 
@@ -136,11 +125,9 @@ def _fetched(url: str, out: Path, query: Mapping[str, str | None], subject: str 
         headers={} if subject is None else {"Consent-Subject": quote(subject, safe="")},
         out=out,
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=complaints, transient=True) as bar:
-        task = bar.add_task("fetching", total=None)
+    with progress_bar("fetching", DownloadColumn(), TransferSpeedColumn()) as progress:
         try:
-            return download.fetch(lambda done, total: bar.update(task, completed=done, total=total))
+            return download.fetch(progress)
         except OSError as error:
             raise InvalidInput(f"Cannot write {out}: {error.strerror}.") from None
 
@@ -194,15 +181,14 @@ def verify(
     except (ValueError, OSError) as error:
         raise InvalidInput(f"No witnesses or no certificate: {printable(error)}.") from None
     try:
-        with Progress(*progress_columns(), console=complaints, transient=True) as bar:
-            task = bar.add_task("verifying", total=None)
+        with progress_bar("verifying") as progress:
             result = verify_pack(
                 file,
                 vkey=key_of(key),
                 previous=previous,
                 policy=asked,
                 certificates=certificates,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=progress,
             )
         result = _with_own_copy_compared(file, verify_parquet(file, result))
     except Fault as fault:

@@ -137,16 +137,22 @@ def opened_for(tenant: str | None, database_url: str | None) -> Iterator[tuple["
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar while something long is done; yields what to tell how much is done, and of how much."""
-    with Progress(*progress_columns(), console=complaints, transient=True) as bar:
+def progress_bar(what: str, *columns: ProgressColumn) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar while something long is done; yields what to tell how much is done, and of how much.
+
+    There is none where nobody watches: at no terminal, rich would leave an empty line.
+    """
+    shown = columns or (MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *shown,
+        console=complaints,
+        transient=True,
+        disable=not complaints.is_terminal,
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def progress_columns() -> tuple[ProgressColumn, ...]:
-    """Return what a progress bar shows."""
-    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
 
 
 def key_of(key: str | None) -> str | None:

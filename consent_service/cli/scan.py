@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
 
 from consent_service.cli.output import (
     FAILED,
@@ -17,7 +16,7 @@ from consent_service.cli.output import (
     answer,
     complaints,
     key_of,
-    progress_columns,
+    progress_bar,
     reporting_errors,
 )
 from consent_service.operations.scan_packs import Engine, Scan, ScannedPack, scan_packs
@@ -62,15 +61,14 @@ def scan(
     try:
         with (
             tempfile.TemporaryDirectory(prefix="consent-scan-", dir=work) as folder,
-            Progress(*progress_columns(), console=complaints, transient=True) as bar,
+            progress_bar("scanning") as progress,
         ):
-            task = bar.add_task("scanning", total=None)
             found = scan_packs(
                 packs,
                 running,
                 folder=Path(folder),
                 vkeys=[key_of(each) or "" for each in key or ()],
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=progress,
             )
     except OSError as error:
         complaints.print(

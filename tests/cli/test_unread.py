@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from consent_service.cli.main import app
 from consent_service.verifier import verify
+from tests.builders import EXAMPLE_NOTICE
 
 _CONSENT = str(Path(sys.executable).with_name("consent"))
 _VERIFIER = [sys.executable, "-I", str(verify.__file__)]
@@ -72,3 +73,21 @@ def test_a_verifier_behind_a_pipe_to_head_shows_one_line_and_no_traceback(tmp_pa
     assert done.stdout.splitlines()[0].startswith("Verify an audit pack")
     assert done.stdout.splitlines()[1] in {"2", "141"}  # Whether head was gone before the manual was written.
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["ledger", "verify"], ["audit", "export", "--out", "pack.zip"], ["audit", "verify", "pack.zip"]],
+    ids=" ".join,
+)
+def test_where_nobody_watches_there_is_no_progress_and_no_empty_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner(env={"CONSENT_HOME": str(tmp_path / "home")})
+    for before in (["notice", "publish", str(EXAMPLE_NOTICE)], ["audit", "export", "--out", "pack.zip"]):
+        assert runner.invoke(app, before).exit_code == 0
+
+    result = runner.invoke(app, [*command, "--json"])
+
+    assert (result.exit_code, result.stderr) == (0, "")
