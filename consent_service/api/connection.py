@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, MutableMapping
 from typing import Any, cast
 
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from consent_service.api.errors import problem_of
@@ -18,7 +19,31 @@ EXTENSION = "consent.connection"
 _UNACKNOWLEDGED_MS = 20_000
 _UNREAD_BYTES = 65_536
 _LINGER_S = 1.0
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _UNREADABLE = "Nothing of HTTP/1.1 can be read from this, or its address has more than 65,535 bytes."
+
+
+class _Parser(HttpRequestParser):
+    """Reads on where httptools stops: a body follows, whatever protocol its head asks to change to."""
+
+    def __init__(self, connection: "Connection") -> None:
+        super().__init__(connection)
+        self._connection = connection
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # what uvicorn has read
+        """Take the next bytes; raise httptools' `HttpParserError`."""
+        try:
+            super().feed_data(data)
+        except HttpParserUpgrade as stopped:
+            self._connection.read_on(data[stopped.args[0] :])
+
+
+class _Body:
+    """The callbacks of a body whose head was read before."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
 
 
 class Connection(HttpToolsProtocol):
@@ -37,6 +62,7 @@ class Connection(HttpToolsProtocol):
         if connected is not None and connected.family in {socket.AF_INET, socket.AF_INET6}:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
         super().connection_made(transport)
+        self.parser = _Parser(self)
 
     def on_headers_complete(self) -> None:
         """Hand this connection to the application with the request."""
@@ -45,6 +71,23 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
         scope = cast("MutableMapping[str, Any]", self.scope)
         scope.setdefault("extensions", {})[EXTENSION] = self
+
+    def on_message_complete(self) -> None:
+        """End the request, unless its body is still to be read on."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def read_on(self, rest: bytes) -> None:
+        """Read the body of a request that asks for another protocol, as Java's client always does.
+
+        The answer is that of HTTP/1.1 (RFC 9110, section 7.8), and the last one of the connection.
+        """
+        self.cycle.keep_alive = False
+        framing = [header for header in self.headers if header[0] in _FRAMING]
+        self.parser = HttpRequestParser(_Body(self))
+        self.parser.feed_data(
+            b"POST / HTTP/1.1\r\n%b\r\n%b" % (b"".join(b"%b: %b\r\n" % each for each in framing), rest)
+        )
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words are in its log
         """Refuse what no request can be read from as every other request is refused (RFC 9457)."""

@@ -3,11 +3,14 @@
 import http.client
 import json
 import socket
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from consent_service.cli.main import app
 from tests.builders import NOW
 from tests.servers import ConsentServer
 from tests.service_api import ServiceApi, assert_problem
@@ -216,3 +219,64 @@ def test_what_no_request_can_be_read_from_is_refused_as_every_other(
     assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
     assert answer.headers["Connection"] == "close"
     assert (document["type"], document["status"]) == ("/problems/invalid-input", 400)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """The port of a running service, and the key of a backend."""
+    home = tmp_path_factory.mktemp("served")
+    database_url = f"sqlite:///{home / 'consent.db'}"
+    runner = CliRunner(env={"CONSENT_HOME": str(home), "CONSENT_DATABASE_URL": database_url})
+    created = runner.invoke(app, ["key", "create", "--role", "backend", "--json"])
+    with ConsentServer(home=home, database_url=database_url) as server:
+        yield server.port, json.loads(created.stdout)["key"]
+
+
+_H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+
+
+def _chunked(body: bytes) -> tuple[str, list[bytes]]:
+    pieces = [body[:9], body[9:], b""]
+    return "Transfer-Encoding: chunked\r\n", [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
+
+
+def _counted(body: bytes) -> tuple[str, list[bytes]]:
+    return f"Content-Length: {len(body)}\r\n", [body[:5], body[5:]]
+
+
+@pytest.mark.parametrize(
+    "upgrade", [_H2C, "Connection: Upgrade\r\nUpgrade: websocket\r\n"], ids=["h2c", "ws"]
+)
+@pytest.mark.parametrize("framed", [_chunked, _counted])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "in pieces"])
+def test_who_asks_for_another_protocol_is_answered_by_this_one(
+    served: tuple[int, str],
+    upgrade: str,
+    framed: Callable[[bytes], tuple[str, list[bytes]]],
+    *,
+    at_once: bool,
+) -> None:
+    port, key = served
+    framing, pieces = framed(b'{"purposes": ["coupons"]}')
+    credential = f"Authorization: Bearer {key}\r\nConsent-Subject: ana\r\n"
+    head = f"POST /v1/gate HTTP/1.1\r\nHost: shop.example\r\n{credential}{upgrade}{framing}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in [b"".join([head, *pieces])] if at_once else [head[:40], head[40:], *pieces]:
+            connection.sendall(part)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        document = json.loads(answer.read())
+        end = connection.recv(1)
+
+    assert (answer.status, answer.headers["Connection"], end) == (200, "close", b"")
+    assert document["verdicts"]["coupons"]["reason"] == "purpose_unknown"
+
+
+def test_a_question_that_asks_for_another_protocol_needs_no_body(served: tuple[int, str]) -> None:
+    with socket.create_connection(("127.0.0.1", served[0]), timeout=20) as connection:
+        connection.sendall(f"GET /health HTTP/1.1\r\nHost: shop.example\r\n{_H2C}\r\n".encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+
+        assert answer.status == 200
