@@ -671,7 +671,8 @@ _DURATION = re.compile(
 )
 
 
-GRANTING = frozenset({"given", "renewed"})
+GRANTING, CLOSED = frozenset({"given", "renewed"}), frozenset({"refused", "withdrawn"})
+UNFOUNDED = "a derived status does not follow from the entries before"
 
 
 @lru_cache(maxsize=65_536)
@@ -802,6 +803,37 @@ def decide(
         standings[purpose] = standing
         texts.append(f'"{purpose}":{{"status":"{standing[0]}","valid_until":"{standing[4]}"}}')
     return standings, ",".join(texts)
+
+
+def stated_after(
+    plan: Plan,
+    known: Mapping[str, Standing],
+    times: tuple[str, str],
+    outcomes: str,
+    newest: Mapping[str, int],
+) -> dict[str, Standing]:
+    """Return what is known of a subject after a decision, where her past is known of some purposes only.
+
+    `newest` has the last version of each purpose. Raises ValueError for outcomes that no past leads to.
+    """
+    stated = json.loads("{" + outcomes + "}")
+    if tuple(stated) != plan.purposes or _members(stated) != outcomes:
+        raise ValueError(UNFOUNDED)
+    learnt = dict(known)
+    for row in plan.rows:
+        purpose, choice, version, _ = row
+        status, until = stated[purpose]["status"], stated[purpose]["valid_until"]
+        expected = decide(Plan((row,)), known, times)[0][purpose]
+        if purpose not in known:
+            opens = status in GRANTING and version < newest[purpose]
+            if choice == "granted" and (status in CLOSED or opens):
+                continue  # What stood before may have been left as it was.
+            if status in (GRANTING if choice == "granted" else CLOSED):
+                expected = status, *expected[1:]
+        if (status, until) != (expected[0], expected[4]):
+            raise ValueError(UNFOUNDED)
+        learnt[purpose] = expected
+    return learnt
 
 
 def pack_standings(plan: Plan, standings: Mapping[str, Standing], times: tuple[str, str]) -> Packed:
@@ -953,6 +985,8 @@ class Verification:
         self._certificates: Iterator[bytes] = iter(())
         self.linked: set[str] = set()
         self.chains: dict[str, tuple[bytes, Packed]] = {}
+        self._partly: dict[str, dict[str, Standing]] = {}
+        self._newest: dict[str, int] = {}
         self._plans: dict[tuple[str, str], Plan] = {}
         self.latest = ""
         self._current = "null"
@@ -1191,7 +1225,7 @@ class Verification:
             raise Fault("tree", MANIFEST, "the tree before the first entry has another shape")
         remark = (
             f"The pack begins at entry {start}: what subjects had chosen before is not in it, "
-            "and the first status of each is taken as it is stated."
+            "and the first status of each purpose is taken as it is stated where the choice allows it."
         )
         if remark not in self.remarks:
             self.remarks.append(remark)
@@ -1380,7 +1414,7 @@ class Verification:
 
     def _chains_of(self, part: int, parts: int) -> None:
         """Follow the subjects of one part, and beside them those that links make part of their state."""
-        self.chains = {}
+        self.chains, self._partly = {}, {}
         for index, leaf, kind, match in self._entries(views=False):
             if match is not None and kind in {"decision", "link"}:
                 own = zlib.crc32(match["subject"].encode()) % parts == part
@@ -1399,6 +1433,7 @@ class Verification:
         try:
             if (chain is None and prev != "null") or (chain is not None and chain[1] is None):
                 packed: Packed = None  # the beginning is not in this pack
+                self._partly[subject] = self._stated(kind, facts, self._partly.get(subject, {}))
             elif kind == "link":
                 packed = self._linked(facts, None if chain is None else chain[1])
             else:
@@ -1407,6 +1442,18 @@ class Verification:
             raise Fault("statuses", "record", _reason(error), index=index) from None
         self.counts["statuses"] += own and packed is not None
         self.chains[subject] = (committed, packed)
+
+    def _stated(self, kind: str, facts: Facts, known: dict[str, Standing]) -> dict[str, Standing]:
+        """Return what is known of a subject whose beginning is not in this pack; nothing after a link."""
+        if kind == "link":
+            return {}
+        _, _, notice, choices, decided, recorded, outcomes = facts
+        plan = self._plans.get((notice, choices)) or self._plan(notice, choices)
+        for purpose in plan.purposes:
+            if purpose not in self._newest:
+                offers = [words["purposes"].get(purpose) for words in self.notices.values()]
+                self._newest[purpose] = max(offer["version"] for offer in offers if offer)
+        return stated_after(plan, known, (decided, recorded), outcomes, self._newest)
 
     def _linked(self, facts: Facts, packed: Packed) -> Packed:
         _, _, linked, recorded, outcomes = facts
@@ -1421,7 +1468,7 @@ class Verification:
             for purpose, standing in sorted(standings.items())
         ]
         if ",".join(texts) != outcomes:
-            raise ValueError("a derived status does not follow from the entries before")
+            raise ValueError(UNFOUNDED)
         return json.dumps(standings, separators=(",", ":"))
 
     def _decided(self, facts: Facts, known: Packed) -> Packed:
@@ -1434,18 +1481,22 @@ class Verification:
             standings, expected = decide(plan, unpack_standings(known), (decided, recorded))
             packed = pack_standings(plan, standings, (decided, recorded))
         if expected != outcomes:
-            raise ValueError("a derived status does not follow from the entries before")
+            raise ValueError(UNFOUNDED)
         return packed
 
     def _plan(self, notice: str, choices: str) -> Plan:
         """Return what a decision under a published notice is about."""
         if self.manifest["from"] == 0 and notice not in self.published:
             raise ValueError("decided under a notice that was not published yet")
-        purposes = self.notices[notice]["purposes"]
+        if notice not in self.notices:
+            raise ValueError("the words of this notice are missing")
+        purposes, made = self.notices[notice]["purposes"], parse_choices(choices)
+        if not all(purpose in purposes for purpose, _ in made):
+            raise ValueError("a choice that this notice does not offer")
         plan = Plan(
             tuple(
                 (purpose, choice, purposes[purpose]["version"], purposes[purpose]["validity"])
-                for purpose, choice in parse_choices(choices)
+                for purpose, choice in made
             )
         )
         if len(self._plans) < MOST_PLANS:

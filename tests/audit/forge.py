@@ -13,10 +13,9 @@ from consent_service.ledger.canonical import JsonValue, canonical_json
 from consent_service.ledger.certificate import ErasureCertificate
 from consent_service.ledger.checkpoint import Checkpoint, sign_checkpoint
 from consent_service.ledger.entry import Kind, commitment, leaf
-from consent_service.ledger.merkle import leaf_hash, root_hash
 from consent_service.ledger.note import NoteSigner
 from consent_service.ledger.record import ErasureRecord, parse_time
-from consent_service.verifier.verify import MANIFEST, VIEW_HEADER, parse_record, view_rows
+from consent_service.verifier.verify import MANIFEST, VIEW_HEADER, Tree, decoded, parse_record, view_rows
 from tests.audit.packs import entries_of, packed
 
 Entries = list[dict[str, Any]]
@@ -26,34 +25,45 @@ ENTRIES, CHECKPOINTS = "entries/000000.ndjson", "checkpoints.ndjson"
 def forged(
     members: Mapping[str, bytes], signer: NoteSigner, edit: Callable[[Entries], None], **changes: Any
 ) -> bytes:
-    """Return a pack of edited entries: the log that the operator wishes there had been.
+    """Return a pack of edited entries, of a period or all: the log that the operator wishes there had been.
 
     Each subject's chain is linked anew, every leaf, root and checkpoint made for it, every view and count.
     """
     entries = entries_of(members)
-    origin = json.loads(members[MANIFEST])["origin"]
+    honest = json.loads(members[MANIFEST])
+    origin, first = honest["origin"], honest["from"]
     edit(entries)
-    lines, rows, leaves, certificates = [], [VIEW_HEADER], [], list[bytes]()
-    last: dict[str, str] = {}
-    for index, entry in enumerate(entries):
+    lines, rows, certificates = [], [VIEW_HEADER], list[bytes]()
+    tree = Tree(first, [decoded(peak) for peak in honest["start"]["peaks"]] if first else [])
+    last = _ends_before(entries) if first else {}
+    for index, entry in enumerate(entries, start=first):
         data, line, row = _entry(index, entry, origin, last)
-        leaves.append(data)
+        tree.append(data)
         lines.append(line)
         rows.append(row)
         if "record" in entry and entry["leaf"]["kind"] == "erasure":
             certificates.append(certificate_line(index, entry, signer))
-    root = root_hash([leaf_hash(each) for each in leaves])
-    note = sign_checkpoint(Checkpoint(origin=origin, size=len(leaves), root=root), signer)
+    size, root = tree.size, tree.root()
+    note = sign_checkpoint(Checkpoint(origin=origin, size=size, root=root), signer)
+    before = members[CHECKPOINTS].splitlines(keepends=True)[:1] if first else []
     new = {
         **members,
         "entries/000000.ndjson": b"".join(lines),
         "table/000000.csv": "".join(rows).encode(),
         "erasures.ndjson": b"".join(certificates),
-        "checkpoints.ndjson": canonical_json({"note": note.decode()}) + b"\n",
+        CHECKPOINTS: b"".join(before) + canonical_json({"note": note.decode()}) + b"\n",
     }
-    size = len(leaves)
     manifest = {"root": _text(root), "to": size, "head": size, "counts": _counts(entries, last)}
     return packed(new, signer, **{**manifest, **changes})
+
+
+def _ends_before(entries: Entries) -> dict[str, str]:
+    """Return where the chain of each subject stood before these entries, for those who have one."""
+    ends: dict[str, str] = {}
+    for record in (entry.get("record", {}) for entry in entries):
+        if record.get("subject") not in {None, *ends}:
+            ends[record["subject"]] = record["prev"]
+    return ends
 
 
 def certificate_line(at: int, entry: Mapping[str, Any], signer: NoteSigner, **changes: Any) -> bytes:
@@ -191,6 +201,41 @@ def impossible_packs(
         "0000-01-01T00:00:00.000Z",
     ):
         yield f"made at {made_at!r}", "manifest", "manifest.note", packed(members, signer, made_at=made_at)
+
+
+def impossible_periods(
+    period: Mapping[str, bytes], signer: NoteSigner
+) -> Iterator[tuple[str, str, str, bytes]]:
+    """Yield packs that begin after their subjects, and say what no past can have led to, likewise."""
+    began = [
+        number
+        for number, entry in enumerate(entries_of(period))
+        if entry["leaf"]["kind"] == "decision" and entry["record"]["prev"]
+    ]
+    forever = {"status": "given", "valid_until": "2099-01-01T00:00:00.000Z"}
+
+    def lie(number: int, **changes: Any) -> Callable[[Entries], None]:
+        def edit(entries: Entries) -> None:
+            record = entries[number]["record"]
+            for member, change in changes.items():
+                record[member] = {**record[member], **change} if isinstance(change, dict) else change
+
+        return edit
+
+    for number in began:
+        record = entries_of(period)[number]["record"]
+        for purpose, choice in record["choices"].items():
+            closed = {**record["consents"][purpose], "status": "refused" if choice == "granted" else "given"}
+            lies = {"open for ever": forever, "sold": {**closed, "status": "sold"}}
+            for what, outcome in lies.items() if choice == "granted" else [*lies.items(), ("open", closed)]:
+                edit = lie(number, consents={purpose: outcome})
+                yield f"{number}: {purpose} {what}", "statuses", "record", forged(period, signer, edit)
+        for what, edit in (
+            ("an outcome of no choice", lie(number, consents={"ads": forever})),
+            ("a choice never offered", lie(number, choices={"ads": "granted"}, consents={"ads": forever})),
+            ("words that are missing", lie(number, notice="0" * 64)),
+        ):
+            yield f"{number}: {what}", "statuses", "record", forged(period, signer, edit)
 
 
 def impossible_packs_of_one(

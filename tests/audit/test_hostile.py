@@ -14,6 +14,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from consent_service.operations.export_audit import AuditRequest
 from consent_service.operations.manage_tenants import create_tenant
 from consent_service.operations.pack_file import PackFile
 from consent_service.operations.publish_notice import PublishNotice
+from consent_service.operations.record_decision import DecisionAnswer
 from consent_service.operations.repeat_export import entity_tag, new_mark
 from consent_service.verifier import verify
 from consent_service.verifier.verify import (
@@ -59,6 +61,7 @@ from tests.audit.forge import (
     forged,
     impossible_packs,
     impossible_packs_of_one,
+    impossible_periods,
     spoilt_certificates,
 )
 from tests.audit.packs import (
@@ -70,7 +73,7 @@ from tests.audit.packs import (
     packed,
     zipped,
 )
-from tests.builders import a_notice
+from tests.builders import ChoiceName, a_decision, a_notice
 from tests.installation import Installation
 from tests.size import size
 
@@ -378,6 +381,52 @@ def test_what_no_log_can_have_led_to_is_a_fault_though_its_key_signed_it(
         found[name], expected[name] = (fault.check, fault.where), (check, where)
 
     assert found == expected
+
+
+def test_a_period_says_nothing_that_no_past_can_have_led_to(
+    installation: Installation, signer: NoteSigner, fault_of: FaultOf, tmp_path: Path
+) -> None:
+    request = AuditRequest(start=installation.clock.now - timedelta(days=1))
+    period = members_of(export_to(tmp_path / "period.zip", installation, request))
+    unchanged = tmp_path / "unchanged.zip"
+    unchanged.write_bytes(forged(period, signer, lambda _entries: None))
+    found, expected = {}, {}
+
+    for name, check, where, data in impossible_periods(period, signer):
+        fault = fault_of(data)
+        found[name], expected[name] = (fault.check, fault.where), (check, where)
+
+    assert verify_pack(unchanged, vkey=signer.vkey)["from"] > 0
+    assert found == expected
+    assert len(found) > 30
+
+
+def test_every_period_of_an_honest_log_verifies(tmp_path: Path) -> None:
+    chance = random.Random(20261129)  # noqa: S311  # the same log every time
+    with Installation(home=tmp_path, database_url=f"sqlite:///{tmp_path / 'consent.db'}") as honest:
+        published = [honest.publish()]
+        known = [f"customer-{number}" for number in range(6)]
+        starts, recorded = [], list[object]()
+        for step in range(size(120, 400)):
+            honest.clock.advance(hours=chance.randrange(1, 20))
+            starts.append(honest.clock.now)
+            if step % 8 == 7:
+                version = {"purposes/coupons/version": step, "purposes/coupons/validity": "PT36H"}
+                published.append(honest.publish(a_notice(version)))
+            if step % 25 == 24:
+                visitor = f"visitor-{step}"
+                honest.decide(visitor, {"coupons": chance.choice(["granted", "denied"])})
+                honest.link(visitor, chance.choice(known))
+            asked = chance.sample(["coupons", "recommendations", "support_context"], chance.randrange(1, 4))
+            choices: dict[str, ChoiceName] = {each: chance.choice(["granted", "denied"]) for each in asked}
+            late = honest.clock.now - timedelta(hours=chance.choice([0, 0, 0, 60]))
+            decision = a_decision(choices, notice=chance.choice(published[-2:]).digest, decided_at=late)
+            recorded += honest.decide_all([honest.request(chance.choice(known), decision=decision)])
+
+        assert sum(isinstance(each, DecisionAnswer) for each in recorded) > len(recorded) // 2
+        for start in starts[:: size(6, 3)]:
+            pack = export_to(tmp_path / "period.zip", honest, AuditRequest(start=start))
+            assert verify_pack(pack, vkey=honest.tenant.signer.vkey)["verified"]
 
 
 def test_a_pack_of_one_subject_has_nothing_that_is_not_checked(

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from tests.audit.forge import (
     forged,
     impossible_packs,
     impossible_packs_of_one,
+    impossible_periods,
     spoilt_certificates,
 )
 from tests.audit.packs import a_foreign_signer, entries_of, export_to, members_of, packed, zipped
@@ -209,7 +211,9 @@ HISTORIES: Sequence[Callable[[Entries], None]] = [
 JUNK: Sequence[Any] = [-1, "", [None], {}, None, 3]
 
 
-def _spoilt_packs(installation: Installation, pack: Path, hers: Path) -> Iterator[tuple[str, bytes]]:
+def _spoilt_packs(
+    installation: Installation, pack: Path, hers: Path, period: Path
+) -> Iterator[tuple[str, bytes]]:
     """Packs that a dishonest operator signed, and what is no pack of ours."""
     members, signer = members_of(pack), installation.tenant.signer
     for number, edit in enumerate(HISTORIES):
@@ -247,6 +251,8 @@ def _spoilt_packs(installation: Installation, pack: Path, hers: Path) -> Iterato
         yield name, data
     for name, _, _, data in impossible_packs_of_one(members_of(hers), signer):
         yield name, data
+    for name, _, _, data in impossible_periods(members_of(period), signer):
+        yield f"a period, {name}", data
     yield "repacked", packed(members, signer)
 
 
@@ -256,9 +262,11 @@ def test_both_verifiers_agree_on_what_a_dishonest_operator_signs(
     key = installation.tenant.signer.vkey
     request = AuditRequest(subject=installation.tenant.subject(KNOWN))
     hers = export_to(tmp_path / "hers.zip", installation, request)
+    late = AuditRequest(start=installation.clock.now - timedelta(days=1))
+    period = export_to(tmp_path / "period.zip", installation, late)
     verdicts, differing = {}, {}
 
-    for name, data in _spoilt_packs(installation, pack, hers):
+    for name, data in _spoilt_packs(installation, pack, hers, period):
         ours, theirs = _both(ask, tmp_path, data, key)
         verdicts[name] = ours[0]
         if ours != theirs:

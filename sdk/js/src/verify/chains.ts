@@ -1,13 +1,15 @@
 /** (7) and (8) The chains of subjects' entries: nothing is missing from them, and every status follows. */
-import { Fault, type Json, Refused } from "./bytes.ts";
+import { Fault, type Json, type Members, Refused } from "./bytes.ts";
 import type { Entry } from "./entries.ts";
 import { type Record_, parseChoices } from "./record.ts";
-import { type Plan, type Standings, decide, linked, planOf, spelledAll } from "./standing.ts";
+import { type Plan, type Standings, UNFOUNDED, decide, linked, planOf, spelledAll, statedAfter } from "./standing.ts";
 
 interface Chain {
   last: string;
   /** Null where the beginning is not in the pack. */
   standings: Standings | null;
+  /** What is known of some purposes where the beginning is not. */
+  partly: Standings;
 }
 
 export class Chains {
@@ -16,6 +18,7 @@ export class Chains {
   statuses = 0;
   private last = new Map<string, Chain>();
   private readonly plans = new Map<string, Plan>();
+  private readonly versions = new Map<string, number>();
 
   constructor(
     private readonly from: number,
@@ -38,15 +41,17 @@ export class Chains {
       throw new Fault("chains", "prev", "the chain of this subject's entries is broken", index);
     }
     let standings: Standings | null = null;
+    let partly: Standings = new Map();
     try {
       const known = before ? before.standings : prev === "null" ? new Map() : null;
       if (known) standings = kind === "link" ? this.linked(record, known) : this.decided(record, known);
+      else if (kind !== "link") partly = this.stated(record, before?.partly ?? partly);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       throw new Fault("statuses", "record", error.message, index);
     }
     if (own && standings) this.statuses++;
-    this.last.set(subject, { last: committed, standings });
+    this.last.set(subject, { last: committed, standings, partly });
   }
 
   private linked(record: Record_, known: Standings): Standings | null {
@@ -56,17 +61,35 @@ export class Chains {
       return null;
     }
     const standings = linked(known, theirs.standings, record["recorded_at"]!);
-    if (spelledAll(standings) !== record["consents"]) throw new Refused("a derived status does not follow from the entries before");
+    if (spelledAll(standings) !== record["consents"]) throw new Refused(UNFOUNDED);
     return standings;
+  }
+
+  private stated(record: Record_, known: Standings): Standings {
+    const { notice, choices, decided_at: decided, recorded_at: recorded, consents } = record as Record<string, string>;
+    return statedAfter(this.planFor(notice!, choices!), known, [decided!, recorded!], consents!, (purpose) => this.newest(purpose));
+  }
+
+  /** Return the last version of a purpose that a notice in the pack has. */
+  private newest(purpose: string): number {
+    const known = this.versions.get(purpose);
+    if (known !== undefined) return known;
+    const offers = [...this.notices.values()].map((words) => ((words as Members)["purposes"] as Members)[purpose] as Members | undefined);
+    const newest = Math.max(...offers.map((offer) => (offer ? (offer["version"] as number) : -Infinity)));
+    this.versions.set(purpose, newest);
+    return newest;
   }
 
   private decided(record: Record_, known: Standings): Standings {
     const { notice, choices, decided_at: decided, recorded_at: recorded } = record as Record<string, string>;
-    const key = notice! + choices!;
-    const plan = this.plans.get(key) ?? this.plan(notice!, choices!, key);
-    const [standings, expected] = decide(plan, known, decided!, recorded!);
-    if (expected !== record["consents"]) throw new Refused("a derived status does not follow from the entries before");
+    const [standings, expected] = decide(this.planFor(notice!, choices!), known, decided!, recorded!);
+    if (expected !== record["consents"]) throw new Refused(UNFOUNDED);
     return standings;
+  }
+
+  private planFor(notice: string, choices: string): Plan {
+    const key = notice + choices;
+    return this.plans.get(key) ?? this.plan(notice, choices, key);
   }
 
   private plan(notice: string, choices: string, key: string): Plan {

@@ -137,7 +137,7 @@ export class Verification {
     let bits = 0;
     for (let rest = from; rest; rest = Math.floor(rest / 2)) bits += rest % 2;
     if (peaks.length !== bits) throw new Fault("tree", MANIFEST, "the tree before the first entry has another shape");
-    const remark = `The pack begins at entry ${from}: what subjects had chosen before is not in it, and the first status of each is taken as it is stated.`;
+    const remark = `The pack begins at entry ${from}: what subjects had chosen before is not in it, and the first status of each purpose is taken as it is stated where the choice allows it.`;
     if (!this.remarks.includes(remark)) this.remarks.push(remark);
     return new Tree(from, peaks);
   }

@@ -15,7 +15,9 @@ export type Standings = ReadonlyMap<string, Standing>;
 /** What a decision is about: purpose, granted or denied, purpose version, validity. */
 export type Plan = readonly { purpose: string; choice: string; version: number; validity: string }[];
 
-const granting = (standing: Standing | undefined): boolean => standing?.status === "given" || standing?.status === "renewed";
+export const UNFOUNDED = "a derived status does not follow from the entries before";
+const [GRANTING, CLOSED] = [new Set(["given", "renewed"]), new Set(["refused", "withdrawn"])];
+const granting = (standing: Standing | undefined): boolean => standing !== undefined && GRANTING.has(standing.status);
 const earlier = (left: string, right: string): string => (right < left ? right : left);
 const DURATION = /^P(?=\d|T\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$/;
 const DAY = 86_400_000;
@@ -81,6 +83,30 @@ export function decide(plan: Plan, known: Standings, decided: string, recorded: 
   return [standings, texts.join(",")];
 }
 
+/** Return what is known of a subject after a decision, where her past is known of some purposes only.
+ *
+ * `newest` gives the last version of a purpose. Refuses outcomes that no past leads to. */
+export function statedAfter(plan: Plan, known: Standings, [decided, recorded]: [string, string], outcomes: string, newest: (purpose: string) => number): Standings {
+  const stated = new Map([...outcomes.matchAll(/"([^"]+)":\{"status":"([a-z]+)","valid_until":"([^"]+)"\}/g)].map(([, purpose, status, until]) => [purpose!, { status: status!, until: until! }]));
+  const texts = [...stated].map(([purpose, outcome]) => spelled(purpose, outcome));
+  const same = stated.size === plan.length && plan.every(({ purpose }, at) => purpose === [...stated.keys()][at]);
+  if (!same || texts.join(",") !== outcomes) throw new Refused(UNFOUNDED);
+  const learnt = new Map(known);
+  for (const row of plan) {
+    const { purpose, choice, version } = row;
+    const { status, until } = stated.get(purpose)!;
+    let expected = decide([row], known, decided, recorded)[0].get(purpose)!;
+    if (!known.has(purpose)) {
+      // What stood before may have been left as it was.
+      if (choice === "granted" && (CLOSED.has(status) || (GRANTING.has(status) && version < newest(purpose)))) continue;
+      if ((choice === "granted" ? GRANTING : CLOSED).has(status)) expected = { ...expected, status };
+    }
+    if (status !== expected.status || until !== expected.until) throw new Refused(UNFOUNDED);
+    learnt.set(purpose, expected);
+  }
+  return learnt;
+}
+
 /** Return the known subject's standings after a link, the most protective of both: nothing widens. */
 export function linked(known: Standings, anonymous: Standings, recorded: string): Standings {
   const result = new Map(known);
@@ -101,7 +127,7 @@ export function spelledAll(standings: Standings): string {
   return purposes.map((purpose) => spelled(purpose, standings.get(purpose)!)).join(",");
 }
 
-const spelled = (purpose: string, { status, until }: Standing): string => `"${purpose}":{"status":"${status}","valid_until":"${until}"}`;
+const spelled = (purpose: string, { status, until }: Pick<Standing, "status" | "until">): string => `"${purpose}":{"status":"${status}","valid_until":"${until}"}`;
 
 /** Return what a decision under a notice is about; refuse choices that the notice does not offer. */
 export function planOf(notice: unknown, choices: Choices): Plan {
