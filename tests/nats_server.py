@@ -70,7 +70,7 @@ class NatsServer(ServerProcess):
             subscription = await jetstream.subscribe(">", stream=stream, ordered_consumer=True)
             found = []
             for _ in range(state.messages):
-                message = await subscription.next_msg(timeout=5)
+                message = await subscription.next_msg(timeout=30)
                 sequence = message.metadata.sequence.stream
                 found.append(Kept(sequence, message.data, dict(message.headers or {})))
             return found
@@ -89,7 +89,7 @@ class NatsServer(ServerProcess):
 
     def _listens(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 return connection.recv(5) == b"INFO "
         except OSError:
             return False

@@ -119,7 +119,7 @@ def test_a_stopping_service_ends_its_streams_at_once_and_the_next_goes_on(own_pl
         followings = [own_place.follow(server) for _ in range(10)]
         index = own_place.decide(server, "ana", {"coupons": "granted"})
         ends = [following.changes_until(index)[-1].id for following in followings]
-        code = server.stop(timeout=10)
+        code = server.stop(timeout=20)  # A stream that went on would keep it for 30 s.
         rests = [following.rest() for following in followings]
         for following in followings:
             following.close()
@@ -143,7 +143,7 @@ def test_to_the_sdk_neither_a_client_that_closes_nor_a_service_that_stops_breaks
         said_on_closing = caplog.text
         assert staying.wait_until_ready(20)
 
-        server.stop(timeout=10)
+        server.stop(timeout=20)
 
         wait_until(lambda: "ConnectError" in caplog.text, what="a client that comes back")
     staying.close()

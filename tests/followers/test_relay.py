@@ -208,7 +208,7 @@ def test_a_head_follows_what_it_proves(small_shop: Shop, server: NatsServer) -> 
         subscription = await connection.subscribe("consent.default.feed.*")
         await connection.flush()
         small_shop.grant("ana", "coupons")
-        messages = [await subscription.next_msg(timeout=5) for _ in range(4)]
+        messages = [await subscription.next_msg(timeout=30) for _ in range(4)]
         return [(message.subject, message.data, dict(message.headers or {})) for message in messages]
 
     with a_relay(small_shop.settings):
