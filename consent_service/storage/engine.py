@@ -5,6 +5,7 @@ therefore says so at BEGIN. Several processes on one file queue on a lock file b
 next in line at once instead of by SQLite's polling.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -258,10 +259,18 @@ class Database:
 
 
 def _make_file(path: Path) -> None:
-    """Make the database's file, for its owner only; SQLite gives its journal files the same mode."""
+    """Make the database's file, for its owner only; SQLite gives its journal files the same mode.
+
+    Raises `ConfigurationError` where it may not be written, `DatabaseUnavailable` for any other trouble.
+    """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise ConfigurationError(
+                f"{path} may not be written ({error.strerror}). SQLite writes beside it even to read: "
+                "take a copy of it, in a folder that may be written."
+            ) from None
         raise DatabaseUnavailable(f"{path}: {error.strerror}") from error
 
 

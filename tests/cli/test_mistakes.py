@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from consent_service.cli.main import app
+from consent_service.errors import ConfigurationError
+from consent_service.storage.engine import Database
 from tests.builders import EXAMPLE_NOTICE
 
 ONE_TOO_MANY = str(2**63)
@@ -123,3 +125,9 @@ def test_what_is_somebody_elses_is_no_misspelt_setting(runner: CliRunner) -> Non
     result = runner.invoke(app, ["key", "list"], env={f"CONSENT_{name}": "x" for name in others})
 
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_database_file_that_may_not_be_written_is_said_to_need_a_copy() -> None:
+    """Nobody makes a file there, root neither."""
+    with pytest.raises(ConfigurationError, match="take a copy of it, in a folder that may be written"):
+        Database("sqlite:////sys/consent.db")
