@@ -1,6 +1,7 @@
 """`python -m examples.complete_journey [--check]`, which is what `consent demo` runs."""
 
 import argparse
+import signal
 import sys
 
 from consent_sdk import ConsentError
@@ -40,4 +41,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which stops the service too
     sys.exit(main())

@@ -1,5 +1,6 @@
 """Starts a service in a fresh folder and the shop in front of it, until Ctrl-C."""
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,4 +27,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which stops the service too
     sys.exit(main())

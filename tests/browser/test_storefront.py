@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Route as Intercepted
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
@@ -115,6 +116,24 @@ def test_a_yes_shows_recommendations_and_why(page: Page) -> None:
     assert violations(page, "html") == []
     page.get_by_role("button", name="Change this choice").click()
     press(page, "refuse_all")
+    expect(page.get_by_role("heading", name="What everybody buys")).to_be_visible()
+
+
+def test_a_no_that_is_still_on_its_way_leaves_nothing_personal_on_the_page(page: Page) -> None:
+    press(page, "accept_all")
+    expect(page.get_by_role("heading", name="For you")).to_be_visible()
+    loaded = page.evaluate("performance.timeOrigin")
+    on_their_way: list[Intercepted] = []
+    page.route("**/v1/decisions", lambda route: on_their_way.append(route))  # noqa: PLW0108  # wants a function
+
+    page.get_by_text("Why do I see this?").click()
+    page.get_by_role("button", name="Change this choice").click()
+    with page.expect_request("**/v1/decisions"):
+        press(page, "refuse_all")
+
+    expect(page.get_by_role("heading", name="For you")).to_be_hidden()
+    assert page.evaluate("performance.timeOrigin") == loaded
+    on_their_way[0].continue_()
     expect(page.get_by_role("heading", name="What everybody buys")).to_be_visible()
 
 

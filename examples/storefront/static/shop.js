@@ -2,8 +2,13 @@
 document.addEventListener("consentaccount", () => {
   const { purpose } = document.body.dataset;
   const known = window.consent.allows(purpose);
+  const main = document.querySelector("main");
   document.addEventListener("consentchange", () => {
-    if (purpose && window.consent.allows(purpose) !== known) location.reload();
+    if (!purpose || window.consent.allows(purpose) === known) return;
+    if (!known || main.hidden) return location.reload();
+    // A no counts at once, and is on its way: the server would not know it yet. The next change says that it is recorded.
+    main.hidden = true;
+    setTimeout(() => location.reload(), 3000);
   });
 });
 
