@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp
 
 from consent_service.api import error_pages, errors, hot_routes, openapi
 from consent_service.api.envelope import Envelope, answers_head
+from consent_service.api.parameters import each_once
 from consent_service.api.routers import (
     audit,
     browser,
@@ -103,6 +104,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock = utc_now) -> F
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        dependencies=[Depends(each_once)],
         strict_content_type=False,  # No page can send our callers' credentials along with such a body.
         redirect_slashes=False,  # A redirection would name the scheme and host that a proxy hides.
         generate_unique_id_function=lambda route: route.name,

@@ -29,6 +29,29 @@ def test_a_number_in_an_address_has_one_spelling(api: ServiceApi, path: str, spe
     assert_problem(response, 422, "malformed-body")
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/ledger/proof/inclusion?index=0&index=1", "index"),
+        ("/v1/ledger/proof/consistency?from=0&to=1&to=1", "to"),
+        ("/v1/consents?as_of=2026-11-21T12:00:00Z&as_of=2026-11-20T12:00:00Z", "as_of"),
+        ("/v1/profile?purpose=coupons&fields=household.size&fields=purchases", "fields"),
+        ("/v1/notice?language=en&language=fr", "language"),
+    ],
+)
+def test_a_parameter_that_comes_twice_is_refused(api: ServiceApi, path: str, name: str) -> None:
+    problem = assert_problem(api.get(path, "somebody", key=api.keys["backend"]), 422, "malformed-body")
+
+    assert [finding["at"] for finding in problem["problems"]] == [f"query.{name}"]
+
+
+def test_a_parameter_that_comes_twice_hides_no_refusal_and_somebody_elses_none_at_all(
+    api: ServiceApi,
+) -> None:
+    assert_problem(api.client.get("/v1/consents?as_of=x&as_of=x"), 401, "unauthenticated")
+    assert api.get("/v1/consents?campaign=a&campaign=b", "somebody").status_code == 200
+
+
 @pytest.mark.parametrize("kind", ["0", "entries"])
 def test_a_tile_beyond_all_counting_is_not_there(api: ServiceApi, kind: str) -> None:
     for number in ("x036/x028/x797/x018/x963/967", "x036/x028/x797/x018/x963/968", "x999/" * 6 + "999"):
