@@ -1778,6 +1778,11 @@ def _compare(older: dict[str, Any], newer: Verification) -> None:
     size, root, since = older["to"], decoded(older["root"], 32), newer.manifest["since"]
     if size > newer.manifest["to"]:
         raise Fault("tree", "previous", "the pack given as previous is the newer one")
+    if older["head"] > newer.manifest["head"]:
+        message = f"the log had {older['head']} entries when the older pack was made, and has fewer now"
+        raise Fault("tree", "previous", message)
+    if older["keys"] != newer.keys[: len(older["keys"])]:
+        raise Fault("manifest", "previous", "the two packs disagree about the keys that the log had")
     if since is not None and since["size"] == size:
         same = decoded(since["root"], 32) == root
     elif newer.manifest["mode"] == "range" and newer.manifest["from"] <= size:

@@ -523,6 +523,22 @@ def test_a_possible_history_verifies_alone_and_not_beside_the_older_pack(
         verify_pack(other, vkey=signer.vkey, previous=pack)
 
 
+def test_two_packs_that_disagree_about_the_logs_length_or_keys_are_noticed(
+    pack: Path, members: dict[str, bytes], signer: NoteSigner, tmp_path: Path
+) -> None:
+    older, stranger = tmp_path / "older.zip", a_foreign_signer(signer.name).vkey
+    head = json.loads(members[MANIFEST])["head"]
+
+    for changes, check, words in (
+        ({"head": head + 1}, "tree", "has fewer now"),
+        ({"keys": [stranger, signer.vkey]}, "manifest", "disagree about the keys"),
+    ):
+        older.write_bytes(packed(members, signer, **changes))
+        with pytest.raises(Fault, match=words) as caught:
+            verify_pack(pack, vkey=signer.vkey, previous=older)
+        assert (caught.value.check, caught.value.where) == (check, "previous")
+
+
 def test_a_table_that_says_something_else_is_noticed(
     members: dict[str, bytes], signer: NoteSigner, fault_of: FaultOf
 ) -> None:

@@ -297,6 +297,16 @@ def test_both_verifiers_agree_on_packs_of_every_kind(
         for previous in (b"", older):
             ours, theirs = _both(ask, tmp_path, each.read_bytes(), installation.tenant.signer.vkey, previous)
             assert theirs == ours
+    signer = installation.tenant.signer
+    lies: Sequence[tuple[str, dict[str, Any]]] = [
+        ("tree", {"head": 1_000}),
+        ("manifest", {"keys": [a_foreign_signer(signer.name).vkey, signer.vkey]}),
+    ]
+    for check, lie in lies:
+        ours, theirs = _both(
+            ask, tmp_path, pack.read_bytes(), signer.vkey, packed(members_of(pack), signer, **lie)
+        )
+        assert theirs == ours == (check, "previous", None)
     rewritten = forged(members_of(pack), installation.tenant.signer, HISTORIES[3])
     ours, theirs = _both(ask, tmp_path, rewritten, None, older)
 

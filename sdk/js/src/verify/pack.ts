@@ -359,6 +359,8 @@ export class Verification {
     const { since, mode, from, to } = this.manifest;
     const root = decoded(older.root, 32);
     if (older.to > to) throw new Fault("tree", "previous", "the pack given as previous is the newer one");
+    if (older.head > this.manifest.head) throw new Fault("tree", "previous", `the log had ${older.head} entries when the older pack was made, and has fewer now`);
+    if (older.keys.some((key, at) => key !== this.manifest.keys[at])) throw new Fault("manifest", "previous", "the two packs disagree about the keys that the log had");
     let agrees: boolean;
     if (since && since["size"] === older.to) agrees = since["root"] === base64(root);
     else if (mode === "range" && from <= older.to) agrees = same(await this.rootAt(older.to), root);
