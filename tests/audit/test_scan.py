@@ -38,10 +38,19 @@ def engines() -> Iterator[dict[str, Engine]]:
         # Few queries: what the second compiler and a parallel collector would win is less than they cost.
         patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        stack.callback(hang_up)
         opened: dict[str, Engine] = {"duckdb": DuckdbEngine(), "spark": SparkEngine(cores="2")}
         for engine in opened.values():
             stack.callback(engine.close)
         yield opened
+
+
+def hang_up() -> None:
+    """Close the connections to Java, which outlast a session of Spark."""
+    from pyspark import SparkContext  # noqa: PLC0415  # heavy, and for these tests only
+
+    if (gateway := SparkContext._gateway) is not None:
+        gateway.close()
 
 
 @pytest.fixture(scope="module")
