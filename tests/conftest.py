@@ -156,13 +156,11 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_databases(postgres_server: PostgresServer) -> Iterator[EmptyDatabases]:
+def empty_databases(postgres_server: PostgresServer) -> EmptyDatabases:
     """PostgreSQL databases with our tables."""
     template = postgres_server.create_database()
     make_schema(postgres_server.url(template))
-    databases = EmptyDatabases(postgres_server, template)
-    yield databases
-    databases.close()
+    return EmptyDatabases(postgres_server, template)
 
 
 @pytest.fixture

@@ -202,15 +202,13 @@ class PostgresServer:
 class EmptyDatabases:
     """Copies of a template with our tables, emptied and handed out again: making one takes the server 0.1 s.
 
-    One whose schema, rights or settings a test changed is dropped. Each keeps the session that empties it: a
-    new one would read the catalogue anew, six times the work.
+    One whose schema, rights or settings a test changed is dropped.
     """
 
     def __init__(self, server: PostgresServer, template: str) -> None:
         self.server = server
         self._template = template
         self._waiting: list[str] = []
-        self._sessions: dict[str, psycopg.Connection[tuple[object, ...]]] = {}
         with server.session(template) as session:
             self._schema = _schema(session)
             tables = session.execute(
@@ -235,27 +233,18 @@ class EmptyDatabases:
         if self._empty(name):
             self._waiting.append(name)
         else:
-            if name in self._sessions:
-                self._sessions.pop(name).close()
             self.server.drop_database(name)
-
-    def close(self) -> None:
-        """Disconnect."""
-        while self._sessions:
-            self._sessions.popitem()[1].close()
 
     def _empty(self, name: str) -> bool:
         try:
-            if name not in self._sessions:
-                self._sessions[name] = self.server.session(name)
-            session = self._sessions[name]
-            session.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            if _schema(session) != self._schema:
-                return False
-            session.execute(self._emptying.encode())
+            with self.server.session(name) as session:
+                session.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                if _schema(session) != self._schema:
+                    return False
+                session.execute(self._emptying.encode())
         except psycopg.OperationalError:
             return False
         return True
