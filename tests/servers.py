@@ -28,7 +28,7 @@ long as the request.
 """
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, timeout: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], *, what: str, timeout: float = 90.0) -> None:
     """Return as soon as the condition holds; fail when it does not within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -103,7 +103,7 @@ class ServerProcess:
         """The process id."""
         return self._process.pid
 
-    def wait_until(self, condition: Callable[[], bool], *, what: str, timeout: float = 30.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], *, what: str, timeout: float = 90.0) -> None:
         """Wait until the condition holds; fail at once, with the log, when the process ends before."""
 
         def holds() -> bool:
@@ -124,7 +124,7 @@ class ServerProcess:
         condition: Callable[[], bool],
         *,
         what: str,
-        timeout: float = 60.0,  # a busy machine starts slowly
+        timeout: float = 120.0,  # a busy machine starts slowly
     ) -> None:
         """Wait until the condition holds for the first time; when it never does, leave no process behind."""
         try:
@@ -145,11 +145,11 @@ class ServerProcess:
         """Send a signal and go on."""
         self._process.send_signal(number)
 
-    def wait(self, *, timeout: float = 30.0) -> int:
+    def wait(self, *, timeout: float = 60.0) -> int:
         """Wait for the process to end and return its exit code (negative: the signal that ended it)."""
         return self._process.wait(timeout)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, *, timeout: float = 30.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, timeout: float = 60.0) -> int:
         """Ask the process to end, wait for it and return its exit code; one that ended before is no error."""
         if self.runs():
             self.send(number)

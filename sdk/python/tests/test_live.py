@@ -94,7 +94,7 @@ def test_a_client_that_was_never_live_denies_within_its_budget(service: LiveServ
         verdict = client.check("ana", "coupons")
 
         assert verdict.reason is Reason.NOT_READY
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 def test_an_answer_that_is_older_than_the_staleness_when_it_comes_opens_nothing(service: LiveService) -> None:
@@ -393,7 +393,7 @@ def test_closing_takes_a_moment_and_leaves_no_thread(service: LiveService) -> No
         assert client.allows("ana", "coupons")
         began = time.monotonic()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     wait_for(lambda: not {t.name for t in threading.enumerate() if t.name.startswith("consent")} - before)
 
 
