@@ -145,11 +145,11 @@ class ServerProcess:
         """Send a signal and go on."""
         self._process.send_signal(number)
 
-    def wait(self, *, timeout: float = 60.0) -> int:
+    def wait(self, *, timeout: float = 30.0) -> int:
         """Wait for the process to end and return its exit code (negative: the signal that ended it)."""
         return self._process.wait(timeout)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, *, timeout: float = 60.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, timeout: float = 30.0) -> int:
         """Ask the process to end, wait for it and return its exit code; one that ended before is no error."""
         if self.runs():
             self.send(number)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from consent_sdk import (
 )
 from consent_sdk.checkpoint import open_checkpoint
 from consent_sdk.protocol import LONGEST_SUBJECT
-from live_service import wait_for
+from live_service import last_allowed, wait_for
 
 from consent_service.operations.tenant import MAX_EXTERNAL_ID
 from tests.forked import CONSENT, run
@@ -30,6 +31,7 @@ from tests.servers import PLAIN, ConsentServer, unused_port
 
 NOTICE = Path(__file__).parents[3] / "examples" / "notice.yaml"
 PATIENT = {"timeout": 20.0, "miss_timeout": 20.0, "max_staleness": 10.0}
+STALENESS, SLACK = 2.0, 0.5
 both = pytest.mark.parametrize("preload", [False, True], ids=["lazy", "preloaded"])
 
 
@@ -297,7 +299,7 @@ def test_asyncio_decides_alike(shop: Shop) -> None:
 
 @both
 def test_a_killed_service_closes_every_gate_and_its_return_opens_them(shop: Shop, *, preload: bool) -> None:
-    with shop.client(preload=preload, max_staleness=2.0) as client:
+    with shop.client(preload=preload, max_staleness=STALENESS) as client:
         gone = f"gone-{preload}"
         shop.decide(client, "outage", {"coupons": "granted"})
         shop.decide(client, gone, {"coupons": "granted"})
@@ -306,7 +308,9 @@ def test_a_killed_service_closes_every_gate_and_its_return_opens_them(shop: Shop
 
         shop.server.kill()
 
-        wait_for(lambda: client.check("outage", "coupons").reason is Reason.STALE)
+        began = time.monotonic()
+        assert last_allowed(lambda: gate("outage")) < began + STALENESS + SLACK
+        assert client.check("outage", "coupons").reason is Reason.STALE
         assert not gate("outage")
         shop.consent("subject", "erase", "--json", said=gone)  # while the client hears nothing
         shop.server = shop.serve()
@@ -315,13 +319,15 @@ def test_a_killed_service_closes_every_gate_and_its_return_opens_them(shop: Shop
 
 
 def test_a_frozen_service_closes_every_gate(shop: Shop) -> None:
-    with shop.client(max_staleness=2.0) as client:
+    with shop.client(max_staleness=STALENESS) as client:
         shop.decide(client, "frozen", {"coupons": "granted"})
         assert client.allows("frozen", "coupons")
 
         shop.server.send(signal.SIGSTOP)
         try:
-            wait_for(lambda: client.check("frozen", "coupons").reason is Reason.STALE)
+            began = time.monotonic()
+            assert last_allowed(lambda: client.allows("frozen", "coupons")) < began + STALENESS + SLACK
+            assert client.check("frozen", "coupons").reason is Reason.STALE
         finally:
             shop.server.send(signal.SIGCONT)
 
