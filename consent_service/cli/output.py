@@ -162,6 +162,12 @@ def key_of(key: str | None) -> str | None:
     return key
 
 
+def require_host(host: str) -> None:
+    """Raise `ConfigurationError` where no host is named: the system takes that for every address."""
+    if not host:
+        raise ConfigurationError("--host is empty: name an address, or 0.0.0.0 for all of this machine's.")
+
+
 def external_id_of(option: str) -> str:
     """Return the external id that an option gives, or the first line of standard input where it is `-`.
 

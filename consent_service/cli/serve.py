@@ -24,9 +24,9 @@ from consent_service.cli.output import (
     complaints,
     opened,
     reporting_errors,
+    require_host,
     settings_with,
 )
-from consent_service.errors import ConfigurationError
 from consent_service.observability import configure_logging
 from consent_service.operations.deployment import Deployment, make_home
 from consent_service.operations.manage_tenants import Role, create_api_key, list_keys, require_tenant
@@ -52,8 +52,7 @@ def serve(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Serve the HTTP API. On an empty directory it makes what it needs and shows the admin key once."""
-    if not host:  # The system takes it for every address.
-        raise ConfigurationError("--host is empty: name an address, or 0.0.0.0 for all of this machine's.")
+    require_host(host)
     settings = settings_with(database_url)
     configure_logging(settings.log_level)
     with opened(settings, begin=True) as deployment:

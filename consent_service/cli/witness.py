@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from consent_service.cli.output import AsJson, answer, reporting_errors
-from consent_service.errors import ConfigurationError
+from consent_service.cli.output import AsJson, answer, reporting_errors, require_host
 from consent_service.operations.witness import Witness, cosigner_in
 
 app = typer.Typer(help="Hold somebody else's ledger to one history.", no_args_is_help=True)
@@ -29,8 +28,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8700,
 ) -> None:
     """Run a witness (C2SP tlog-witness): it cosigns a checkpoint only if it continues the last one it saw."""
-    if not host:  # The system takes it for every address.
-        raise ConfigurationError("--host is empty: name an address, or 0.0.0.0 for all of this machine's.")
+    require_host(host)
     Witness(home, name=name, vkeys=log)  # a wrong key or file is said here, not by a worker
     os.environ["CONSENT_WITNESS_HOME"] = str(home)
     os.environ["CONSENT_WITNESS_NAME"] = name
