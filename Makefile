@@ -64,7 +64,7 @@ js-test: $(JS) | node
 test: $(READY) js-test ## Run every test on SQLite and PostgreSQL
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-soak: $(READY) ## Run in full what `make test` runs in a small size: faults, fuzzing (about an hour)
+soak: $(READY) ## Run in full what `make test` runs in a small size: faults, fuzzing (takes hours)
 	CONSENT_SOAK=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
 	    tests/faults tests/browser $$(grep -rl --include='test_*.py' -e CONSENT_SOAK -e tests.size tests sdk/python/tests)
 
